@@ -1,0 +1,121 @@
+//! The admin port: health, metrics, and questions about what is served.
+//!
+//! It reads what the control loop shows and asks shards for their counters; it changes nothing, so it needs no
+//! permission. It must still not stand on a traffic port: routes and endpoints are nobody else's business.
+//!
+//! | page | answer |
+//! |---|---|
+//! | `GET /healthz`, `/livez` | 200 while every shard gives signs of life |
+//! | `GET /readyz` | 200 once generation 1 serves on all shards, each accepts, and nobody asked to stop |
+//! | `GET /metrics` | counters of all shards and of the control plane |
+//! | `GET /version` | `{"version": …}` |
+//! | `GET /generation` | `{"generation": n, "shards": [n, …]}` |
+//! | `GET /routes` | every path of every host with its rule, policies, upstreams, endpoints |
+//! | `POST /explain` | what would happen to a request |
+
+mod health;
+mod metrics;
+mod routes;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, body::Body};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::live::{Live, View};
+
+/// Answers what would happen to a request: handed in by the binary, the only place that knows both planes.
+pub type Explain = Arc<dyn Fn(&View, Value) -> Value + Send + Sync>;
+
+/// Which pages an address serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pages {
+    /// Every page.
+    All,
+    /// What kubelets and Prometheus ask for.
+    Health,
+}
+
+#[derive(Clone)]
+struct Admin {
+    live: Arc<Live>,
+    explain: Explain,
+}
+
+pub(crate) fn router(pages: Pages, live: &Arc<Live>, explain: &Explain) -> Router {
+    let mut router = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/livez", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics));
+    if pages == Pages::All {
+        router = router
+            .route("/version", get(version))
+            .route("/generation", get(generation))
+            .route("/routes", get(routes::routes))
+            .route("/explain", post(explain_request));
+    }
+    router.with_state(Admin { live: Arc::clone(live), explain: Arc::clone(explain) })
+}
+
+/// Serves until its task is dropped.
+pub(crate) async fn serve(listener: TcpListener, router: Router) {
+    let served = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => axum::serve(listener, router).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = served {
+        tracing::error!(%error, "admin address is not served any more");
+    }
+}
+
+async fn version() -> Json<Version> {
+    Json(Version { version: env!("CARGO_PKG_VERSION") })
+}
+
+#[derive(Serialize)]
+struct Version {
+    version: &'static str,
+}
+
+async fn generation(State(admin): State<Admin>) -> Json<Generations> {
+    // Shards first: a generation that they have is never missing from the number beside it.
+    let shards = admin.live.ports.iter().map(|port| port.status().generation()).collect();
+    Json(Generations { shards, generation: admin.live.standing().generation })
+}
+
+#[derive(Serialize)]
+struct Generations {
+    /// The newest that was published.
+    generation: u64,
+    /// The one that new requests get, by shard.
+    shards: Vec<u64>,
+}
+
+async fn explain_request(State(admin): State<Admin>, body: Result<Json<Value>, JsonRejection>) -> Response {
+    let request = match body {
+        Ok(Json(request)) => request,
+        Err(rejection) => return plain(rejection.status(), &rejection.body_text()),
+    };
+    let Some(view) = admin.live.view() else { return plain(StatusCode::SERVICE_UNAVAILABLE, NOTHING_YET) };
+    // On a thread of its own: a panic there must cost this answer and nothing else.
+    match tokio::task::spawn_blocking(move || (admin.explain)(&view, request)).await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("explain failed: {error}")),
+    }
+}
+
+fn plain(status: StatusCode, text: &str) -> Response {
+    let body = Body::from(format!("{text}\n"));
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
+}
+
+const NOTHING_YET: &str = "nothing is served yet; try again once /readyz answers 200";

@@ -1,0 +1,372 @@
+//! `/metrics`: the counters of every shard and the state of the control plane, in the OpenMetrics text format.
+//!
+//! Shards count in plain cells of their own and are asked for copies at each scrape. A shard that does not answer within a
+//! second is left out: its counters are missing rather than wrong, and `/healthz` says why. Labels are bounded by the
+//! configuration, never by clients.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use ringress_shared::command::{Command, ShardPort};
+use ringress_shared::id::IdMap;
+use ringress_shared::listener::Routing;
+use ringress_shared::metric::{Counter, ShardReport};
+use ringress_shared::origin::Origin;
+use ringress_shared::route::{Rule, RouteTable};
+use ringress_shared::id::RuleId;
+use ringress_shared::snapshot::Snapshot;
+use ringress_translate::Level;
+use tokio::sync::oneshot;
+
+use super::{Admin, plain};
+use crate::live::Live;
+
+pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
+    let reports = gather(&admin.live.ports).await;
+    let scrape = Scrape { live: Arc::clone(&admin.live), reports };
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(scrape));
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(fmt::Error) => plain(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be encoded"),
+    }
+}
+
+/// The copies of all shards, asked for at the same time; `None` where one does not answer in time.
+async fn gather(ports: &[Arc<dyn ShardPort>]) -> Vec<Option<ShardReport>> {
+    let until = tokio::time::Instant::now() + REPORT_TIMEOUT;
+    let asked: Vec<_> = ports.iter().map(|port| ask(port.as_ref())).collect();
+    let mut reports = Vec::with_capacity(asked.len());
+    for answer in asked {
+        let answer = tokio::time::timeout_at(until, answer).await;
+        reports.push(answer.ok().and_then(Result::ok));
+    }
+    reports
+}
+
+fn ask(port: &dyn ShardPort) -> oneshot::Receiver<ShardReport> {
+    let (sender, receiver) = oneshot::channel();
+    // Nobody takes the answer where the scrape has given up.
+    port.send(Command::Report(Box::new(move |report| drop(sender.send(report)))));
+    receiver
+}
+
+/// Everything that one answer says.
+struct Scrape {
+    live: Arc<Live>,
+    reports: Vec<Option<ShardReport>>,
+}
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scrape").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let mut page = Page { encoder };
+        self.shard_counters(&mut page)?;
+        self.shard_gauges(&mut page)?;
+        self.latency(&mut page)?;
+        self.generations(&mut page)?;
+        if let Some(view) = self.live.view() {
+            self.rules(&mut page, &view.snapshot)?;
+            certificates(&mut page, &view.snapshot)?;
+        }
+        self.problems(&mut page)?;
+        page.gauge("ringress_build_info", "The version that runs.", |gauge| {
+            gauge.sample(&[("version", env!("CARGO_PKG_VERSION").to_owned())], 1)
+        })
+    }
+}
+
+impl Scrape {
+    /// The shards that answered.
+    fn answered(&self) -> impl Iterator<Item = (usize, &ShardReport)> {
+        self.reports.iter().enumerate().filter_map(|(shard, report)| Some((shard, report.as_ref()?)))
+    }
+
+    fn shard_counters(&self, page: &mut Page<'_>) -> fmt::Result {
+        for (name, help, counters) in families() {
+            page.counter(name, help, |family| {
+                for (shard, report) in self.answered() {
+                    for counter in &counters {
+                        let constant = counter.describe().1.iter().map(|(key, value)| (*key, (*value).to_owned()));
+                        let labels: Vec<_> = std::iter::once(("shard", shard.to_string())).chain(constant).collect();
+                        family.sample(&labels, report.counters[*counter as usize])?;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn shard_gauges(&self, page: &mut Page<'_>) -> fmt::Result {
+        let statuses = || self.live.ports.iter().map(|port| port.status());
+        page.gauge("ringress_generation", "The generation that new requests get.", |gauge| {
+            statuses().try_for_each(|status| gauge.sample(&shard(status.shard), status.generation()))
+        })?;
+        page.gauge("ringress_io_driver", "1 for the driver that a shard uses.", |gauge| {
+            statuses().try_for_each(|status| match status.driver.get() {
+                None => Ok(()),
+                Some(report) => {
+                    let driver = report.driver.as_str().to_owned();
+                    gauge.sample(&[("shard", status.shard.to_string()), ("driver", driver)], 1)
+                }
+            })
+        })?;
+        page.gauge("ringress_connections", "Client connections that are open.", |gauge| {
+            statuses().try_for_each(|status| {
+                // A connection may be closed between two reads of the shard's counter; never show less than none.
+                let open = status.connections.load(Ordering::Relaxed).max(0) as u64;
+                gauge.sample(&shard(status.shard), open)
+            })
+        })?;
+        page.gauge("ringress_upstream_idle_connections", "Idle connections to endpoints in the pools.", |gauge| {
+            self.answered().try_for_each(|(number, report)| gauge.sample(&shard(number), report.pooled))
+        })
+    }
+
+    fn latency(&self, page: &mut Page<'_>) -> fmt::Result {
+        let name = "ringress_request_duration_seconds";
+        let help = "From the complete head of a request to the end of its response.";
+        page.family(name, help, MetricType::Histogram, |family| {
+            self.answered().try_for_each(|(number, report)| {
+                let Buckets { sum, count, buckets } = Buckets::of(&report.latency);
+                family.0.encode_family(&shard(number))?.encode_histogram::<NoLabels>(sum, count, &buckets, None)
+            })
+        })
+    }
+
+    fn generations(&self, page: &mut Page<'_>) -> fmt::Result {
+        let standing = self.live.standing();
+        page.gauge("ringress_generation_published", "The newest generation that was published.", |gauge| {
+            gauge.sample(&[], standing.generation)
+        })?;
+        page.gauge("ringress_snapshots", "Generations that are still held by somebody.", |gauge| {
+            gauge.sample(&[], standing.snapshots as u64)
+        })?;
+        let help = "From a change being noticed to its generation being live on all shards.";
+        let encoder =
+            page.encoder.encode_descriptor("ringress_config_apply_seconds", help, None, MetricType::Histogram)?;
+        self.live.apply.encode(encoder)
+    }
+
+    fn rules(&self, page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
+        let origins = origins(snapshot);
+        let mut sums: BTreeMap<&Origin, [u64; 5]> = BTreeMap::new();
+        for (rule, counts) in self.answered().flat_map(|(_, report)| &report.rules) {
+            // A rule that is gone is shown no more: its object may be anybody's by now.
+            let Some(origin) = origins.get(rule) else { continue };
+            let sum = sums.entry(origin).or_default();
+            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        page.counter("ringress_rule_requests_total", "Exchanges by rule and class of status.", |family| {
+            for (origin, counts) in sums {
+                for (class, count) in (1..).zip(counts).filter(|(_, count)| *count > 0) {
+                    family.sample(&rule_labels(origin, class), count)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn problems(&self, page: &mut Page<'_>) -> fmt::Result {
+        let view = self.live.view();
+        let problems = view.as_ref().map(|view| &*view.problems).unwrap_or_default();
+        let unbound = self.live.standing().unbound.len();
+        page.gauge("ringress_problems", "Things that are wrong with objects, and sockets that cannot be bound.", |gauge| {
+            for level in [Level::Error, Level::Warning, Level::Info] {
+                let found = problems.iter().filter(|problem| problem.level == level).count();
+                let found = if level == Level::Error { found + unbound } else { found };
+                gauge.sample(&[("level", level.as_str().to_owned())], found as u64)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Counters by metric name, in the order of their numbers.
+fn families() -> Vec<(&'static str, &'static str, Vec<Counter>)> {
+    let mut families: Vec<(&'static str, &'static str, Vec<Counter>)> = Vec::new();
+    for counter in Counter::ALL {
+        let (name, _, help) = counter.describe();
+        match families.iter_mut().find(|(known, _, _)| *known == name) {
+            Some((_, _, counters)) => counters.push(*counter),
+            None => families.push((name, help, vec![*counter])),
+        }
+    }
+    families
+}
+
+fn shard(number: usize) -> [(&'static str, String); 1] {
+    [("shard", number.to_string())]
+}
+
+fn rule_labels(origin: &Origin, class: u32) -> [(&'static str, String); 4] {
+    [
+        ("namespace", origin.object.namespace.to_string()),
+        ("ingress", origin.object.name.to_string()),
+        ("rule", origin.field.to_string()),
+        ("code_class", format!("{class}xx")),
+    ]
+}
+
+/// Where each rule of a snapshot came from.
+fn origins(snapshot: &Snapshot) -> IdMap<RuleId, Origin> {
+    let mut origins = IdMap::default();
+    for listener in snapshot.sockets.iter().flat_map(|socket| socket.listeners.iter()) {
+        let Routing::Http(table) = &listener.routing;
+        for rule in rules_of(table) {
+            origins.entry(rule.id).or_insert_with(|| rule.origin.clone());
+        }
+    }
+    origins
+}
+
+fn rules_of(table: &RouteTable) -> impl Iterator<Item = &Arc<Rule>> {
+    let hosts = table.hosts().into_iter().flat_map(|(_, entry)| {
+        entry.candidates().iter().map(|candidate| &candidate.rule).chain(entry.fallback())
+    });
+    hosts.chain(table.default_rule())
+}
+
+fn certificates(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let mut ends: BTreeMap<String, i64> = BTreeMap::new();
+    let listeners = snapshot.sockets.iter().flat_map(|socket| socket.listeners.iter());
+    for store in listeners.filter_map(|listener| Some(&listener.tls.as_ref()?.certificates)) {
+        let default = store.default_certificate().map(|certificate| (DEFAULT_HOST.to_owned(), certificate));
+        for (host, certificate) in store.entries().chain(default) {
+            let end = ends.entry(host).or_insert(certificate.not_after);
+            *end = certificate.not_after.min(*end);
+        }
+    }
+    let help = "When the certificate of a host expires, in seconds since 1970.";
+    page.gauge("ringress_certificate_expiry_timestamp_seconds", help, |gauge| {
+        ends.into_iter().try_for_each(|(host, end)| gauge.sample(&[("host", host)], end.max(0) as u64))
+    })
+}
+
+/// The host label of the certificate for names that nothing else covers; no host has this name.
+const DEFAULT_HOST: &str = "_";
+
+/// A latency histogram in a few wide buckets.
+struct Buckets {
+    sum: f64,
+    count: u64,
+    /// Upper bound in seconds, and what lies between the one before and it.
+    buckets: Vec<(f64, u64)>,
+}
+
+impl Buckets {
+    fn of(latency: &hdrhistogram::Histogram<u64>) -> Self {
+        let mut buckets: Vec<(f64, u64)> = BOUNDS.iter().chain(&[f64::MAX]).map(|bound| (*bound, 0)).collect();
+        let mut sum = 0.0;
+        for value in latency.iter_recorded() {
+            let seconds = Duration::from_micros(value.value_iterated_to()).as_secs_f64();
+            let count = value.count_since_last_iteration();
+            sum += seconds * count as f64;
+            let at = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+            buckets[at].1 += count;
+        }
+        Self { sum, count: latency.len(), buckets }
+    }
+}
+
+/// Seconds: from a cached answer next door to a patient client.
+const BOUNDS: [f64; 8] = [0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0];
+
+type Labels<'l> = [(&'static str, String)];
+
+type NoLabels = [(&'static str, &'static str); 0];
+
+/// The page as it is written.
+struct Page<'p> {
+    encoder: DescriptorEncoder<'p>,
+}
+
+/// One metric of the page.
+struct Family<'p>(MetricEncoder<'p>, MetricType);
+
+impl Page<'_> {
+    fn counter(&mut self, name: &str, help: &str, fill: impl FnOnce(&mut Family<'_>) -> fmt::Result) -> fmt::Result {
+        // The encoder puts the suffix to the samples itself.
+        let name = name.strip_suffix("_total").unwrap_or(name);
+        self.family(name, help, MetricType::Counter, fill)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, fill: impl FnOnce(&mut Family<'_>) -> fmt::Result) -> fmt::Result {
+        self.family(name, help, MetricType::Gauge, fill)
+    }
+
+    fn family(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        fill: impl FnOnce(&mut Family<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        fill(&mut Family(self.encoder.encode_descriptor(name, help, None, kind)?, kind))
+    }
+}
+
+impl Family<'_> {
+    fn sample(&mut self, labels: &Labels<'_>, value: u64) -> fmt::Result {
+        if labels.is_empty() {
+            return write_value(&mut self.0, self.1, value);
+        }
+        write_value(&mut self.0.encode_family(&labels)?, self.1, value)
+    }
+}
+
+fn write_value(encoder: &mut MetricEncoder<'_>, kind: MetricType, value: u64) -> fmt::Result {
+    match kind {
+        MetricType::Counter => encoder.encode_counter::<NoLabels, _, f64>(&value, None),
+        _ => encoder.encode_gauge(&value),
+    }
+}
+
+/// How long a shard may take to copy its counters.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_duration_lands_in_the_bucket_that_takes_it() {
+        let mut latency = hdrhistogram::Histogram::new(3).unwrap();
+        for micros in [1, 500, 501, 90_000, 60_000_000] {
+            latency.record(micros).unwrap();
+        }
+        let Buckets { sum, count, buckets } = Buckets::of(&latency);
+        let counts: Vec<u64> = buckets.iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [2, 1, 0, 0, 1, 0, 0, 0, 1]);
+        assert_eq!(count, 5);
+        assert!((60.0..60.2).contains(&sum), "{sum}");
+    }
+
+    #[test]
+    fn a_name_is_described_once() {
+        let names: Vec<&str> = families().iter().map(|(name, _, _)| *name).collect();
+        let unique: std::collections::BTreeSet<&str> = names.iter().copied().collect();
+        assert_eq!(names.len(), unique.len());
+        let counters: usize = families().iter().map(|(_, _, counters)| counters.len()).sum();
+        assert_eq!(counters, Counter::ALL.len());
+    }
+}

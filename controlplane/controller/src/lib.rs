@@ -1,0 +1,39 @@
+//! The loud room of the control plane: sources, debounce, publishing, admin.
+//!
+//! ```text
+//! source ─► reconcile ─► translate (pure, on a thread of its own) ─► publish ─► Listen, Apply ─► shards
+//!   ▲          ▲  debounce                    │                        │                          │
+//!   │          └── names (DNS) ◄── wants ─────┘                        ▼                          ▼
+//!   └─ folder                                                 live ◄── acknowledge ◄──── Installed, Drained, Died
+//!                                                              └─► admin: health, metrics, routes, explain
+//! ```
+//!
+//! [`Controller`] owns the loop. Everything else is a part of it, or reads what it shows through [`live`]; nobody calls back.
+#![forbid(unsafe_code)]
+
+pub mod source;
+
+pub mod debounce;
+mod reconcile;
+
+pub mod default_certificate;
+pub mod publish;
+pub mod tickets;
+
+mod acknowledge;
+mod live;
+
+pub mod admin;
+
+mod controller;
+mod error;
+mod shutdown;
+
+pub use acknowledge::GenerationReport;
+pub use admin::Explain;
+pub use controller::{Config, Controller};
+pub use error::Error;
+pub use live::View;
+pub use reconcile::Overlay;
+pub use shutdown::Ended;
+pub use source::Source;

@@ -1,0 +1,133 @@
+//! What the control loop tells the admin: written by the loop alone, read by any request without a lock.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use prometheus_client::metrics::histogram::Histogram;
+use ringress_shared::command::ShardPort;
+use ringress_shared::listener::SocketId;
+use ringress_shared::snapshot::{Generation, Snapshot};
+use ringress_translate::{Objects, Problem, Settings, Translation};
+use tokio::time::Instant;
+
+/// One generation with everything that it came from.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// What was read.
+    pub objects: Arc<Objects>,
+    /// What the flags say.
+    pub settings: Arc<Settings>,
+    /// What became of the objects.
+    pub translation: Arc<Translation>,
+    /// What the shards were told to serve.
+    pub snapshot: Arc<Snapshot>,
+    /// Everything that is wrong: what could not be read, then what was translated.
+    pub problems: Arc<[Problem]>,
+}
+
+/// The state of the process, as far as others ask for it.
+pub(crate) struct Live {
+    pub(crate) ports: Vec<Arc<dyn ShardPort>>,
+    /// Seconds from a change being seen to its generation being live on all shards.
+    pub(crate) apply: Histogram,
+    view: ArcSwapOption<View>,
+    standing: ArcSwap<Standing>,
+}
+
+/// The part of the state that is small and changes as a whole.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Standing {
+    /// The newest published generation; 0 before the first.
+    pub(crate) generation: Generation,
+    /// Snapshots that somebody holds.
+    pub(crate) snapshots: usize,
+    /// Whether the process is on its way out.
+    pub(crate) draining: bool,
+    /// Where the sockets listen.
+    pub(crate) bound: BTreeMap<SocketId, SocketAddr>,
+    /// Sockets that could not be bound, and why.
+    pub(crate) unbound: Vec<String>,
+    /// The last sign of life of each shard; empty before the loop turns.
+    pub(crate) beats: Vec<Beat>,
+}
+
+/// A shard's heartbeat and when it last differed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beat {
+    count: u64,
+    seen: Instant,
+}
+
+impl Live {
+    pub(crate) fn new(ports: Vec<Arc<dyn ShardPort>>) -> Arc<Self> {
+        Arc::new(Self {
+            ports,
+            apply: Histogram::new(APPLY_BUCKETS),
+            view: ArcSwapOption::empty(),
+            standing: ArcSwap::default(),
+        })
+    }
+
+    /// The newest generation, with what it came from; `None` before the first.
+    pub(crate) fn view(&self) -> Option<Arc<View>> {
+        self.view.load_full()
+    }
+
+    pub(crate) fn show(&self, view: View) -> Arc<View> {
+        let view = Arc::new(view);
+        self.view.store(Some(Arc::clone(&view)));
+        view
+    }
+
+    pub(crate) fn standing(&self) -> Arc<Standing> {
+        self.standing.load_full()
+    }
+
+    /// Replaces the standing. Only the control loop calls this, so nothing is lost between reading and writing.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Standing)) {
+        let mut standing = Standing::clone(&self.standing.load());
+        change(&mut standing);
+        self.standing.store(Arc::new(standing));
+    }
+
+    /// Notes which shards have given a sign of life since the last time.
+    pub(crate) fn listen_to_hearts(&self, now: Instant) {
+        let counts: Vec<u64> =
+            self.ports.iter().map(|port| port.status().heartbeat.load(Ordering::Relaxed)).collect();
+        self.change(|standing| standing.beats = next_beats(&standing.beats, &counts, now));
+    }
+
+    /// How long each shard has given no sign of life.
+    pub(crate) fn silences(&self, now: Instant) -> Vec<Duration> {
+        self.standing().beats.iter().map(|beat| now.saturating_duration_since(beat.seen)).collect()
+    }
+}
+
+fn next_beats(before: &[Beat], counts: &[u64], now: Instant) -> Vec<Beat> {
+    let next = |(shard, count): (usize, &u64)| match before.get(shard) {
+        Some(beat) if beat.count == *count => *beat,
+        _ => Beat { count: *count, seen: now },
+    };
+    counts.iter().enumerate().map(next).collect()
+}
+
+/// From a swap in a quiet process to a folder of thousands of objects, and what should alarm.
+const APPLY_BUCKETS: [f64; 8] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_silent_from_its_last_new_count_on() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let first = next_beats(&[], &[1, 1], at(0));
+        let second = next_beats(&first, &[2, 1], at(4));
+        assert_eq!((second[0].seen, second[1].seen), (at(4), at(0)));
+    }
+}

@@ -1,0 +1,72 @@
+//! Sources: where objects come from.
+//!
+//! A source loads everything once before the first generation and then yields the whole again whenever something
+//! changed. It never yields less than it knew because of an error of its own: what cannot be read stays as it was.
+
+mod folder;
+pub mod names;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ringress_translate::manifest::{Folder, Loaded};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+pub use folder::FolderSource;
+
+/// Where objects come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A folder of manifests, watched.
+    Folder(PathBuf),
+    /// Manifests that are part of the program, by name.
+    Texts(BTreeMap<String, Arc<str>>),
+}
+
+/// What a source knows after a change.
+#[derive(Debug)]
+pub struct Change {
+    /// When the change was noticed.
+    pub seen: Instant,
+    /// Everything that the source knows.
+    pub loaded: Loaded,
+}
+
+impl Source {
+    /// Loads everything, and goes on watching.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub async fn open(self) -> Result<(Change, mpsc::Receiver<Change>), SourceError> {
+        match self {
+            Self::Folder(root) => open_folder(root).await,
+            Self::Texts(texts) => {
+                let change = Change { seen: Instant::now(), loaded: Folder::default().update(texts) };
+                // The sender is gone at once: there is nothing to come.
+                Ok((change, mpsc::channel(1).1))
+            }
+        }
+    }
+}
+
+async fn open_folder(root: PathBuf) -> Result<(Change, mpsc::Receiver<Change>), SourceError> {
+    let at = root.clone();
+    let blame = move |source| SourceError { folder: at.clone(), source };
+    let opened = tokio::task::spawn_blocking(move || FolderSource::open(&root)).await;
+    let opened = opened.map_err(std::io::Error::other).and_then(|opened| opened);
+    let (folder, change) = opened.map_err(&blame)?;
+    let changes = folder.watch().map_err(&blame)?;
+    Ok((change, changes))
+}
+
+/// A folder that cannot be read at the start.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the folder {}: {source}; give a folder of manifests", folder.display())]
+pub struct SourceError {
+    /// Which.
+    pub folder: PathBuf,
+    /// The system's answer.
+    pub source: std::io::Error,
+}

@@ -1,0 +1,460 @@
+//! Reading the texts of flags: all mistakes come out together.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Parser;
+use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, HttpSettings};
+use ringress_shared::route::{Dialect, RuleTimeouts};
+use ringress_translate::objects::Key;
+use ringress_translate::settings::Settings;
+
+use super::{
+    Dev, DevArgs, Driver, EchoArgs, Explain, ExplainArgs, ExplainSource, LintArgs, MeaningArgs, Output, Pin,
+    Process, ProcessArgs, Run, RunArgs, TrafficArgs, values,
+};
+
+/// Everything that is wrong with the arguments.
+#[derive(Debug, Default)]
+pub(crate) struct Mistakes(Vec<String>);
+
+/// Whose defaults hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Defaults {
+    /// Also `explain` and `lint`: they say what `run` would do.
+    OfRun,
+    OfDev,
+}
+
+impl RunArgs {
+    /// The typed values, or everything that is wrong.
+    pub(crate) fn check(self) -> Result<Run, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let manifests = mistakes.folder(self.manifests);
+        let ports = mistakes.ports(&self.http_port, &self.https_port);
+        let access_log = mistakes.one_of("access-log", &self.access_log, ACCESS_LOGS);
+        let http = mistakes.http_settings(&self.traffic, access_log);
+        let run = Run {
+            manifests,
+            admin_address: mistakes.read_or("admin-address", &self.admin_address, values::address, NOWHERE),
+            health_address: mistakes.read("health-address", &self.health_address, values::address_or_off),
+            drain_timeout: mistakes.read("drain-timeout", &self.drain_timeout, values::duration),
+            shutdown_grace_period: mistakes.read(
+                "shutdown-grace-period",
+                &self.shutdown_grace_period,
+                values::duration,
+            ),
+            settings: mistakes.settings(self.meaning, &self.traffic, ports, http, Defaults::OfRun),
+            process: mistakes.process(self.process),
+        };
+        mistakes.unless_any(run)
+    }
+}
+
+impl DevArgs {
+    /// The typed values, or everything that is wrong.
+    pub(crate) fn check(self) -> Result<Dev, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let manifests = self.manifests.map(|folder| mistakes.folder(Some(folder)));
+        let ports = mistakes.ports(&self.http_port, &self.https_port);
+        let access_log = mistakes.one_of("access-log", &self.access_log, ACCESS_LOGS);
+        let http = mistakes.http_settings(&self.traffic, access_log);
+        let dev = Dev {
+            manifests,
+            admin_address: mistakes.read_or("admin-address", &self.admin_address, values::address, NOWHERE),
+            settings: mistakes.settings(self.meaning, &self.traffic, ports, http, Defaults::OfDev),
+            process: mistakes.process(self.process),
+        };
+        mistakes.unless_any(dev)
+    }
+}
+
+impl ExplainArgs {
+    /// The typed values, or everything that is wrong.
+    pub(crate) fn check(self) -> Result<Explain, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let http = mistakes.http_settings(&self.traffic, AccessLogFormat::Off);
+        let ports = (every_address(80), every_address(443));
+        let settings = mistakes.settings(self.meaning, &self.traffic, ports, http, Defaults::OfRun);
+        let source = match self.manifests {
+            Some(path) => ExplainSource::Manifests(path, Box::new(settings)),
+            None => ExplainSource::Admin(mistakes.read_or("admin", &self.admin, values::address, NOWHERE)),
+        };
+        let headers = self.headers.iter().map(|field| mistakes.read("header", field, field_parts)).collect();
+        let output = mistakes.one_of("output", &self.output.output, OUTPUTS);
+        mistakes.unless_any(Explain { url: self.url, method: self.method, headers, source, output })
+    }
+}
+
+impl LintArgs {
+    /// The typed values, or everything that is wrong.
+    pub(crate) fn check(self) -> Result<(Vec<PathBuf>, Settings, Output), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let ports = (every_address(80), every_address(443));
+        let traffic = TrafficArgs::defaults();
+        let http = mistakes.http_settings(&traffic, AccessLogFormat::Off);
+        let settings = mistakes.settings(self.meaning, &traffic, ports, http, Defaults::OfRun);
+        let output = mistakes.one_of("output", &self.output.output, OUTPUTS);
+        mistakes.unless_any((self.paths, settings, output))
+    }
+}
+
+impl EchoArgs {
+    /// Where to listen, and as which Service and pod.
+    pub(crate) fn check(self) -> Result<(SocketAddr, String, Option<String>), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let address = mistakes.read_or("listen", &self.listen, values::address, NOWHERE);
+        mistakes.unless_any((address, self.name, self.pod))
+    }
+}
+
+impl TrafficArgs {
+    /// The defaults as clap fills them in, for verbs that have none of these flags.
+    fn defaults() -> Self {
+        #[derive(Parser)]
+        struct Only {
+            #[command(flatten)]
+            traffic: TrafficArgs,
+        }
+        Only::parse_from(["ringress"]).traffic
+    }
+}
+
+const ACCESS_LOGS: &[(&str, AccessLogFormat)] =
+    &[("off", AccessLogFormat::Off), ("json", AccessLogFormat::Json), ("clf", AccessLogFormat::Clf)];
+const OUTPUTS: &[(&str, Output)] = &[("text", Output::Text), ("json", Output::Json)];
+const PINS: &[(&str, Pin)] = &[("auto", Pin::Auto), ("always", Pin::Always), ("never", Pin::Never)];
+const DRIVERS: &[(&str, Driver)] =
+    &[("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)];
+
+/// Stands in for an address that could not be read; never used, because the mistake is reported.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+
+type Ports = (Option<SocketAddr>, Option<SocketAddr>);
+
+impl Mistakes {
+    fn read<T: Default>(&mut self, flag: &str, text: &str, read: impl Fn(&str) -> Result<T, String>) -> T {
+        self.read_or(flag, text, read, T::default())
+    }
+
+    /// The value, or `otherwise` so that reading goes on and finds the other mistakes too.
+    fn read_or<T>(
+        &mut self,
+        flag: &str,
+        text: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+        otherwise: T,
+    ) -> T {
+        match read(text) {
+            Ok(value) => value,
+            Err(why) => {
+                self.0.push(format!("--{flag} {text:?} {why}"));
+                otherwise
+            }
+        }
+    }
+
+    fn one_of<T: Copy + Default>(&mut self, flag: &str, text: &str, known: &[(&str, T)]) -> T {
+        match known.iter().find(|(name, _)| *name == text) {
+            Some((_, value)) => *value,
+            None => {
+                let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+                self.0.push(format!("--{flag} {text:?} is none of {}", names.join(", ")));
+                T::default()
+            }
+        }
+    }
+
+    fn folder(&mut self, folder: Option<PathBuf>) -> PathBuf {
+        let Some(folder) = folder else {
+            self.0.push(
+                "run serves a folder so far: give it with --manifests DIR; connecting to a cluster is not there yet"
+                    .to_owned(),
+            );
+            return PathBuf::new();
+        };
+        if !folder.is_dir() {
+            self.0.push(format!(
+                "--manifests {:?} is no folder that can be read",
+                folder.display().to_string()
+            ));
+        }
+        folder
+    }
+
+    fn ports(&mut self, http: &str, https: &str) -> Ports {
+        let before = self.0.len();
+        let http = self.read("http-port", http, values::port);
+        let https = self.read("https-port", https, values::port);
+        if self.0.len() == before {
+            match (http, https) {
+                (None, None) => self.0.push("--http-port and --https-port are both off".to_owned()),
+                (Some(a), Some(b)) if a == b => {
+                    self.0.push(format!("--http-port and --https-port are both {a}"));
+                }
+                _ => {}
+            }
+        }
+        (http.and_then(every_address), https.and_then(every_address))
+    }
+
+    fn http_settings(&mut self, traffic: &TrafficArgs, access_log: AccessLogFormat) -> HttpSettings {
+        let head_bytes_max = self.read("max-header-bytes", &traffic.max_header_bytes, values::head_bytes);
+        let limits = HeadLimits::default();
+        HttpSettings {
+            limits: HeadLimits {
+                head_bytes_max,
+                request_line_bytes_max: limits.request_line_bytes_max.min(head_bytes_max),
+                field_bytes_max: limits.field_bytes_max.min(head_bytes_max),
+                ..limits
+            },
+            timeouts: ClientTimeouts {
+                header: self.read("client-header-timeout", &traffic.client_header_timeout, values::timeout),
+                body: self.read("client-body-timeout", &traffic.client_body_timeout, values::timeout),
+                write: self.read("client-write-timeout", &traffic.client_write_timeout, values::timeout),
+                idle: self.read("client-idle-timeout", &traffic.client_idle_timeout, values::timeout),
+            },
+            trusted_proxies: self
+                .read("trusted-proxies", &traffic.trusted_proxies, values::ranges)
+                .into_boxed_slice(),
+            access_log,
+            public_port: 0,
+        }
+    }
+
+    fn rule_timeouts(&mut self, traffic: &TrafficArgs) -> RuleTimeouts {
+        RuleTimeouts {
+            connect: self.read("connect-timeout", &traffic.connect_timeout, values::timeout),
+            response: self.read(
+                "upstream-response-timeout",
+                &traffic.upstream_response_timeout,
+                values::timeout,
+            ),
+            idle: self.read("upstream-idle-timeout", &traffic.upstream_idle_timeout, values::timeout),
+            tunnel: self.read("tunnel-idle-timeout", &traffic.tunnel_idle_timeout, values::timeout),
+        }
+    }
+
+    fn settings(
+        &mut self,
+        args: MeaningArgs,
+        traffic: &TrafficArgs,
+        (http, https): Ports,
+        http_settings: HttpSettings,
+        defaults: Defaults,
+    ) -> Settings {
+        let is_dev = defaults == Defaults::OfDev;
+        let classless = args.watch_ingress_without_class.unwrap_or_else(|| is_dev.to_string());
+        Settings {
+            http,
+            https,
+            https_public_port: https.map_or(443, |address| address.port()),
+            ingress_class: self.read("ingress-class", &args.ingress_class, values::name),
+            controller_class: self.read("controller-class", &args.controller_class, values::name),
+            watch_ingress_without_class: self.read(
+                "watch-ingress-without-class",
+                &classless,
+                values::question,
+            ),
+            create_named_classes: is_dev,
+            // What follows is said of a folder: no API server has filled in fields or vetted addresses.
+            apply_default_class: true,
+            allow_loopback_endpoints: true,
+            default_backend_service: self.reference("default-backend-service", args.default_backend_service),
+            default_ssl_certificate: self.reference("default-ssl-certificate", args.default_ssl_certificate),
+            configmap: self.reference("configmap", args.configmap),
+            annotations_prefix: self.read("annotations-prefix", &args.annotations_prefix, values::name),
+            compat: self.dialect(&args.compat),
+            http_settings: HttpSettings {
+                public_port: http.map_or(80, |address| address.port()),
+                ..http_settings
+            },
+            timeouts: self.rule_timeouts(traffic),
+            body_bytes_max: self.read("max-body-bytes", &traffic.max_body_bytes, values::body_bytes),
+            fallback_certificate: None,
+        }
+    }
+
+    fn dialect(&mut self, text: &str) -> Dialect {
+        match text {
+            "strict" => {}
+            "ingress-nginx" => self.0.push(
+                "--compat \"ingress-nginx\" is not there yet; strict is what Ingress v1 documents".to_owned(),
+            ),
+            _ => self.0.push(format!("--compat {text:?} is none of strict, ingress-nginx")),
+        }
+        Dialect::Strict
+    }
+
+    fn reference(&mut self, flag: &str, text: Option<String>) -> Option<Key> {
+        let text = text.filter(|text| !text.is_empty())?;
+        self.read(flag, &text, |text| values::reference(text).map(Some))
+    }
+
+    fn process(&mut self, args: ProcessArgs) -> Process {
+        Process {
+            shards: self.read("shards", &args.shards, values::shards),
+            pin: self.one_of("pin", &args.pin, PINS),
+            io_driver: self.one_of("io-driver", &args.io_driver, DRIVERS),
+            log_level: args.log_level.map(|level| self.read("log-level", &level, log_level)),
+        }
+    }
+
+    fn unless_any<T>(self, value: T) -> Result<T, Self> {
+        if self.0.is_empty() { Ok(value) } else { Err(self) }
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for mistake in &self.0 {
+            writeln!(f, "error: {mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Both address families: the unspecified IPv6 address is dual stack where the machine has it.
+fn every_address(port: u16) -> Option<SocketAddr> {
+    Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
+}
+
+fn field_parts(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("is no field; write 'Name: value'".to_owned()),
+    }
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    tracing_subscriber::EnvFilter::try_new(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("is no log level ({error}); write info, or info,ringress_controller=debug"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cli, Verb};
+    use super::*;
+    use clap::CommandFactory;
+    use std::time::Duration;
+
+    fn run(arguments: &[&str]) -> Result<Run, Mistakes> {
+        let arguments = ["ringress", "run"].iter().chain(arguments);
+        match Cli::try_parse_from(arguments).expect("clap takes every text").verb {
+            Verb::Run(args) => args.check(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_contradiction_in_the_definitions() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let run = run(&["--manifests", "."]).unwrap();
+        assert_eq!(run.settings.http, every_address(80));
+        assert_eq!(run.settings.https, every_address(443));
+        assert_eq!(run.admin_address.to_string(), "127.0.0.1:10254");
+        assert_eq!(run.health_address, None);
+        assert_eq!(run.drain_timeout, Duration::from_secs(30));
+        assert_eq!(run.shutdown_grace_period, Duration::ZERO);
+        assert_eq!(run.settings.timeouts, RuleTimeouts::default());
+        assert_eq!(run.settings.http_settings.timeouts, ClientTimeouts::default());
+        assert_eq!(run.settings.http_settings.limits, HeadLimits::default());
+        assert_eq!(run.settings.http_settings.access_log, AccessLogFormat::Json);
+        assert_eq!(run.settings.body_bytes_max, None);
+        assert!(!run.settings.watch_ingress_without_class);
+        assert_eq!(run.process.shards, None);
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let mistakes = run(&[
+            "--manifests",
+            "/nowhere/at/all",
+            "--http-port=x",
+            "--drain-timeout=soon",
+            "--pin=maybe",
+            "--max-header-bytes=1MiB",
+            "--configmap=x",
+            "--compat=traefik",
+            "--trusted-proxies=10.0.0.0/99",
+        ])
+        .unwrap_err()
+        .to_string();
+        for flag in [
+            "manifests",
+            "http-port",
+            "drain-timeout",
+            "pin",
+            "max-header-bytes",
+            "configmap",
+            "compat",
+            "trusted-proxies",
+        ] {
+            assert!(mistakes.contains(&format!("--{flag} ")), "{flag} is missing in\n{mistakes}");
+        }
+        assert_eq!(mistakes.lines().count(), 8, "{mistakes}");
+    }
+
+    #[test]
+    fn run_without_a_folder_says_what_is_missing_in_one_sentence() {
+        let mistakes = run(&[]).unwrap_err().to_string();
+        assert_eq!(mistakes.lines().count(), 1, "{mistakes}");
+        assert!(mistakes.contains("--manifests DIR"), "{mistakes}");
+    }
+
+    #[test]
+    fn nginx_semantics_are_not_there_yet() {
+        let mistakes = run(&["--manifests=.", "--compat=ingress-nginx"]).unwrap_err().to_string();
+        assert!(mistakes.contains("not there yet"), "{mistakes}");
+    }
+
+    #[test]
+    fn one_port_cannot_serve_both() {
+        assert!(run(&["--manifests=.", "--http-port=80", "--https-port=80"]).is_err());
+        assert!(run(&["--manifests=.", "--http-port=off", "--https-port=off"]).is_err());
+        let plain_only = run(&["--manifests=.", "--https-port=off"]).unwrap();
+        assert_eq!(plain_only.settings.https, None);
+    }
+
+    #[test]
+    fn every_flag_of_run_has_its_variable_and_help() {
+        let command = Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        let flags: Vec<_> = run.get_arguments().filter(|flag| flag.get_id() != "help").collect();
+        assert!(flags.len() >= 30, "{}", flags.len());
+        for flag in flags {
+            let name = flag.get_long().unwrap();
+            let variable = format!("RINGRESS_{}", name.replace('-', "_").to_uppercase());
+            assert_eq!(flag.get_env().and_then(|env| env.to_str()), Some(&*variable), "--{name}");
+            assert!(flag.get_help().is_some(), "--{name}");
+        }
+    }
+
+    #[test]
+    fn dev_serves_objects_without_a_class_unless_told_otherwise() {
+        for (arguments, expected) in
+            [(&[][..], true), (&["--watch-ingress-without-class=false"], false), (&["--http-port=1"], true)]
+        {
+            let arguments = ["ringress", "dev"].iter().chain(arguments);
+            let Verb::Dev(args) = Cli::try_parse_from(arguments).unwrap().verb else { panic!("dev") };
+            let dev = args.check().unwrap();
+            assert_eq!(dev.settings.watch_ingress_without_class, expected);
+            assert!(dev.settings.create_named_classes);
+        }
+    }
+
+    #[test]
+    fn fields_of_explain_need_a_colon() {
+        assert_eq!(field_parts("A: b:c"), Ok(("A".into(), "b:c".into())));
+        assert!(field_parts("A").is_err());
+        assert!(field_parts(": b").is_err());
+    }
+}

@@ -1,0 +1,122 @@
+//! `ringress explain`: which rule takes a request, what is sent to whom, and why every other rule lost.
+//!
+//! One pure function, [`answer::explain`], over what was translated. It is asked offline about manifests, or live through
+//! `POST /explain`, where the controller calls the closure that [`for_admin`] makes. Here is only who asks and how it is
+//! printed.
+
+mod answer;
+mod checklist;
+mod explanation;
+#[cfg(test)]
+mod laws;
+mod live;
+mod question;
+mod text;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use ringress_controller::{View, default_certificate};
+use ringress_shared::origin::Origin;
+use ringress_shared::snapshot::Parts;
+use ringress_translate::manifest::Folder;
+use ringress_translate::{LastGood, Memo, Problem, Settings, translate};
+
+use crate::args::{Explain, ExplainSource, Output};
+use crate::files::{self, Manifests, Texts};
+use crate::terminal::{self, Style};
+use answer::World;
+use explanation::{Explanation, Place};
+use question::Question;
+
+/// Explains one request; 1 where it is not routed, 3 where the process cannot be asked.
+///
+/// # Errors
+/// A question that cannot be asked, or manifests that cannot be read.
+pub(crate) fn run(explain: Explain) -> anyhow::Result<ExitCode> {
+    let Explain { url, method, headers, source, output } = explain;
+    let question = Question { url, method, headers };
+    let answer = match source {
+        ExplainSource::Manifests(path, settings) => offline(path, *settings, &question)?,
+        ExplainSource::Admin(address) => match live::ask(address, &question) {
+            Ok(answer) => answer,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                return Ok(ExitCode::from(UNREACHABLE));
+            }
+        },
+    };
+    let explanation = answer.map_err(anyhow::Error::msg)?;
+    match output {
+        Output::Json => terminal::print(&format!("{}\n", serde_json::to_string_pretty(&explanation)?)),
+        Output::Text => terminal::print(&text::render(&explanation, Style::of_stdout())),
+    }
+    Ok(if explanation.routed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The exit code for a process that cannot be asked.
+const UNREACHABLE: u8 = 3;
+
+fn offline(
+    path: PathBuf,
+    settings: Settings,
+    question: &Question,
+) -> anyhow::Result<Result<Explanation, String>> {
+    let texts = files::read(&[path])?;
+    let fallback = default_certificate::self_signed().context("cannot make the default certificate")?;
+    let settings = Settings { fallback_certificate: Some(Arc::new(fallback)), ..settings };
+    Ok(explain_texts(texts, &settings, question))
+}
+
+/// What `run` with these settings would do with these manifests.
+fn explain_texts(texts: Texts, settings: &Settings, question: &Question) -> Result<Explanation, String> {
+    let mut folder = Folder::new();
+    let loaded = folder.update(texts);
+    let translation = translate(&loaded.objects, settings, &LastGood::default(), &mut Memo::default());
+    let problems: Vec<Problem> =
+        loaded.problems.iter().cloned().chain(translation.problems.iter().cloned()).collect();
+    let world = World {
+        parts: &translation.parts,
+        claims: &translation.claims,
+        problems: &problems,
+        generation: None,
+        place: &|origin| place_in(&folder, origin),
+    };
+    answer::explain(&world, question)
+}
+
+/// What `POST /explain` calls. `manifests` are read again for each question, to say in which line a rule stands.
+pub(crate) fn for_admin(manifests: Manifests) -> ringress_controller::Explain {
+    Arc::new(move |view, request| {
+        let answer = serde_json::from_value(request)
+            .map_err(|error| format!("the question is not understood: {error}"))
+            .and_then(|question| explain_view(view, &manifests, &question));
+        match answer {
+            Ok(explanation) => serde_json::json!(explanation),
+            Err(error) => serde_json::json!({ "error": error }),
+        }
+    })
+}
+
+fn explain_view(view: &View, manifests: &Manifests, question: &Question) -> Result<Explanation, String> {
+    let folder = manifests.read();
+    let snapshot = &view.snapshot;
+    let parts = Parts { sockets: Arc::clone(&snapshot.sockets), upstreams: Arc::clone(&snapshot.upstreams) };
+    let world = World {
+        parts: &parts,
+        claims: &view.translation.claims,
+        problems: &view.problems,
+        generation: Some(snapshot.generation),
+        place: &|origin| place_in(&folder, origin),
+    };
+    answer::explain(&world, question)
+}
+
+fn place_in(folder: &Folder, origin: &Origin) -> Place {
+    match folder.place(&origin.object, &origin.field) {
+        Some(place) => Place { file: Some(place.file), line: Some(place.line) },
+        None => Place::default(),
+    }
+}

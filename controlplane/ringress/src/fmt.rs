@@ -1,0 +1,85 @@
+//! `ringress fmt`: restores the indentation of manifests that lost it on a web page.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use ringress_translate::manifest;
+
+use crate::args::FmtArgs;
+use crate::files;
+use crate::terminal;
+
+/// Prints or replaces; 1 where a text could not be restored.
+///
+/// # Errors
+/// A file that cannot be read or written.
+pub(crate) fn run(args: FmtArgs) -> anyhow::Result<ExitCode> {
+    let mut failed = false;
+    for path in &args.files {
+        let is_stdin = path.as_os_str() == "-";
+        let text = match is_stdin {
+            true => files::stdin()?,
+            false => fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        match manifest::unflatten(&text) {
+            Err(error) => {
+                failed = true;
+                eprintln!("error: {}: {error}", path.display());
+            }
+            Ok(restored) if args.write && !is_stdin => {
+                if restored != text {
+                    replace(path, &restored)?;
+                    terminal::print(&format!("rewritten: {}\n", path.display()));
+                }
+            }
+            Ok(restored) => terminal::print(&restored),
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Replaces a file by renaming, so that whoever watches the folder never reads half of it.
+fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
+    let cannot = || format!("cannot write {}", path.display());
+    // A link stays a link: what it leads to is replaced.
+    let target = fs::canonicalize(path).with_context(cannot)?;
+    let mut name = std::ffi::OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(format!(".{}", std::process::id()));
+    let beside = target.with_file_name(name);
+    let written = write_beside(&beside, text, &target).and_then(|()| fs::rename(&beside, &target));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written.with_context(cannot)
+}
+
+fn write_beside(beside: &Path, text: &str, original: &Path) -> std::io::Result<()> {
+    let mut file = fs::File::create(beside)?;
+    file.write_all(text.as_bytes())?;
+    file.set_permissions(fs::metadata(original)?.permissions())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_replaced_file_keeps_its_permissions_and_its_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("a.yaml"), dir.path().join("link.yaml"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        replace(&link, "new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left behind");
+    }
+}

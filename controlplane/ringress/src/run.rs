@@ -1,0 +1,37 @@
+//! `ringress run`: serves a folder of manifests and every change to it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use ringress_controller::{Config, Source};
+
+use crate::args::Run;
+use crate::boot::{self, Boot};
+use crate::explain;
+use crate::files::Manifests;
+use crate::logging::{self, Lines};
+
+/// Serves until SIGTERM.
+///
+/// # Errors
+/// What keeps it from serving.
+pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
+    let lines = Lines::to_stdout()?;
+    logging::log_to(&lines, run.process.log_level.as_deref().unwrap_or("info"));
+    let config = Config {
+        source: Source::Folder(run.manifests.clone()),
+        settings: run.settings,
+        admin_address: Some(run.admin_address),
+        health_address: run.health_address,
+        drain_timeout: run.drain_timeout,
+        shutdown_grace_period: run.shutdown_grace_period,
+        overlay: None,
+        explain: explain::for_admin(Manifests::Folder(run.manifests)),
+        // The controller logs every generation itself.
+        on_generation: Box::new(|_| {}),
+    };
+    let boot = Boot { process: run.process, lines: lines.clone(), admin: Arc::default() };
+    let ended = boot::serve(boot, |_, _| Ok(config));
+    lines.flush();
+    ended
+}

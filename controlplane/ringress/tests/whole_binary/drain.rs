@@ -1,0 +1,165 @@
+//! The end of a process: what was accepted is answered, what takes too long is cut, and the exit code says so.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::upstream::echo;
+use crate::support::{Client, Launch, Upstream, on_both_drivers, wait_until};
+
+/// An endpoint that takes a while.
+fn slow(time: Duration) -> Upstream {
+    Upstream::start(move |peer| {
+        while let Some(request) = peer.read_request() {
+            // The time that an exchange takes is the subject.
+            std::thread::sleep(time);
+            peer.send(echo("slow", &request));
+        }
+    })
+}
+
+on_both_drivers! {
+    fn every_accepted_request_is_answered_under_load(driver) {
+        let upstream = slow(Duration::from_millis(5));
+        let mut ringress = Launch::new(driver).flags(&["--access-log=off"]).serving(&[&upstream]).start();
+        let port = ringress.ports.http;
+        let answered = Arc::new(AtomicUsize::new(0));
+        let ending = Arc::new(AtomicBool::new(false));
+        let clients: Vec<_> = (0..16)
+            .map(|_| {
+                let (answered, ending) = (Arc::clone(&answered), Arc::clone(&ending));
+                std::thread::spawn(move || ask_until_refused(port, &answered, &ending))
+            })
+            .collect();
+        wait_until("there is load", || answered.load(Ordering::SeqCst) > 300);
+        ending.store(true, Ordering::SeqCst);
+        ringress.signal("TERM");
+        let status = ringress.wait_exit();
+        let failures: Vec<_> = clients.into_iter().filter_map(|client| client.join().unwrap().err()).collect();
+        println!("drain on {}: {} answered, {} failed", driver.as_str(), answered.load(Ordering::SeqCst), failures.len());
+        assert!(failures.is_empty(), "{failures:?}");
+        assert_eq!(status.code(), Some(0));
+    }
+
+    fn readiness_ends_before_the_listeners_do(driver) {
+        let upstream = Upstream::named("web");
+        let mut ringress = Launch::new(driver).flags(&["--shutdown-grace-period=1500ms"]).serving(&[&upstream]).start();
+        let began = Instant::now();
+        ringress.signal("TERM");
+        wait_until("readiness is gone", || ringress.admin("/readyz").status == 503);
+        assert_eq!(ringress.get("a.test", "/").status, 200, "new connections are served in the grace period");
+        assert_eq!(ringress.admin("/healthz").status, 200, "the process is well, it only leaves");
+        assert_eq!(ringress.wait_exit().code(), Some(0));
+        assert!(began.elapsed() >= Duration::from_millis(1400), "the grace period was cut short: {:?}", began.elapsed());
+        assert!(Client::try_connect(ringress.ports.http).is_err());
+    }
+
+    fn idle_connections_do_not_hold_the_process(driver) {
+        let upstream = Upstream::named("web");
+        let mut ringress = Launch::new(driver).flags(&["--drain-timeout=20s"]).serving(&[&upstream]).start();
+        let mut idle: Vec<_> = (0..8).map(|_| ringress.client()).collect();
+        idle.iter_mut().for_each(|client| assert_eq!(client.get("a.test", "/").status, 200));
+        let unused: Vec<_> = (0..4).map(|_| ringress.client()).collect();
+        let began = Instant::now();
+        ringress.signal("TERM");
+        assert_eq!(ringress.wait_exit().code(), Some(0));
+        assert!(began.elapsed() < Duration::from_secs(10), "it waited {:?} for nobody", began.elapsed());
+        assert!(idle.iter_mut().all(|client| client.is_closed().is_some()));
+        drop(unused);
+    }
+
+    fn an_exchange_under_way_is_finished_and_its_connection_ends(driver) {
+        let upstream = slow(Duration::from_millis(700));
+        let mut ringress = Launch::new(driver).serving(&[&upstream]).start();
+        let mut client = ringress.client();
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        wait_until("the endpoint has the request", || upstream.requests().len() == 1);
+        ringress.signal("TERM");
+        let answer = client.read("GET").unwrap();
+        assert_eq!(answer.status, 200);
+        assert!(answer.says_close(), "the client is told not to come back on this connection");
+        assert!(client.is_closed().is_some());
+        assert_eq!(ringress.wait_exit().code(), Some(0));
+    }
+
+    fn tunnels_are_cut_at_the_drain_timeout(driver) {
+        let upstream = Upstream::start(|peer| {
+            if peer.read_head().is_some() {
+                peer.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+                while let Some(bytes) = peer.take(1) {
+                    peer.send(bytes);
+                }
+            }
+        });
+        let mut ringress = Launch::new(driver).flags(&["--drain-timeout=1s"]).serving(&[&upstream]).start();
+        let mut client = ringress.client();
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+        assert_eq!(client.read("GET").unwrap().status, 101);
+        let began = Instant::now();
+        ringress.signal("TERM");
+        wait_until("the listener is closed", || Client::try_connect(ringress.ports.http).is_err());
+        client.send("x");
+        assert_eq!(client.take(1).unwrap(), b"x", "a tunnel lives until the deadline");
+        assert!(client.is_closed().is_some());
+        let lasted = began.elapsed();
+        assert!(lasted >= Duration::from_millis(800) && lasted < Duration::from_secs(8), "cut after {lasted:?}");
+        assert_eq!(ringress.wait_exit().code(), Some(0));
+    }
+
+    fn a_second_signal_ends_it_at_once(driver) {
+        let upstream = slow(Duration::from_secs(12));
+        let mut ringress = Launch::new(driver).flags(&["--drain-timeout=60s"]).serving(&[&upstream]).start();
+        let mut client = ringress.client();
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        wait_until("the endpoint has the request", || upstream.requests().len() == 1);
+        ringress.signal("TERM");
+        wait_until("the listener is closed", || Client::try_connect(ringress.ports.http).is_err());
+        assert!(ringress.is_running(), "one signal waits for what is under way");
+        ringress.signal("TERM");
+        ringress.wait_exit_within(Duration::from_secs(5));
+    }
+
+    fn an_interrupt_from_the_keyboard_drains_as_well(driver) {
+        let upstream = Upstream::named("web");
+        let mut ringress = Launch::new(driver).serving(&[&upstream]).start();
+        assert_eq!(ringress.get("a.test", "/").status, 200);
+        ringress.signal("INT");
+        assert_eq!(ringress.wait_exit().code(), Some(0));
+    }
+}
+
+/// Asks on kept connections and honours close; ends when new connections are refused. A request without an answer on a
+/// connection that was accepted is a failure.
+fn ask_until_refused(port: u16, answered: &AtomicUsize, ending: &AtomicBool) -> Result<(), String> {
+    loop {
+        let Ok(mut client) = Client::try_connect(port) else {
+            // Refused while nobody asked the process to end would be a failure of its own.
+            return ending
+                .load(Ordering::SeqCst)
+                .then_some(())
+                .ok_or_else(|| "a connection was refused".into());
+        };
+        let mut on_this_connection = 0;
+        loop {
+            match client.try_get("a.test", "/") {
+                Ok(answer) if answer.status == 200 => {
+                    on_this_connection += 1;
+                    answered.fetch_add(1, Ordering::SeqCst);
+                    if answer.says_close() {
+                        break;
+                    }
+                }
+                Ok(answer) => return Err(format!("{} {:?}", answer.status, answer.text())),
+                // The listener closed before it took this connection, which the kernel alone had accepted.
+                Err(error)
+                    if on_this_connection == 0
+                        && ending.load(Ordering::SeqCst)
+                        && error.kind() == std::io::ErrorKind::ConnectionReset =>
+                {
+                    break;
+                }
+                Err(error) => return Err(format!("after {on_this_connection} answers: {error}")),
+            }
+        }
+    }
+}

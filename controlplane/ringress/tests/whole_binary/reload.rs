@@ -1,0 +1,263 @@
+//! Changes under load: nothing fails, nothing mixes, nothing old comes after something new.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::support::manifest::{self, Ingress};
+use crate::support::process::replace;
+use crate::support::upstream::ok;
+use crate::support::{Client, Launch, Response, Ringress, Upstream, on_both_drivers, wait_until};
+
+/// Clients that ask for one thing over and over on kept connections, until they are told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<(usize, Vec<String>)>>,
+}
+
+impl Load {
+    /// `judge` says what is wrong with an answer.
+    fn start(
+        ringress: &Ringress,
+        clients: usize,
+        judge: impl Fn(&Response) -> Result<(), String> + Clone + Send + 'static,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let port = ringress.ports.http;
+        let clients = (0..clients).map(|_| {
+            let (stop, judge) = (Arc::clone(&stop), judge.clone());
+            std::thread::spawn(move || ask_until(&stop, port, &judge))
+        });
+        let clients = clients.collect();
+        Self { stop, clients }
+    }
+
+    /// Answers, and what was wrong with them.
+    fn stop(self) -> (usize, Vec<String>) {
+        self.stop.store(true, Ordering::SeqCst);
+        let results = self.clients.into_iter().map(|client| client.join().unwrap());
+        results.fold((0, Vec::new()), |(answers, mut wrong), (more, faults)| {
+            wrong.extend(faults);
+            (answers + more, wrong)
+        })
+    }
+}
+
+fn ask_until(
+    stop: &AtomicBool,
+    port: u16,
+    judge: &impl Fn(&Response) -> Result<(), String>,
+) -> (usize, Vec<String>) {
+    let mut client = Client::connect(port);
+    let (mut answers, mut wrong) = (0, Vec::new());
+    while !stop.load(Ordering::SeqCst) && wrong.len() < 5 {
+        match client.try_get("a.test", "/") {
+            Ok(answer) => {
+                answers += 1;
+                wrong.extend(judge(&answer).err());
+                if answer.says_close() {
+                    wrong.push("a change ended a connection".into());
+                }
+            }
+            Err(error) => {
+                wrong.push(format!("no answer: {error}"));
+                client = Client::connect(port);
+            }
+        }
+        // A closed loop without a pause would measure the two cores, not the changes.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    (answers, wrong)
+}
+
+on_both_drivers! {
+    fn a_thousand_changes_fail_no_request(driver) {
+        const CHANGES: usize = 1000;
+        let (even, odd) = (Upstream::named("even"), Upstream::named("odd"));
+        let version = |number: usize| {
+            let (name, upstream) = if number.is_multiple_of(2) { ("even", &even) } else { ("odd", &odd) };
+            manifest::file(&[
+                Ingress::simple("one-service", "a.test", "web").yaml(),
+                manifest::service("web"),
+                manifest::endpoints("web", &[upstream.address()]),
+                Ingress::simple("two-services", "b.test", name).yaml(),
+                manifest::service(name),
+                manifest::endpoints(name, &[upstream.address()]),
+            ])
+        };
+        let ringress = Launch::new(driver).flags(&["--access-log=off"]).manifests(&[]).file("flip.yaml", &version(0)).start();
+        let load = Load::start(&ringress, 20, |answer| match answer.status {
+            200 => Ok(()),
+            status => Err(format!("{status} {:?}", answer.text())),
+        });
+        let folder = ringress.manifests();
+        let began = Instant::now();
+        for number in 1..=CHANGES {
+            replace(&folder, "flip.yaml", &version(number));
+            // The rate is the subject: fifty changes a second.
+            std::thread::sleep((began + Duration::from_millis(20) * number as u32).saturating_duration_since(Instant::now()));
+        }
+        let last = if CHANGES.is_multiple_of(2) { "even" } else { "odd" };
+        wait_until("the last change is live", || ringress.get("b.test", "/").field("x-upstream") == Some(last));
+        let (answers, wrong) = load.stop();
+        let generations = ringress.live().generation;
+        println!("reload on {}: {CHANGES} changes in {:?}, {generations} generations, {answers} answers, {} failed", driver.as_str(), began.elapsed(), wrong.len());
+        assert!(wrong.is_empty(), "{} of {answers} requests failed: {wrong:?}", wrong.len());
+        assert!(answers > 1000, "there was no load: {answers}");
+        assert!(generations as usize > CHANGES / 4, "changes were not seen one by one: {generations} generations");
+    }
+
+    fn rule_and_service_flip_together(driver) {
+        // The path names the version of the rule, the endpoint names itself: an answer that differs mixed two generations.
+        let (even, odd) = (Upstream::named("even"), Upstream::named("odd"));
+        let version = |number: usize| {
+            let parity = if number.is_multiple_of(2) { "even" } else { "odd" };
+            let upstream = if number.is_multiple_of(2) { &even } else { &odd };
+            manifest::file(&[
+                Ingress::new("flip").route("a.test", &format!("/{parity}"), "Prefix", "web", "80").yaml(),
+                manifest::service("web"),
+                manifest::endpoints("web", &[upstream.address()]),
+            ])
+        };
+        let ringress = Launch::new(driver).flags(&["--access-log=off"]).manifests(&[]).file("flip.yaml", &version(0)).start();
+        let stop = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicUsize::new(0));
+        let port = ringress.ports.http;
+        let clients: Vec<_> = (0..8)
+            .map(|number| {
+                let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+                let parity = if number % 2 == 0 { "even" } else { "odd" };
+                std::thread::spawn(move || {
+                    let mut client = Client::connect(port);
+                    while !stop.load(Ordering::SeqCst) {
+                        let answer = client.get("a.test", &format!("/{parity}"));
+                        match answer.status {
+                            200 => assert_eq!(answer.field("x-upstream"), Some(parity), "the rule of one version met the Service of another"),
+                            status => assert_eq!(status, 404),
+                        }
+                        answered.fetch_add(usize::from(answer.status == 200), Ordering::SeqCst);
+                    }
+                })
+            })
+            .collect();
+        (1..=200).for_each(|number| drop(ringress.apply("flip.yaml", &version(number))));
+        stop.store(true, Ordering::SeqCst);
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        assert!(answered.load(Ordering::SeqCst) > 100);
+    }
+
+    fn nothing_old_answers_once_a_generation_is_live_everywhere(driver) {
+        let (even, odd) = (Upstream::named("even"), Upstream::named("odd"));
+        let version = |number: usize| {
+            let upstream = if number.is_multiple_of(2) { &even } else { &odd };
+            manifest::file(&[Ingress::simple("a", "a.test", "web").yaml(), manifest::service("web"), manifest::endpoints("web", &[upstream.address()])])
+        };
+        let ringress = Launch::new(driver).manifests(&[]).file("flip.yaml", &version(0)).start();
+        let mut kept: Vec<_> = (0..6).map(|_| ringress.client()).collect();
+        for number in 1..=60 {
+            // `apply` returns when /generation shows the new one on every shard.
+            let live = ringress.apply("flip.yaml", &version(number));
+            assert_eq!(live.shards.len(), 2);
+            let expected = if number % 2 == 0 { "even" } else { "odd" };
+            for client in &mut kept {
+                assert_eq!(client.get("a.test", "/").field("x-upstream"), Some(expected), "a kept connection, version {number}");
+            }
+            assert_eq!(ringress.get("a.test", "/").field("x-upstream"), Some(expected), "a new connection, version {number}");
+        }
+    }
+
+    fn a_body_under_way_outlives_its_generation(driver) {
+        let upstream = Upstream::start(|peer| {
+            while let Some(request) = peer.read_request() {
+                peer.send(ok(&[], &request.body));
+            }
+        });
+        let ringress = Launch::new(driver).serving(&[&upstream]).start();
+        let mut client = ringress.client();
+        client.send("POST /begun HTTP/1.1\r\nHost: a.test\r\nContent-Length: 6\r\n\r\nabc");
+        wait_until("the request is under way", || upstream.bytes().ends_with(b"abc"));
+        ringress.apply("manifests.yaml", manifest::CLASS);
+        assert_eq!(ringress.get("a.test", "/").status, 404, "the route is gone");
+        client.send("def");
+        let answer = client.read("POST").unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "abcdef"), "an exchange keeps the generation that it began with");
+        assert_eq!(client.get("a.test", "/next").status, 404, "the next one does not");
+    }
+}
+
+// What the folder says.
+on_both_drivers! {
+    fn a_document_that_breaks_keeps_what_its_file_had(driver) {
+        let upstream = Upstream::named("web");
+        let good = Ingress::simple("kept", "kept.test", "web").yaml();
+        let ringress = Launch::new(driver).serving(&[&upstream]).file("kept.yaml", &good).start();
+        assert_eq!(ringress.get("kept.test", "/").status, 200);
+        let changed = Ingress::simple("beside", "beside.test", "web").yaml();
+        let folder = ringress.manifests();
+        replace(&folder, "kept.yaml", &format!("{changed}---\nkind: Ingress\nmetadata: {{name: [\n"));
+        wait_until("the good document of the file counts", || ringress.get("beside.test", "/").status == 200);
+        assert_eq!(ringress.get("kept.test", "/").status, 200, "the object that the file had before keeps its last version");
+        assert_eq!(ringress.get("a.test", "/").status, 200);
+        wait_until("the log says which file is broken", || ringress.logs().contains("kept.yaml"));
+        ringress.apply("kept.yaml", &changed);
+        assert_eq!(ringress.get("kept.test", "/").status, 404, "a file that is whole again says what there is");
+    }
+
+    fn a_deleted_file_deletes_its_objects(driver) {
+        let upstream = Upstream::named("web");
+        let ringress = Launch::new(driver).serving(&[&upstream]).file("more.yaml", &Ingress::simple("more", "more.test", "web").yaml()).start();
+        assert_eq!(ringress.get("more.test", "/").status, 200);
+        ringress.change(|folder| fs::remove_file(folder.join("more.yaml")).unwrap());
+        assert_eq!(ringress.get("more.test", "/").status, 404);
+        assert_eq!(ringress.get("a.test", "/").status, 200);
+    }
+
+    fn every_way_to_write_a_file_is_seen(driver) {
+        let upstream = Upstream::named("web");
+        let ringress = Launch::new(driver).serving(&[&upstream]).start();
+        let ingress = |host: &str| Ingress::simple("way", host, "web").yaml();
+        ringress.change(|folder| fs::write(folder.join("way.yaml"), ingress("created.test")).unwrap());
+        assert_eq!(ringress.get("created.test", "/").status, 200);
+        ringress.change(|folder| fs::write(folder.join("way.yaml"), ingress("overwritten.test")).unwrap());
+        assert_eq!((ringress.get("created.test", "/").status, ringress.get("overwritten.test", "/").status), (404, 200));
+        ringress.apply("way.yaml", &ingress("renamed.test"));
+        assert_eq!((ringress.get("overwritten.test", "/").status, ringress.get("renamed.test", "/").status), (404, 200));
+        ringress.change(|folder| fs::remove_file(folder.join("way.yaml")).unwrap());
+        assert_eq!(ringress.get("renamed.test", "/").status, 404);
+    }
+
+    fn a_mounted_configmap_is_followed_through_its_links(driver) {
+        use std::os::unix::fs::symlink;
+        let upstream = Upstream::named("web");
+        let ringress = Launch::new(driver).serving(&[&upstream]).start();
+        let publish = |folder: &std::path::Path, version: &str, host: &str| {
+            let data = folder.join(format!("..{version}"));
+            fs::create_dir(&data).unwrap();
+            fs::write(data.join("mounted.yaml"), Ingress::simple("mounted", host, "web").yaml()).unwrap();
+            // As the kubelet does it: a new folder, then one rename of the link to it.
+            symlink(format!("..{version}"), folder.join("..data_tmp")).unwrap();
+            fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+        };
+        ringress.change(|folder| {
+            publish(folder, "2026_01", "first.test");
+            symlink("..data/mounted.yaml", folder.join("mounted.yaml")).unwrap();
+        });
+        wait_until("the first version is served", || ringress.get("first.test", "/").status == 200);
+        ringress.change(|folder| publish(folder, "2026_02", "second.test"));
+        wait_until("the second version is served", || ringress.get("second.test", "/").status == 200);
+        assert_eq!(ringress.get("first.test", "/").status, 404);
+    }
+
+    fn an_object_that_becomes_wrong_stays_as_it_was(driver) {
+        let upstream = Upstream::named("web");
+        let ringress = Launch::new(driver).serving(&[&upstream]).file("own.yaml", &Ingress::simple("own", "own.test", "web").yaml()).start();
+        let wrong = Ingress::simple("own", "own.test", "web").annotation("ringress.dev/load-balance", "magic");
+        ringress.apply("own.yaml", &wrong.yaml());
+        assert_eq!(ringress.get("own.test", "/").status, 200);
+        // A reference that is revoked is no mistake inside the object: nothing old outlives it.
+        ringress.apply("own.yaml", &Ingress::simple("own", "own.test", "gone").yaml());
+        assert_eq!(ringress.get("own.test", "/").status, 503);
+    }
+}

@@ -1,0 +1,163 @@
+//! Certificates out of Secrets: PEM, key match, names, dates.
+//!
+//! Whether a certificate is in its dates depends on the clock, so it is judged by [`expiry`] with `now` as an argument and
+//! never inside translation.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::Timestamp;
+use ringress_shared::certificate::Certificate;
+use ringress_shared::id::CertificateId;
+use ringress_shared::origin::ObjectRef;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::{Error as PemError, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::problem::Problem;
+
+/// The certificate in a Secret of type `kubernetes.io/tls` (`stringData` beats `data`, as in the API).
+///
+/// # Errors
+/// The first problem of the Secret: a key that is missing, is a placeholder, does not parse, or does not belong to the
+/// certificate.
+pub fn parse(secret: &Secret, reference: &ObjectRef) -> Result<Certificate, Problem> {
+    let chain_pem = value(secret, reference, "tls.crt")?;
+    let key_pem = value(secret, reference, "tls.key")?;
+    from_pem(chain_pem, key_pem, reference)
+}
+
+/// The certificate of a chain and a key in PEM; `reference` is the Secret that problems name.
+///
+/// # Errors
+/// As [`parse`].
+pub fn from_pem(chain_pem: &[u8], key_pem: &[u8], reference: &ObjectRef) -> Result<Certificate, Problem> {
+    let chain = chain(chain_pem, reference)?;
+    let leaf = chain[0].clone();
+    let facts = LeafFacts::read(&leaf, reference)?;
+    let key = certified_key(chain, key_pem, reference)?;
+    Ok(Certificate {
+        id: CertificateId::of(&[&reference.namespace, &reference.name]),
+        secret: Some(reference.clone()),
+        key: Arc::new(key),
+        names: facts.names,
+        not_before: facts.not_before,
+        not_after: facts.not_after,
+        fingerprint: Sha256::digest(&leaf).into(),
+    })
+}
+
+/// Days before the end at which a certificate is reported.
+const EXPIRING_DAYS: i64 = 14;
+
+/// What is wrong with the dates of a certificate at `now` (seconds since 1970). `None` for generated certificates.
+pub fn expiry(certificate: &Certificate, now: i64) -> Option<Problem> {
+    let secret = certificate.secret.as_ref()?;
+    let days = (certificate.not_after - now).div_euclid(24 * 3600);
+    if now > certificate.not_after {
+        Some(Problem::certificate_expired(secret, &date(certificate.not_after)))
+    } else if now < certificate.not_before {
+        Some(Problem::certificate_not_yet_valid(secret, &date(certificate.not_before)))
+    } else if days < EXPIRING_DAYS {
+        Some(Problem::certificate_expiring(secret, &date(certificate.not_after), days))
+    } else {
+        None
+    }
+}
+
+fn date(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
+fn value<'s>(secret: &'s Secret, reference: &ObjectRef, key: &str) -> Result<&'s [u8], Problem> {
+    let plain = secret.string_data.as_ref().and_then(|data| data.get(key)).map(String::as_bytes);
+    let encoded = secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
+    plain.or(encoded).ok_or_else(|| Problem::secret_key_missing(reference, key))
+}
+
+fn chain(pem: &[u8], reference: &ObjectRef) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    if crate::manifest::is_placeholder(pem) {
+        return Err(Problem::secret_placeholder(reference, "tls.crt"));
+    }
+    let invalid = |why: String| Problem::certificate_invalid(reference, "tls.crt", &why);
+    let chain = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| invalid(format!("the certificate chain is not PEM: {}", describe(&error))))?;
+    if chain.is_empty() {
+        return Err(invalid("there is no CERTIFICATE block; put the certificate there in PEM".into()));
+    }
+    Ok(chain)
+}
+
+fn certified_key(
+    chain: Vec<CertificateDer<'static>>,
+    pem: &[u8],
+    reference: &ObjectRef,
+) -> Result<CertifiedKey, Problem> {
+    if crate::manifest::is_placeholder(pem) {
+        return Err(Problem::secret_placeholder(reference, "tls.key"));
+    }
+    let invalid = |why: String| Problem::certificate_invalid(reference, "tls.key", &why);
+    let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
+        invalid(format!("there is no unencrypted private key in PEM: {}", describe(&error)))
+    })?;
+    let key = any_supported_type(&der).map_err(|_| {
+        invalid("the private key is of no supported type; use RSA (2048 bits or more), ECDSA or Ed25519".into())
+    })?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) => Ok(certified),
+        // Keys that cannot tell their public half are taken as they are; ours all can.
+        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+        Err(_) => Err(Problem::certificate_mismatch(reference)),
+    }
+}
+
+/// Says what a PEM error is without repeating the input, which may be a key.
+fn describe(error: &PemError) -> &'static str {
+    match error {
+        PemError::MissingSectionEnd { .. } => "a BEGIN line has no END line",
+        PemError::IllegalSectionStart { .. } => "a BEGIN line is malformed",
+        PemError::Base64Decode(_) => "a block is not base64",
+        PemError::NoItemsFound => "no such block was found",
+        _ => "it does not parse",
+    }
+}
+
+/// What the leaf says of itself.
+struct LeafFacts {
+    names: Box<[Box<str>]>,
+    not_before: i64,
+    not_after: i64,
+}
+
+impl LeafFacts {
+    fn read(leaf: &CertificateDer<'_>, reference: &ObjectRef) -> Result<Self, Problem> {
+        let invalid = |why: &str| Problem::certificate_invalid(reference, "tls.crt", why);
+        let (_, parsed) = X509Certificate::from_der(leaf)
+            .map_err(|_| invalid("the first CERTIFICATE block is no X.509 certificate"))?;
+        let names = parsed
+            .subject_alternative_name()
+            .map_err(|_| invalid("the subject alternative names of the certificate do not parse"))?
+            .map(|extension| dns_names(&extension.value.general_names))
+            .unwrap_or_default();
+        let validity = parsed.validity();
+        Ok(Self {
+            names,
+            not_before: validity.not_before.timestamp(),
+            not_after: validity.not_after.timestamp(),
+        })
+    }
+}
+
+fn dns_names(names: &[GeneralName<'_>]) -> Box<[Box<str>]> {
+    let dns = names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase().into_boxed_str()),
+        _ => None,
+    });
+    dns.collect()
+}

@@ -1,0 +1,227 @@
+//! What became of one Ingress: its claims, and everything that is wrong with it and with what it refers to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ringress_shared::id::RuleId;
+use ringress_shared::origin::Origin;
+
+use crate::certificates::Certificates;
+use crate::claim::{Claim, DEFAULT_BACKEND, Outcome, ServiceVerdict, Verdict};
+use crate::ir::{BackendIr, DefaultIr, Host, IngressIr, LostIr, RuleIr};
+use crate::members::Member;
+use crate::merge::{Hosts, Part};
+use crate::problem::Problem;
+use crate::upstreams::Upstreams;
+
+/// The findings about one object.
+#[derive(Debug, Clone)]
+pub(crate) struct Findings {
+    pub(crate) problems: Arc<[Problem]>,
+    pub(crate) claims: Arc<[Claim]>,
+}
+
+/// Where findings come from.
+#[derive(Clone, Copy)]
+pub(crate) struct Sources<'s> {
+    pub(crate) hosts: &'s Hosts,
+    pub(crate) upstreams: &'s Upstreams,
+    pub(crate) certificates: &'s Certificates,
+}
+
+impl Findings {
+    pub(crate) fn of(member: &Member, sources: Sources<'_>) -> Self {
+        let mut finder = Finder { member, sources, problems: member.problems.clone(), claims: Vec::new() };
+        finder.find();
+        let mut seen = BTreeSet::new();
+        let mut problems = finder.problems;
+        problems.retain(|problem| seen.insert(problem.clone()));
+        Self { problems: problems.into(), claims: finder.claims.into() }
+    }
+}
+
+struct Finder<'f> {
+    member: &'f Member,
+    sources: Sources<'f>,
+    problems: Vec<Problem>,
+    claims: Vec<Claim>,
+}
+
+impl Finder<'_> {
+    fn find(&mut self) {
+        match self.member.served.clone() {
+            Some(served) => self.served(&served),
+            None => self.left_alone(),
+        }
+        for lost in self.member.lost() {
+            let why = lost.why.clone();
+            let outcome = match (self.member.class.is_ours(), self.member.is_quarantined()) {
+                (false, _) => Outcome::ClassNotOurs(self.member.class.to_string()),
+                (true, true) => Outcome::Quarantined(why),
+                (true, false) => Outcome::Invalid(why),
+            };
+            self.claims.push(self.lost(lost, outcome));
+        }
+    }
+
+    fn served(&mut self, ir: &IngressIr) {
+        for (number, rule) in ir.rules.iter().enumerate() {
+            let service = self.service(&rule.backend);
+            let by = self.sources.hosts.shadowed(&rule.host, &ir.key, Part::Rule(number));
+            let outcome = self.outcome(rule.id(&ir.key), by, &rule.origin, || what(rule));
+            self.claims.push(self.rule(rule, service, outcome));
+        }
+        if let Some(default) = &ir.default_backend {
+            self.default_backend(ir, default);
+        }
+        let certificates = self.sources.certificates;
+        self.problems.extend(certificates.problems_of(ir).cloned());
+        self.problems.extend(certificates.problems_of_unnamed(ir));
+    }
+
+    fn default_backend(&mut self, ir: &IngressIr, default: &DefaultIr) {
+        let service = self.service(&default.backend);
+        let id = ir.default_rule_id();
+        if default.catches_all {
+            let by = self.sources.hosts.default_shadowed(&ir.key);
+            let outcome = self.outcome(id, by, &default.origin, || "the default backend".to_owned());
+            self.claims.push(self.default_claim(default, &None, service, outcome));
+            return;
+        }
+        for host in &ir.hosts {
+            let by = self.sources.hosts.shadowed(host, &ir.key, Part::Default);
+            let what = || format!("the default backend of {}", host_text(host));
+            let outcome = self.outcome(id, by, &default.origin, what);
+            self.claims.push(self.default_claim(default, host, service.clone(), outcome));
+        }
+    }
+
+    fn outcome(
+        &mut self,
+        id: RuleId,
+        by: Option<&Origin>,
+        origin: &Origin,
+        what: impl FnOnce() -> String,
+    ) -> Outcome {
+        match by {
+            None => Outcome::Routed(id),
+            Some(by) => {
+                self.problems.push(Problem::shadowed(origin, &what(), by));
+                Outcome::Shadowed { by: by.clone() }
+            }
+        }
+    }
+
+    /// Claims of an object that is not ours, or not served at all.
+    fn left_alone(&mut self) {
+        let member = self.member;
+        let outcome = match member.class.is_ours() {
+            true => Outcome::Invalid("the dialect ingress-nginx is not implemented yet".to_owned()),
+            false => Outcome::ClassNotOurs(member.class.to_string()),
+        };
+        if member.is_quarantined() {
+            // These would be the claims of another version.
+            return;
+        }
+        let ir = member.read();
+        for rule in &ir.rules {
+            self.claims.push(self.rule(rule, None, outcome.clone()));
+        }
+        if let Some(default) = &ir.default_backend {
+            self.claims.push(self.default_claim(default, &None, None, outcome));
+        }
+    }
+
+    /// What the Service of a backend is; reports what is wrong with it.
+    fn service(&mut self, backend: &BackendIr) -> Option<ServiceVerdict> {
+        let BackendIr::Service { upstream, field } = backend else { return None };
+        let verdict = self.sources.upstreams.verdict(upstream);
+        let at = |part: &str| Origin {
+            object: self.member.object.clone(),
+            field: format!("{field}.{part}").into(),
+        };
+        let service = &verdict.service;
+        let problem = match &verdict.verdict {
+            Verdict::Ok { terminating: false, .. } => None,
+            Verdict::Ok { endpoints, terminating: true } => {
+                Some(Problem::only_terminating(&at("name"), service, *endpoints))
+            }
+            Verdict::ServiceMissing => Some(Problem::service_missing(&at("name"), service)),
+            Verdict::PortMissing { has } => {
+                Some(Problem::port_missing(&at("port"), service, &verdict.port, has))
+            }
+            Verdict::NoReadyEndpoints { not_ready } => {
+                let why = match not_ready {
+                    0 => "has no endpoints".to_owned(),
+                    count => format!("has no ready endpoint, {count} are not ready"),
+                };
+                Some(Problem::no_ready_endpoints(&at("name"), service, &verdict.port, &why))
+            }
+            Verdict::ExternalNameRefused { name } => {
+                Some(Problem::external_name_refused(&at("name"), service, name))
+            }
+            Verdict::NotResolved { name } => Some(Problem::name_not_resolved(&at("name"), service, name)),
+        };
+        self.problems.extend(problem);
+        Some(verdict)
+    }
+
+    fn rule(&self, rule: &RuleIr, service: Option<ServiceVerdict>, outcome: Outcome) -> Claim {
+        Claim {
+            origin: rule.origin.clone(),
+            created: self.member.created,
+            class: self.member.class.clone(),
+            host_text: rule.host_text.clone(),
+            host: rule.host.clone(),
+            path_text: rule.path_text.clone(),
+            path_type: rule.path_type.clone(),
+            path: rule.path.compile().ok(),
+            service,
+            outcome,
+        }
+    }
+
+    fn default_claim(
+        &self,
+        default: &DefaultIr,
+        host: &Host,
+        service: Option<ServiceVerdict>,
+        outcome: Outcome,
+    ) -> Claim {
+        Claim {
+            origin: default.origin.clone(),
+            created: self.member.created,
+            class: self.member.class.clone(),
+            host_text: host.as_ref().map(ToString::to_string).unwrap_or_default(),
+            host: host.clone(),
+            path_text: String::new(),
+            path_type: DEFAULT_BACKEND.to_owned(),
+            path: None,
+            service,
+            outcome,
+        }
+    }
+
+    fn lost(&self, lost: &LostIr, outcome: Outcome) -> Claim {
+        Claim {
+            origin: lost.origin.clone(),
+            created: self.member.created,
+            class: self.member.class.clone(),
+            host_text: lost.host_text.clone(),
+            host: lost.host.clone(),
+            path_text: lost.path_text.clone(),
+            path_type: lost.path_type.clone(),
+            path: None,
+            service: None,
+            outcome,
+        }
+    }
+}
+
+fn what(rule: &RuleIr) -> String {
+    format!("{} {}", host_text(&rule.host), rule.path)
+}
+
+fn host_text(host: &Host) -> String {
+    host.as_ref().map_or_else(|| "every host".to_owned(), ToString::to_string)
+}

@@ -1,0 +1,155 @@
+//! Path and path type of one rule.
+//!
+//! Source: Ingress v1, "Path types", and the validation of the API server, which a folder does not pass through.
+
+use k8s_openapi::api::networking::v1::HTTPIngressPath;
+use ringress_shared::origin::Origin;
+use ringress_shared::route::normalise;
+
+use crate::ir::PathTest;
+use crate::problem::Problem;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PathType {
+    Exact,
+    Prefix,
+    ImplementationSpecific,
+}
+
+/// The path test of a rule.
+pub(super) fn read(
+    origin: &Origin,
+    given: &HTTPIngressPath,
+    problems: &mut Vec<Problem>,
+) -> Result<PathTest, Box<Problem>> {
+    let at = |field: &str| Origin {
+        object: origin.object.clone(),
+        field: format!("{}.{field}", origin.field).into(),
+    };
+    let path_type = match given.path_type.as_str() {
+        "Exact" => PathType::Exact,
+        "Prefix" => PathType::Prefix,
+        "ImplementationSpecific" => PathType::ImplementationSpecific,
+        "" => {
+            problems.push(Problem::missing_path_type(&at("pathType")));
+            PathType::Prefix
+        }
+        other => return Err(Box::new(Problem::invalid_path_type(&at("pathType"), other))),
+    };
+    let text = given.path.as_deref().unwrap_or_default();
+    let wrong = |why: &str| Box::new(Problem::invalid_path(&at("path"), text, why));
+    if text.is_empty() {
+        return match path_type {
+            PathType::ImplementationSpecific => Ok(PathTest::Prefix("".into())),
+            PathType::Exact | PathType::Prefix => Err(wrong("is missing; write / for every path")),
+        };
+    }
+    check(text, path_type).map_err(|why| wrong(&why))?;
+    let normal = normal(text).map_err(|why| wrong(&why))?;
+    report_looks(&at("path"), text, path_type, problems);
+    Ok(match path_type {
+        PathType::Exact => PathTest::Exact(normal.into()),
+        PathType::Prefix | PathType::ImplementationSpecific => {
+            PathTest::Prefix(normal.trim_end_matches('/').into())
+        }
+    })
+}
+
+/// Sequences that the API server refuses in Exact and Prefix paths: no normalised request has them.
+const FORBIDDEN: [&str; 5] = ["//", "/./", "/../", "%2f", "%2F"];
+const FORBIDDEN_ENDS: [&str; 2] = ["/..", "/."];
+
+fn check(text: &str, path_type: PathType) -> Result<(), String> {
+    if !text.starts_with('/') {
+        return Err("does not begin with /; write it as an absolute path".into());
+    }
+    if let Some(found) = text.chars().find(|letter| matches!(letter, '?' | '#')) {
+        return Err(format!("has a {found}, and only the path of a request is matched; leave out what follows it"));
+    }
+    if let Some(found) = text.chars().find(|letter| letter.is_control() || *letter == ' ') {
+        return Err(format!("has the character {found:?}, which no path has; write it percent-encoded"));
+    }
+    if path_type == PathType::ImplementationSpecific {
+        return Ok(());
+    }
+    if let Some(found) = FORBIDDEN.iter().find(|sequence| text.contains(**sequence)) {
+        return Err(format!("has {found:?}, which no normalised path has; write the path that remains without it"));
+    }
+    match FORBIDDEN_ENDS.iter().find(|end| text.ends_with(**end)) {
+        Some(found) => Err(format!("ends with {found:?}, which no normalised path does; leave it out")),
+        None => Ok(()),
+    }
+}
+
+/// The path in the form in which requests are matched: other characters than ASCII arrive percent-encoded.
+fn normal(text: &str) -> Result<String, String> {
+    let encoded = text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        match byte.is_ascii() {
+            true => out.push(byte as char),
+            false => out.push_str(&format!("%{byte:02X}")),
+        }
+        out
+    });
+    let normal = normalise(encoded.as_bytes()).map_err(|error| format!("cannot be a path: {error}"))?;
+    String::from_utf8(normal.bytes.into_owned()).map_err(|_| "is not ASCII after normalisation".into())
+}
+
+/// Reports paths that are matched otherwise than they look.
+fn report_looks(origin: &Origin, text: &str, path_type: PathType, problems: &mut Vec<Problem>) {
+    let last = text.chars().last().unwrap_or('/');
+    if text.chars().any(|letter| matches!(letter, '*' | '(' | ')' | '[' | ']' | '^' | '$' | '|' | '\\' | '+')) {
+        problems.push(Problem::path_looks_like_regex(origin, text));
+    } else if path_type == PathType::Prefix && matches!(last, '-' | '_' | '.' | '~' | '=') {
+        problems.push(Problem::prefix_not_elementwise(origin, text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringress_shared::origin::ObjectRef;
+
+    fn check(path_type: &str, path: &str, expected: Result<PathTest, &str>) {
+        let origin = Origin { object: ObjectRef::new("Ingress", "d", "i"), field: "p".into() };
+        let given = HTTPIngressPath {
+            path: (!path.is_empty()).then(|| path.to_owned()),
+            path_type: path_type.to_owned(),
+            ..Default::default()
+        };
+        let got = read(&origin, &given, &mut Vec::new());
+        match expected {
+            Ok(test) => assert_eq!(got.unwrap(), test, "{path_type} {path}"),
+            Err(field) => assert_eq!(got.unwrap_err().field, format!("p.{field}"), "{path_type} {path}"),
+        }
+    }
+
+    #[test]
+    fn paths_are_read_or_refused() {
+        let exact = |text: &str| Ok(PathTest::Exact(text.into()));
+        let prefix = |text: &str| Ok(PathTest::Prefix(text.into()));
+        for (path_type, path, expected) in [
+            ("Exact", "/foo", exact("/foo")),
+            ("Exact", "/foo/", exact("/foo/")),
+            ("Prefix", "/foo/", prefix("/foo")),
+            ("Prefix", "/", prefix("")),
+            ("", "/foo", prefix("/foo")),
+            ("ImplementationSpecific", "", prefix("")),
+            ("ImplementationSpecific", "/a/../b", prefix("/b")),
+            ("Prefix", "/%7Euser", prefix("/~user")),
+            ("Exact", "/caf\u{e9}", exact("/caf%C3%A9")),
+            ("Exact", "", Err("path")),
+            ("Prefix", "foo", Err("path")),
+            ("Prefix", "/a//b", Err("path")),
+            ("Exact", "/a/..", Err("path")),
+            ("Prefix", "/a%2Fb", Err("path")),
+            ("Prefix", "/a?b=1", Err("path")),
+            ("Prefix", "/a b", Err("path")),
+            ("Prefix", "/a%", Err("path")),
+            ("Prefix", "/%00", Err("path")),
+            ("ImplementationSpecific", "/../a", Err("path")),
+            ("prefix", "/", Err("pathType")),
+        ] {
+            check(path_type, path, expected);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Policies as objects write them: annotations in, [`PolicySet`] out.
+//!
+//! Each policy's file holds its table of keys; the tables give the docs and the nearest match for a misspelt key. The
+//! order of evaluation stands in `ringress_shared::policy`.
+
+mod balance;
+mod body_limit;
+mod denied;
+mod https_redirect;
+mod value;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ringress_shared::origin::ObjectRef;
+use ringress_shared::policy::PolicySet;
+
+use crate::ir::BalanceIr;
+use crate::problem::Problem;
+use crate::settings::Settings;
+
+pub(crate) use denied::Denial;
+pub(crate) use https_redirect::exempt_from_redirect;
+
+/// The prefix of our own annotations.
+pub const PREFIX: &str = "ringress.dev/";
+
+/// One annotation of ours, for the docs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Annotation {
+    /// The key after [`PREFIX`].
+    pub key: &'static str,
+    /// The values it takes.
+    pub values: &'static str,
+    /// What holds without it.
+    pub default: &'static str,
+    /// What it does, in one sentence.
+    pub effect: &'static str,
+}
+
+/// Every annotation of ours, in the order of evaluation.
+pub fn annotations() -> impl Iterator<Item = &'static Annotation> {
+    [body_limit::KEYS, https_redirect::KEYS, balance::KEYS].into_iter().flatten()
+}
+
+/// The policies that one object asks for, before its hosts are known.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct PolicyIr {
+    pub(crate) body_limit: body_limit::Asked,
+    pub(crate) denied: Vec<Denial>,
+    pub(crate) https_redirect: https_redirect::Asked,
+    pub(crate) balance: BalanceIr,
+}
+
+/// What a rule's place decides about its policies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Whether its host is named under `tls`.
+    pub(crate) host_has_tls: bool,
+    /// Whether its path must stay reachable in plain text.
+    pub(crate) redirect_exempt: bool,
+}
+
+/// Annotations as an object has them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Annotations<'o> {
+    object: &'o ObjectRef,
+    values: Option<&'o BTreeMap<String, String>>,
+}
+
+impl<'o> Annotations<'o> {
+    pub(crate) fn new(object: &'o ObjectRef, values: Option<&'o BTreeMap<String, String>>) -> Self {
+        Self { object, values }
+    }
+
+    /// The value of a key of ours; an empty value counts as not set.
+    fn own(&self, key: &str) -> Option<&'o str> {
+        let values = self.values?;
+        values.get(&format!("{PREFIX}{key}")).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// Key after the prefix and value of every annotation under a prefix.
+    fn under(&self, prefix: &'o str) -> impl Iterator<Item = (&'o str, &'o str)> + use<'o> {
+        let all = self.values.into_iter().flatten();
+        all.filter_map(move |(key, value)| {
+            let name = key.strip_prefix(prefix)?.trim_start_matches('/');
+            Some((name, value.trim())).filter(|(_, value)| !value.is_empty())
+        })
+    }
+
+    /// The parsed value of a key of ours; a wrong one is reported and counts as not set.
+    fn parse<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Option<T>, Wrong> {
+        let Some(value) = self.own(key) else { return Ok(None) };
+        match parse(value) {
+            Some(parsed) => Ok(Some(parsed)),
+            None => {
+                let key = format!("{PREFIX}{key}");
+                problems.push(Problem::invalid_annotation(self.object, &key, value, expected));
+                Err(Wrong)
+            }
+        }
+    }
+}
+
+/// A value was wrong and has been reported.
+struct Wrong;
+
+/// Reads the policies of an object.
+pub(crate) fn read(annotations: Annotations<'_>, settings: &Settings, problems: &mut Vec<Problem>) -> PolicyIr {
+    report_unknown(annotations, problems);
+    let mut denied = denied::read(annotations, settings, problems);
+    let body_limit = body_limit::read(annotations, &mut denied, problems);
+    PolicyIr {
+        body_limit,
+        denied,
+        https_redirect: https_redirect::read(annotations, problems),
+        balance: balance::read(annotations, problems),
+    }
+}
+
+/// The policies of one rule.
+pub(crate) fn lower(asked: &PolicyIr, place: Place, settings: &Settings) -> PolicySet {
+    let PolicyIr { body_limit, denied, https_redirect, balance: _ } = asked;
+    PolicySet {
+        body_limit: body_limit::lower(*body_limit, settings),
+        denied: denied::lower(denied),
+        https_redirect: https_redirect::lower(*https_redirect, place, settings),
+    }
+}
+
+impl PolicyIr {
+    /// Takes over what a newer, broken version asks for beyond this one: no protection is lost by serving an older version.
+    pub(crate) fn harden(&mut self, newer: &Self) {
+        let Self { body_limit, denied, https_redirect: _, balance: _ } = newer;
+        if body_limit.is_set() {
+            self.body_limit = *body_limit;
+        }
+        for denial in denied {
+            let known = self.denied.contains(denial) || denial.is_body_limit() && self.body_limit.is_set();
+            if !known {
+                self.denied.push(denial.clone());
+            }
+        }
+    }
+}
+
+/// Policy sets by content, so that equal ones share one allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Interned(std::collections::HashSet<Arc<PolicySet>>);
+
+impl Interned {
+    pub(crate) fn intern(&mut self, set: PolicySet) -> Arc<PolicySet> {
+        if let Some(known) = self.0.get(&set) {
+            return Arc::clone(known);
+        }
+        let set = Arc::new(set);
+        self.0.insert(Arc::clone(&set));
+        set
+    }
+
+    /// Forgets what nobody uses any more.
+    pub(crate) fn prune(&mut self) {
+        self.0.retain(|set| Arc::strong_count(set) > 1);
+    }
+}
+
+fn report_unknown(annotations: Annotations<'_>, problems: &mut Vec<Problem>) {
+    for (key, _) in annotations.under(PREFIX) {
+        if self::annotations().any(|known| known.key == key) {
+            continue;
+        }
+        let nearest = nearest(key).map(|known| format!("{PREFIX}{known}"));
+        let key = format!("{PREFIX}{key}");
+        problems.push(Problem::unknown_annotation(annotations.object, &key, nearest.as_deref()));
+    }
+}
+
+/// The known key that a misspelt one most likely means.
+fn nearest(key: &str) -> Option<&'static str> {
+    let distances = annotations().map(|known| (distance(known.key, key), known.key));
+    let (distance, known) = distances.min()?;
+    (distance <= known.len() / 2).then_some(known)
+}
+
+/// Levenshtein: letters to change, add or remove.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (line, letter) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
+        for (column, other) in b.iter().enumerate() {
+            let substitute = diagonal + usize::from(letter != *other);
+            diagonal = row[column + 1];
+            row[column + 1] = substitute.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspelt_keys_find_their_neighbour() {
+        for (key, expected) in [
+            ("ssl-redirct", Some("ssl-redirect")),
+            ("max-body-size", Some("max-body-bytes")),
+            ("loadbalance", Some("load-balance")),
+            ("colour", None),
+        ] {
+            assert_eq!(nearest(key), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn equal_sets_share_one_allocation() {
+        let mut interned = Interned::default();
+        let one = interned.intern(PolicySet::default());
+        assert!(Arc::ptr_eq(&one, &interned.intern(PolicySet::default())));
+        drop(one);
+        interned.prune();
+        assert!(interned.0.is_empty());
+    }
+}

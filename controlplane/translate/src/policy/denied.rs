@@ -1,0 +1,307 @@
+//! Annotations of ingress-nginx in the strict dialect: none is applied, each is reported, and one that protects closes the
+//! paths of its object (503). Dropping a protection in silence would open what its owner closed.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use ringress_shared::policy::Denied;
+use ringress_shared::route::Dialect;
+
+use super::{Annotations, value};
+use crate::problem::Problem;
+use crate::settings::Settings;
+
+/// A protection that could not be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denial {
+    because: Arc<str>,
+    body_limit: bool,
+}
+
+impl Denial {
+    /// A body limit that cannot be read.
+    pub(super) fn body_limit(because: String) -> Self {
+        Self { because: because.into(), body_limit: true }
+    }
+
+    pub(super) fn is_body_limit(&self) -> bool {
+        self.body_limit
+    }
+}
+
+pub(super) fn read(
+    annotations: Annotations<'_>,
+    settings: &Settings,
+    problems: &mut Vec<Problem>,
+) -> Vec<Denial> {
+    let mut denied = Vec::new();
+    if settings.compat != Dialect::Strict {
+        return denied;
+    }
+    let prefix = settings.annotations_prefix.trim_end_matches('/');
+    for (name, value) in annotations.under(prefix) {
+        let key = format!("{prefix}/{name}");
+        let object = annotations.object;
+        let known = known(name);
+        if known.protects && is_void(name, value) {
+            problems.push(Problem::void_protection(object, &key));
+        } else if known.protects {
+            problems.push(Problem::unsupported_protection(object, &key));
+            denied.push(Denial { because: format!("{key} is not applied").into(), body_limit: false });
+        } else if name == "rewrite-target" {
+            problems.push(rewrite(object, &key, value));
+        } else {
+            problems.push(Problem::unsupported_annotation(object, &key, known.instead));
+        }
+    }
+    denied
+}
+
+/// A rewrite without a capture throws the rest of the path away, which few who copy it mean.
+fn rewrite(object: &ringress_shared::origin::ObjectRef, key: &str, value: &str) -> Problem {
+    match value.contains('$') {
+        true => Problem::unsupported_annotation(object, key, None),
+        false => Problem::rewrite_collapses_path(object, key, value),
+    }
+}
+
+pub(super) fn lower(denied: &[Denial]) -> Option<Denied> {
+    let because: Vec<&str> = denied.iter().map(|denial| &*denial.because).collect();
+    (!because.is_empty()).then(|| Denied { because: because.join("; ").into() })
+}
+
+/// Whether a protection with this value protects nothing, so that leaving it out opens nothing. cert-manager's solvers
+/// carry a list of everybody.
+fn is_void(name: &str, value: &str) -> bool {
+    match name {
+        "allowlist-source-range" | "whitelist-source-range" => admits_everybody(value),
+        "enable-modsecurity" | "enable-owasp-core-rules" => value::truth(value) == Some(false),
+        "auth-tls-verify-client" => value == "off",
+        _ => name.starts_with("limit-") && value == "0",
+    }
+}
+
+fn admits_everybody(list: &str) -> bool {
+    let ranges: Vec<IpNet> = list.split(',').filter_map(|range| range.trim().parse().ok()).collect();
+    let everybody = |v4: bool| {
+        ranges.iter().any(|range| range.prefix_len() == 0 && range.addr().is_ipv4() == v4)
+    };
+    everybody(true) && everybody(false)
+}
+
+/// An annotation of ingress-nginx.
+struct Known {
+    name: &'static str,
+    /// Whether leaving it out opens what it closes.
+    protects: bool,
+    /// Our annotation for the same.
+    instead: Option<&'static str>,
+}
+
+/// Keys that the table lacks are judged by their group: a protection of tomorrow is still one.
+fn known(name: &str) -> &'static Known {
+    const UNKNOWN_PROTECTION: Known = protects("");
+    const UNKNOWN: Known = plain("");
+    let protects = name.starts_with("auth-")
+        || name.starts_with("limit-")
+        || name.starts_with("global-rate-limit")
+        || name.contains("modsecurity");
+    match TABLE.iter().find(|known| known.name == name) {
+        Some(known) => known,
+        None if protects => &UNKNOWN_PROTECTION,
+        None => &UNKNOWN,
+    }
+}
+
+const fn plain(name: &'static str) -> Known {
+    Known { name, protects: false, instead: None }
+}
+
+const fn protects(name: &'static str) -> Known {
+    Known { name, protects: true, instead: None }
+}
+
+const fn ours(name: &'static str, instead: &'static str) -> Known {
+    Known { name, protects: false, instead: Some(instead) }
+}
+
+/// All 138 annotations of the last ingress-nginx.
+const TABLE: &[Known] = &[
+    plain("rewrite-target"),
+    plain("use-regex"),
+    plain("app-root"),
+    ours("ssl-redirect", "ringress.dev/ssl-redirect"),
+    plain("force-ssl-redirect"),
+    plain("preserve-trailing-slash"),
+    plain("permanent-redirect"),
+    plain("permanent-redirect-code"),
+    plain("temporal-redirect"),
+    plain("temporal-redirect-code"),
+    plain("from-to-www-redirect"),
+    plain("relative-redirects"),
+    plain("use-port-in-redirects"),
+    plain("server-alias"),
+    plain("x-forwarded-prefix"),
+    plain("default-backend"),
+    plain("custom-http-errors"),
+    plain("disable-proxy-intercept-errors"),
+    plain("service-upstream"),
+    plain("upstream-vhost"),
+    plain("backend-protocol"),
+    ours("proxy-body-size", "ringress.dev/max-body-bytes"),
+    plain("client-body-buffer-size"),
+    plain("proxy-connect-timeout"),
+    plain("proxy-send-timeout"),
+    plain("proxy-read-timeout"),
+    plain("proxy-next-upstream"),
+    plain("proxy-next-upstream-timeout"),
+    plain("proxy-next-upstream-tries"),
+    plain("proxy-request-buffering"),
+    plain("proxy-buffering"),
+    plain("proxy-buffer-size"),
+    plain("proxy-buffers-number"),
+    plain("proxy-busy-buffers-size"),
+    plain("proxy-max-temp-file-size"),
+    plain("proxy-http-version"),
+    plain("proxy-redirect-from"),
+    plain("proxy-redirect-to"),
+    plain("proxy-cookie-domain"),
+    plain("proxy-cookie-path"),
+    plain("connection-proxy-header"),
+    ours("load-balance", "ringress.dev/load-balance"),
+    plain("upstream-hash-by"),
+    plain("upstream-hash-by-subset"),
+    plain("upstream-hash-by-subset-size"),
+    plain("fastcgi-index"),
+    plain("fastcgi-params-configmap"),
+    plain("http2-push-preload"),
+    plain("custom-headers"),
+    plain("proxy-ssl-secret"),
+    plain("proxy-ssl-verify"),
+    plain("proxy-ssl-verify-depth"),
+    plain("proxy-ssl-name"),
+    plain("proxy-ssl-server-name"),
+    plain("proxy-ssl-ciphers"),
+    plain("proxy-ssl-protocols"),
+    protects("auth-tls-secret"),
+    protects("auth-tls-verify-client"),
+    protects("auth-tls-verify-depth"),
+    protects("auth-tls-error-page"),
+    protects("auth-tls-pass-certificate-to-upstream"),
+    protects("auth-tls-match-cn"),
+    plain("ssl-ciphers"),
+    plain("ssl-prefer-server-ciphers"),
+    plain("ssl-passthrough"),
+    protects("auth-type"),
+    protects("auth-secret"),
+    protects("auth-secret-type"),
+    protects("auth-realm"),
+    protects("auth-url"),
+    protects("auth-method"),
+    protects("auth-signin"),
+    protects("auth-signin-redirect-param"),
+    protects("auth-response-headers"),
+    protects("auth-proxy-set-headers"),
+    protects("auth-request-redirect"),
+    protects("auth-cache-key"),
+    protects("auth-cache-duration"),
+    protects("auth-keepalive"),
+    protects("auth-keepalive-requests"),
+    protects("auth-keepalive-timeout"),
+    protects("auth-keepalive-share-vars"),
+    protects("auth-always-set-cookie"),
+    protects("auth-snippet"),
+    plain("enable-global-auth"),
+    protects("satisfy"),
+    protects("allowlist-source-range"),
+    protects("whitelist-source-range"),
+    protects("denylist-source-range"),
+    protects("limit-connections"),
+    protects("limit-rps"),
+    protects("limit-rpm"),
+    protects("limit-burst-multiplier"),
+    protects("limit-rate"),
+    protects("limit-rate-after"),
+    protects("limit-allowlist"),
+    protects("limit-whitelist"),
+    plain("enable-cors"),
+    plain("cors-allow-origin"),
+    plain("cors-allow-methods"),
+    plain("cors-allow-headers"),
+    plain("cors-allow-credentials"),
+    plain("cors-expose-headers"),
+    plain("cors-max-age"),
+    plain("affinity"),
+    plain("affinity-mode"),
+    plain("affinity-canary-behavior"),
+    plain("session-cookie-name"),
+    plain("session-cookie-path"),
+    plain("session-cookie-domain"),
+    plain("session-cookie-expires"),
+    plain("session-cookie-max-age"),
+    plain("session-cookie-samesite"),
+    plain("session-cookie-conditional-samesite-none"),
+    plain("session-cookie-secure"),
+    plain("session-cookie-change-on-failure"),
+    plain("canary"),
+    plain("canary-by-header"),
+    plain("canary-by-header-value"),
+    plain("canary-by-header-pattern"),
+    plain("canary-by-cookie"),
+    plain("canary-weight"),
+    plain("canary-weight-total"),
+    plain("mirror-target"),
+    plain("mirror-request-body"),
+    plain("mirror-host"),
+    plain("enable-access-log"),
+    plain("enable-rewrite-log"),
+    plain("enable-opentelemetry"),
+    plain("opentelemetry-trust-incoming-span"),
+    plain("opentelemetry-operation-name"),
+    protects("enable-modsecurity"),
+    protects("enable-owasp-core-rules"),
+    protects("modsecurity-transaction-id"),
+    protects("modsecurity-snippet"),
+    plain("configuration-snippet"),
+    plain("server-snippet"),
+    plain("stream-snippet"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_whole() {
+        let mut names: Vec<_> = TABLE.iter().map(|known| known.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 138);
+        assert_eq!(TABLE.iter().filter(|known| known.protects).count(), 41);
+    }
+
+    #[test]
+    fn a_protection_of_everybody_protects_nothing() {
+        for (name, value, expected) in [
+            ("whitelist-source-range", "0.0.0.0/0,::/0", true),
+            ("whitelist-source-range", "0.0.0.0/0", false),
+            ("whitelist-source-range", "10.0.0.0/8, ::/0", false),
+            ("whitelist-source-range", "nonsense", false),
+            ("denylist-source-range", "0.0.0.0/0,::/0", false),
+            ("enable-modsecurity", "false", true),
+            ("enable-modsecurity", "true", false),
+            ("limit-rps", "0", true),
+            ("limit-rps", "5", false),
+            ("auth-type", "basic", false),
+        ] {
+            assert_eq!(is_void(name, value), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_judged_by_their_group() {
+        assert!(known("auth-of-tomorrow").protects);
+        assert!(known("global-rate-limit").protects);
+        assert!(!known("colour").protects);
+    }
+}

@@ -1,0 +1,128 @@
+//! A Service port to endpoints.
+//!
+//! ```text
+//! Service ── port by number or name ──► name of the port ──► EndpointSlices, else Endpoints
+//!        └── ExternalName ────────────► addresses that the controller resolved
+//! ```
+
+use std::net::{IpAddr, SocketAddr};
+
+use k8s_openapi::api::core::v1::{Service, ServicePort};
+use ringress_shared::upstream::{Endpoint, EndpointSet};
+
+use super::endpoints::{self, Gathered, Slices};
+use crate::claim::Verdict;
+use crate::ir::{PortIr, UpstreamKey};
+use crate::objects::Objects;
+use crate::settings::Settings;
+
+/// What stands behind an upstream.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Resolved {
+    pub(crate) endpoints: EndpointSet,
+    pub(crate) verdict: Verdict,
+    /// The name that the controller should resolve.
+    pub(crate) dns_name: Option<String>,
+}
+
+impl Resolved {
+    fn nothing(verdict: Verdict) -> Self {
+        Self { endpoints: EndpointSet::default(), verdict, dns_name: None }
+    }
+}
+
+/// Resolves one upstream against the objects as they are now.
+pub(crate) fn resolve(key: &UpstreamKey, objects: &Objects, slices: &Slices, settings: &Settings) -> Resolved {
+    let Some(stored) = objects.services.get(&key.service) else {
+        return Resolved::nothing(Verdict::ServiceMissing);
+    };
+    let service = &*stored.object;
+    if let Some(name) = external_name(service) {
+        return external(name, &key.port, service, objects);
+    }
+    let Some(port) = find_port(service, &key.port) else {
+        return Resolved::nothing(Verdict::PortMissing { has: ports(service) });
+    };
+    let port_name = port.name.as_deref().unwrap_or_default();
+    let gathered = endpoints::gather(&key.service, port_name, objects, slices, settings);
+    chosen(gathered)
+}
+
+/// Ready endpoints; where nothing is ready, those that still serve while they terminate.
+fn chosen(gathered: Gathered) -> Resolved {
+    let Gathered { ready, terminating, not_ready } = gathered;
+    let only_terminating = ready.is_empty();
+    let chosen = if only_terminating { terminating } else { ready };
+    if chosen.is_empty() {
+        return Resolved::nothing(Verdict::NoReadyEndpoints { not_ready });
+    }
+    let verdict = Verdict::Ok { endpoints: chosen.len(), terminating: only_terminating };
+    Resolved { endpoints: EndpointSet { endpoints: chosen.into() }, verdict, dns_name: None }
+}
+
+fn external_name(service: &Service) -> Option<&str> {
+    let spec = service.spec.as_ref()?;
+    let is_external = spec.type_.as_deref() == Some("ExternalName");
+    is_external.then(|| spec.external_name.as_deref().unwrap_or_default())
+}
+
+fn external(name: &str, port: &PortIr, service: &Service, objects: &Objects) -> Resolved {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let number = match port {
+        PortIr::Number(number) => Some(*number),
+        PortIr::Name(_) | PortIr::First => {
+            find_port(service, port).and_then(|port| u16::try_from(port.port).ok())
+        }
+    };
+    let Some(number) = number else {
+        return Resolved::nothing(Verdict::PortMissing { has: ports(service) });
+    };
+    if name == "localhost" || name.ends_with(".localhost") {
+        return Resolved::nothing(Verdict::ExternalNameRefused { name });
+    }
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return addressed(&[address], number, name, None);
+    }
+    if name.is_empty() {
+        return Resolved::nothing(Verdict::NotResolved { name });
+    }
+    let addresses = objects.resolved.get(&name).map(Vec::as_slice).unwrap_or_default();
+    addressed(addresses, number, name.clone(), Some(name))
+}
+
+fn addressed(addresses: &[IpAddr], port: u16, name: String, dns_name: Option<String>) -> Resolved {
+    let mut allowed: Vec<_> = addresses.iter().filter(|address| !endpoints::is_local(**address)).collect();
+    allowed.sort();
+    allowed.dedup();
+    let endpoints: Box<[Endpoint]> =
+        allowed.iter().map(|address| Endpoint::new(SocketAddr::new(**address, port), None)).collect();
+    let verdict = match (endpoints.len(), addresses.is_empty()) {
+        (0, true) => Verdict::NotResolved { name },
+        (0, false) => Verdict::ExternalNameRefused { name },
+        (endpoints, _) => Verdict::Ok { endpoints, terminating: false },
+    };
+    Resolved { endpoints: EndpointSet { endpoints }, verdict, dns_name }
+}
+
+fn find_port<'s>(service: &'s Service, port: &PortIr) -> Option<&'s ServicePort> {
+    let mut tcp = tcp_ports(service);
+    match port {
+        PortIr::Number(number) => tcp.find(|known| known.port == i32::from(*number)),
+        PortIr::Name(name) => tcp.find(|known| known.name.as_deref() == Some(name)),
+        PortIr::First => tcp.next(),
+    }
+}
+
+fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
+    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    ports.filter(|port| matches!(port.protocol.as_deref(), None | Some("TCP" | "")))
+}
+
+/// The ports as a message lists them: `80`, `443 (https)`.
+fn ports(service: &Service) -> Vec<String> {
+    let text = |port: &ServicePort| match port.name.as_deref() {
+        None | Some("") => port.port.to_string(),
+        Some(name) => format!("{} ({name})", port.port),
+    };
+    tcp_ports(service).map(text).collect()
+}

@@ -1,0 +1,294 @@
+//! The life of a request under random faults: every law of retrying, for ten thousand seeds. The seed stands in the
+//! message of a failure.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // a test may panic, and a virtual clock needs a start
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringress_engine::balance::Balancers;
+use ringress_engine::codec::h1::{HeadError, parse_request};
+use ringress_engine::exchange::{
+    ConnectFailure, Env, Exchange, NoAnswer, NoAnswerCause, Outcome, RetryBudget, Step, verdict,
+};
+use ringress_engine::http::Head;
+use ringress_engine::random::Random;
+use ringress_shared::id::{EndpointId, RuleId, UpstreamId};
+use ringress_shared::listener::{
+    AccessLogFormat, ClientTimeouts, HeadLimits, HttpSettings, Listener, ListenerId, Routing,
+};
+use ringress_shared::origin::{ObjectRef, Origin};
+use ringress_shared::policy::{BodyLimit, Denied, HttpsRedirect, PolicySet};
+use ringress_shared::route::{
+    Backend, Candidate, PathMatch, Predicates, RouteTableBuilder, Rule, RuleTimeouts, Scratch, Target,
+};
+use ringress_shared::snapshot::{Ambient, Snapshot};
+use ringress_shared::upstream::{Balance, Endpoint, EndpointSet, Upstream, UpstreamProtocol, UpstreamTable};
+
+#[derive(Debug)]
+struct NoTickets;
+
+impl rustls::server::ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+    fn lifetime(&self) -> u32 {
+        0
+    }
+    fn encrypt(&self, _plain: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+    fn decrypt(&self, _cipher: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// One shard's worth of state around one rule.
+struct World {
+    snapshot: Snapshot,
+    listener: Listener,
+    balancers: Balancers,
+    budget: RetryBudget,
+    random: Random,
+    scratch: Scratch,
+    host: String,
+    now: Instant,
+}
+
+impl World {
+    fn new(seed: u64, endpoints: u16, policies: PolicySet) -> Self {
+        let id = UpstreamId::of(&["default/web:80"]);
+        let endpoints =
+            (0..endpoints).map(|port| Endpoint::new(([127, 0, 0, 1], 9_000 + port).into(), None)).collect();
+        let upstream = Upstream {
+            id,
+            service: ObjectRef::new("Service", "default", "web"),
+            port: "80".into(),
+            protocol: UpstreamProtocol::Http1,
+            balance: if seed.is_multiple_of(2) { Balance::RoundRobin } else { Balance::PeakEwma },
+            endpoints: Arc::new(EndpointSet { endpoints }),
+        };
+        let rule = Rule {
+            id: RuleId::of(&["web"]),
+            origin: Origin { object: ObjectRef::new("Ingress", "default", "web"), field: "".into() },
+            policies: Arc::new(policies),
+            backends: Box::new([Backend { weight: 1, target: Target::Upstream(id) }]),
+            timeouts: RuleTimeouts::default(),
+        };
+        let mut routes = RouteTableBuilder::new();
+        let path = PathMatch::prefix("/");
+        routes.candidate(None, Candidate { path, predicates: Predicates::default(), rule: Arc::new(rule) });
+        let http = HttpSettings {
+            limits: HeadLimits::default(),
+            timeouts: ClientTimeouts::default(),
+            trusted_proxies: Box::new([]),
+            access_log: AccessLogFormat::Off,
+            public_port: 80,
+        };
+        let mut upstreams = UpstreamTable::default();
+        upstreams.insert(id, Arc::new(upstream));
+        Self {
+            snapshot: Snapshot {
+                generation: 1,
+                sockets: Arc::new([]),
+                upstreams: Arc::new(upstreams),
+                server_configs: Arc::new(BTreeMap::new()),
+                ambient: Arc::new(Ambient { tickets: Arc::new(NoTickets) }),
+            },
+            listener: Listener {
+                id: ListenerId("http".into()),
+                hostname: None,
+                tls: None,
+                routing: Routing::Http(Arc::new(routes.build())),
+                http: Arc::new(http),
+            },
+            balancers: Balancers::new(0),
+            budget: RetryBudget::default(),
+            random: Random::new(seed),
+            scratch: Scratch::default(),
+            host: String::new(),
+            now: Instant::now(),
+        }
+    }
+
+    fn next(&mut self, exchange: &mut Exchange, outcome: Outcome, head: &Head, is_https: bool) -> Step {
+        let mut env = Env {
+            now: self.now,
+            random: &mut self.random,
+            snapshot: &self.snapshot,
+            listener: &self.listener,
+            is_https,
+            balancers: &mut self.balancers,
+            budget: &mut self.budget,
+            scratch: &mut self.scratch,
+            host: &mut self.host,
+            found: None,
+        };
+        exchange.next(outcome, head, &mut env)
+    }
+}
+
+fn request(text: &str) -> Head {
+    let mut head = Head::new();
+    parse_request(text.as_bytes(), &HeadLimits::default(), &mut head).unwrap();
+    head
+}
+
+fn random_outcome(random: &mut Random, first_reused: bool, replayable: bool) -> Outcome {
+    let causes =
+        [NoAnswerCause::Closed, NoAnswerCause::TimedOut, NoAnswerCause::Malformed(HeadError::StatusLine)];
+    match random.below(6) {
+        0 => Outcome::NotConnected(ConnectFailure::Refused),
+        1 => Outcome::NotConnected(ConnectFailure::TimedOut),
+        2..5 => Outcome::NoAnswer(NoAnswer {
+            reused: first_reused,
+            silent: random.below(3) > 0,
+            replayable,
+            cause: causes[random.below(3)],
+        }),
+        _ => Outcome::Answered,
+    }
+}
+
+#[test]
+fn the_laws_of_retrying_hold_under_any_faults() {
+    let get = request("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    let post = request("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
+    for seed in 0..10_000 {
+        let mut faults = Random::new(seed ^ 0xABCD);
+        let endpoints = 1 + faults.below(4) as u16;
+        let mut world = World::new(seed, endpoints, PolicySet::default());
+        for exchange_number in 0..5 {
+            let idempotent = faults.below(2) == 0;
+            let head = if idempotent { &get } else { &post };
+            live(
+                &mut world,
+                &mut faults,
+                head,
+                idempotent,
+                endpoints,
+                &format!("seed {seed}.{exchange_number}"),
+            );
+            world.now += Duration::from_millis(faults.below(3_000) as u64);
+        }
+    }
+}
+
+fn live(world: &mut World, faults: &mut Random, head: &Head, idempotent: bool, endpoints: u16, seed: &str) {
+    let replayable = faults.below(4) > 0;
+    let mut exchange = Exchange::new();
+    let mut outcome = Outcome::HeadComplete;
+    let mut tries = 0;
+    let mut last = None;
+    let mut dead: Vec<EndpointId> = Vec::new();
+    loop {
+        let step = world.next(&mut exchange, outcome, head, false);
+        match step {
+            Step::Try(attempt) => {
+                check_retry(outcome, idempotent, seed);
+                if matches!(outcome, Outcome::NotConnected(_)) {
+                    dead.extend(last);
+                    assert!(dead.len() < usize::from(endpoints), "{seed}: nobody is left");
+                    assert!(
+                        !dead.contains(&attempt.lease.endpoint()),
+                        "{seed}: the same dead endpoint again"
+                    );
+                }
+                if let Outcome::NoAnswer(_) = outcome {
+                    assert!(attempt.fresh, "{seed}: a retry never goes to the pool");
+                }
+                last = Some(attempt.lease.endpoint());
+                tries += 1;
+                assert!(tries <= 3, "{seed}: {tries} tries");
+                let reused = !attempt.fresh && faults.below(2) == 0;
+                outcome = random_outcome(faults, reused, replayable);
+                if let Some(result) = verdict(outcome) {
+                    attempt.lease.report(result, world.now);
+                }
+            }
+            Step::Answer(answer) => {
+                let expected: &[u16] = match outcome {
+                    Outcome::NotConnected(ConnectFailure::TimedOut) => &[504],
+                    Outcome::NoAnswer(NoAnswer { cause: NoAnswerCause::TimedOut, .. }) => &[504],
+                    _ => &[502],
+                };
+                assert!(expected.contains(&answer.status), "{seed}: {outcome:?} gave {}", answer.status);
+                return;
+            }
+            Step::Relay => {
+                assert_eq!(outcome, Outcome::Answered, "{seed}");
+                return;
+            }
+            Step::Abandon => panic!("{seed}: nobody went away"),
+        }
+    }
+}
+
+fn check_retry(outcome: Outcome, idempotent: bool, seed: &str) {
+    if let Outcome::NoAnswer(failure) = outcome {
+        assert!(failure.silent, "{seed}: retried after a byte of an answer");
+        assert!(failure.replayable, "{seed}: retried without the request");
+        assert!(idempotent, "{seed}: a POST was sent twice");
+        assert_eq!(failure.cause, NoAnswerCause::Closed, "{seed}: retried on {:?}", failure.cause);
+    }
+}
+
+#[test]
+fn a_client_that_is_gone_is_not_answered() {
+    let mut world = World::new(1, 1, PolicySet::default());
+    let head = request("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut exchange = Exchange::new();
+    assert!(matches!(world.next(&mut exchange, Outcome::HeadComplete, &head, false), Step::Try(_)));
+    assert!(matches!(world.next(&mut exchange, Outcome::ClientGone, &head, false), Step::Abandon));
+}
+
+#[test]
+fn policies_answer_in_their_order() {
+    let all = PolicySet {
+        body_limit: Some(BodyLimit { body_bytes_max: 2 }),
+        denied: Some(Denied { because: "auth-url is not supported".into() }),
+        https_redirect: Some(HttpsRedirect { status: 308, port: 8443 }),
+    };
+    let without = |change: fn(&mut PolicySet)| {
+        let mut set = all.clone();
+        change(&mut set);
+        set
+    };
+    let big = "POST /a%20b?q=1 HTTP/1.1\r\nHost: EXAMPLE.com:8080\r\nContent-Length: 3\r\n\r\n";
+    let rows = [
+        (all.clone(), false, Some(413)),
+        (without(|set| set.body_limit = None), false, Some(503)),
+        (without(|set| (set.body_limit, set.denied) = (None, None)), false, Some(308)),
+        (without(|set| (set.body_limit, set.denied) = (None, None)), true, None),
+    ];
+    for (policies, is_https, expected) in rows {
+        let mut world = World::new(1, 1, policies);
+        let step = world.next(&mut Exchange::new(), Outcome::HeadComplete, &request(big), is_https);
+        let (status, location) = match step {
+            Step::Answer(answer) => (Some(answer.status), answer.location),
+            _ => (None, None),
+        };
+        assert_eq!(status, expected);
+        if expected == Some(308) {
+            let location = String::from_utf8(location.unwrap()).unwrap();
+            assert_eq!(location, "https://EXAMPLE.com:8443/a%20b?q=1");
+        }
+    }
+}
+
+#[test]
+fn an_upstream_without_endpoints_is_503_and_an_unknown_path_404() {
+    let head = request("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut world = World::new(1, 0, PolicySet::default());
+    let mut exchange = Exchange::new();
+    let Step::Answer(answer) = world.next(&mut exchange, Outcome::HeadComplete, &head, false) else {
+        panic!()
+    };
+    assert_eq!((answer.status, answer.token.as_str()), (503, "destination_unavailable"));
+    let empty = RouteTableBuilder::new().build();
+    world.listener.routing = Routing::Http(Arc::new(empty));
+    let Step::Answer(answer) = world.next(&mut exchange, Outcome::HeadComplete, &head, false) else {
+        panic!()
+    };
+    assert_eq!((answer.status, answer.token.as_str()), (404, "destination_not_found"));
+}

@@ -1,0 +1,944 @@
+//! One exchange, performed: the steps that the engine decides on, awaited.
+//!
+//! ```text
+//! body at hand:     decide ─► open ─► ask (send all, wait for a head) ─┬─► deliver
+//!                     ▲────────── try again ◄──────────────────────────┘
+//! body still flows: decide ─► open ─► join( pump the body , wait for a head ─► deliver )
+//! ```
+//!
+//! The snapshot is held from the complete head to the response head. Whatever was taken is only good for reuse when both
+//! messages were complete; everything else closes.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use ringress_engine::codec::body::BodyDecoder;
+use ringress_engine::codec::h1::{self, HeadError, HeadScanner, ResponseContext};
+use ringress_engine::exchange::{
+    Answer, Env, Exchange, NoAnswer, NoAnswerCause, NoRoute, Outcome, Routed, Step, Token, Try, verdict,
+};
+use ringress_engine::http::forward::{
+    ForwardRequest, ForwardResponse, LocalAnswer, Scheme, write_local_answer, write_request, write_response,
+};
+use ringress_engine::http::{Framing, Head, Known, Version};
+use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, Listener};
+use ringress_shared::metric::Counter;
+use ringress_shared::route::RuleTimeouts;
+
+use crate::buffer::{Buffer, Outgoing};
+use crate::clock::Clock;
+use crate::deadline::{Purpose, Remote};
+use crate::record::{Record, RuleRecord, class_counter};
+use crate::relay::{self, End, Plan};
+use crate::rt;
+use crate::serve::h1::{After, Client};
+use crate::serve::listener_for;
+use crate::serve::tunnel::{self, Passed, Side};
+use crate::shard::{Current, Shard};
+use crate::stream::{Reader, Writer};
+use crate::upstream::{self, Connection};
+use crate::workspace::Workspace;
+
+/// Content that a client may still send after its answer, for the connection to go on.
+const DISCARDED_BYTES_MAX: usize = 64 * 1024;
+const DISCARD: Duration = Duration::from_secs(1);
+/// Interim responses before a final one.
+const INTERIM_MAX: usize = 16;
+
+/// Performs the exchange whose head stands at the front of the client's buffer.
+pub(crate) async fn exchange(client: &mut Client, head_bytes: usize) -> After {
+    let shard = Rc::clone(client.shard());
+    let Some(current) = shard.current() else { return After::Close };
+    let mut work = shard.workspaces.take();
+    let after = begin(&shard, &current, client, &mut work, head_bytes).await;
+    shard.workspaces.put(work);
+    after
+}
+
+/// Refuses what could not even become a head.
+pub(crate) async fn refuse(client: &mut Client, answer: &Answer) -> After {
+    let shard = Rc::clone(client.shard());
+    let Some(current) = shard.current() else { return After::Close };
+    let Some(listener) = current.socket(client.socket).and_then(|socket| socket.listeners.first()) else {
+        return After::Close;
+    };
+    let terms = Terms::new(&current, listener, client, &Head::new());
+    let mut work = shard.workspaces.take();
+    let mut performance = Performance::new(&shard, terms, client, &mut work);
+    let after = performance.answer(answer).await;
+    performance.record(false);
+    shard.workspaces.put(work);
+    after
+}
+
+async fn begin(
+    shard: &Rc<Shard>,
+    current: &Rc<Current>,
+    client: &mut Client,
+    work: &mut Workspace,
+    head_bytes: usize,
+) -> After {
+    let Some(socket) = current.socket(client.socket) else { return After::Close };
+    let Some(first) = socket.listeners.first() else { return After::Close };
+    let parsed =
+        h1::parse_request(&client.received.bytes()[..head_bytes], &first.http.limits, &mut work.request);
+    if let Err(error) = parsed {
+        work.request.clear();
+        shard.count(Counter::BadRequests);
+        let answer = Answer::closing(error.status(), Token::Other(error.token()), error.message());
+        return Box::pin(refuse(client, &answer)).await;
+    }
+    client.received.consume(head_bytes);
+    let refusal = refuse_method(&work.request);
+    let (listener, misdirected) = choose_listener(socket, first, client, &work.request);
+    let terms = Terms::new(current, listener, client, &work.request);
+    let mut performance = Performance::new(shard, terms, client, work);
+    let after = match refusal.or(misdirected) {
+        Some(answer) => Box::pin(performance.answer(&answer)).await,
+        None => performance.run(current, listener).await,
+    };
+    performance.record(true);
+    after
+}
+
+fn refuse_method(head: &Head) -> Option<Answer> {
+    (head.method() == b"CONNECT").then(|| {
+        Answer::closing(405, Token::HttpRequestError, "this is no forward proxy: CONNECT is not served")
+    })
+}
+
+/// The listener that the host picks, and a refusal where another one took the connection: what the client was promised
+/// there (certificate, client authentication) does not hold here (RFC 9110 §15.5.20).
+fn choose_listener<'l>(
+    socket: &'l ringress_shared::listener::Socket,
+    first: &'l Listener,
+    client: &Client,
+    head: &Head,
+) -> (&'l Listener, Option<Answer>) {
+    if socket.listeners.len() == 1 {
+        return (first, None);
+    }
+    let mut host = String::new();
+    let host = ringress_shared::hostname::normalise_host(head.authority(), &mut host);
+    let misdirected =
+        || Answer::closing(421, Token::HttpRequestError, "this connection was made for another host");
+    let Some(listener) = listener_for(socket, host) else { return (first, Some(misdirected())) };
+    let taken_by = client.server_name.as_deref().and_then(|name| listener_for(socket, name));
+    match taken_by {
+        Some(other) if other.id != listener.id => (listener, Some(misdirected())),
+        _ => (listener, None),
+    }
+}
+
+/// What an exchange keeps of its snapshot: values, no reference.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    generation: u64,
+    limits: HeadLimits,
+    timeouts: ClientTimeouts,
+    access_log: AccessLogFormat,
+    public_port: u16,
+    trusted: bool,
+    is_tls: bool,
+    is_https: bool,
+}
+
+impl Terms {
+    fn new(current: &Current, listener: &Listener, client: &Client, head: &Head) -> Self {
+        let http = &listener.http;
+        let peer = client.peer.ip().to_canonical();
+        let trusted = http.trusted_proxies.iter().any(|range| range.contains(&peer));
+        let is_tls = client.session.is_some();
+        let says_https =
+            || head.find(Known::XForwardedProto).is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
+        Self {
+            generation: current.snapshot.generation,
+            limits: http.limits,
+            timeouts: http.timeouts,
+            access_log: http.access_log,
+            public_port: http.public_port,
+            trusted,
+            is_tls,
+            is_https: is_tls || (trusted && says_https()),
+        }
+    }
+}
+
+/// What is counted on the way.
+#[derive(Default)]
+struct Tally {
+    status: u16,
+    token: &'static str,
+    bytes_in: Cell<u64>,
+    bytes_out: Cell<u64>,
+    endpoint: Option<SocketAddr>,
+    rule: Option<Rc<RuleRecord>>,
+}
+
+struct Performance<'p> {
+    shard: &'p Rc<Shard>,
+    client: &'p mut Client,
+    work: &'p mut Workspace,
+    terms: Terms,
+    exchange: Exchange,
+    tally: Tally,
+    request_id: [u8; 32],
+    started: Instant,
+    /// When the last response was complete; saves the record a look at the clock.
+    finished: Option<Instant>,
+}
+
+impl<'p> Performance<'p> {
+    fn new(shard: &'p Rc<Shard>, terms: Terms, client: &'p mut Client, work: &'p mut Workspace) -> Self {
+        let request_id = new_request_id(shard);
+        let started = Clock::now();
+        Self {
+            shard,
+            client,
+            work,
+            terms,
+            exchange: Exchange::new(),
+            tally: Tally::default(),
+            request_id,
+            started,
+            finished: None,
+        }
+    }
+
+    async fn run(&mut self, current: &Rc<Current>, listener: &Listener) -> After {
+        let mut outcome = Outcome::HeadComplete;
+        let mut now = self.started;
+        loop {
+            let attempt = match self.decide(outcome, now, current, listener) {
+                Step::Try(attempt) => attempt,
+                Step::Answer(answer) => return Box::pin(self.answer(&answer)).await,
+                // Only a response leads to a relay, and that is delivered where it came.
+                Step::Relay | Step::Abandon => return After::Cut,
+            };
+            let Some(routed) = self.exchange.routed().copied() else { return After::Cut };
+            self.tally.endpoint = Some(attempt.lease.address());
+            let opened = upstream::open(self.shard, &attempt, &routed.timeouts, now).await;
+            let mut connection = match opened {
+                Ok(connection) => connection,
+                Err(failure) => {
+                    outcome = Outcome::NotConnected(failure);
+                    now = Clock::now();
+                    report(self.shard, &attempt, outcome, now);
+                    continue;
+                }
+            };
+            let Some(body) = self.body_at_hand() else {
+                // Streaming is rarer and its future large: it is made when it is needed, like those below.
+                return Box::pin(self.converse(current, listener, connection, attempt, &routed)).await;
+            };
+            outcome = self.ask(&mut connection, body, &routed).await;
+            now = Clock::now();
+            report(self.shard, &attempt, outcome, now);
+            match outcome {
+                Outcome::Answered => {
+                    self.client.received.consume(body);
+                    return self.deliver_and_give_back(connection, attempt, &routed).await;
+                }
+                Outcome::ClientGone => return After::Cut,
+                _ => {}
+            }
+        }
+    }
+
+    fn decide(&mut self, outcome: Outcome, now: Instant, current: &Rc<Current>, listener: &Listener) -> Step {
+        let (step, rule) = decide(
+            self.shard,
+            now,
+            current,
+            listener,
+            &mut self.exchange,
+            outcome,
+            &self.work.request,
+            self.terms.is_https,
+        );
+        if rule.is_some() {
+            self.tally.rule = rule;
+        }
+        step
+    }
+
+    /// The length of a body that was received whole; `None` where it still flows.
+    fn body_at_hand(&self) -> Option<usize> {
+        match self.work.request.facts.framing {
+            Framing::None => Some(0),
+            Framing::Length(length) => {
+                usize::try_from(length).ok().filter(|length| *length <= self.client.received.len())
+            }
+            Framing::Chunked | Framing::UntilClose => None,
+        }
+    }
+
+    fn write_request_head(&mut self) {
+        let forward = ForwardRequest {
+            peer: &self.client.peer_text,
+            trusted: self.terms.trusted,
+            scheme: if self.terms.is_tls { Scheme::Https } else { Scheme::Http },
+            public_port: self.terms.public_port,
+            request_id: &self.request_id,
+            target: None,
+            host: None,
+            upgrade: self.work.request.upgrade().is_some(),
+            edits: &[],
+        };
+        self.work.to_endpoint.clear();
+        write_request(&self.work.request, &forward, self.work.to_endpoint.text());
+    }
+
+    /// Sends a request whose body is at hand and waits for the head of its final response.
+    async fn ask(&mut self, connection: &mut Connection, body: usize, routed: &Routed) -> Outcome {
+        self.write_request_head();
+        self.work.to_endpoint.text().extend_from_slice(&self.client.received.bytes()[..body]);
+        self.tally.bytes_in.set(body as u64);
+        let out = std::mem::take(&mut self.work.to_endpoint);
+        // An endpoint that takes nothing any more may still have answered.
+        let (_, out) = connection.writer.write_all(out, routed.timeouts.response).await;
+        self.work.to_endpoint = out;
+        let waiting =
+            self.shard.waiting.enter(self.client.reader.descriptor(), connection.reader.descriptor());
+        let await_head = AwaitHead {
+            request: &self.work.request,
+            limits: &self.terms.limits,
+            timeouts: &routed.timeouts,
+            write_timeout: self.terms.timeouts.write,
+        };
+        let reused = connection.reused;
+        let (response, to_client) = (&mut self.work.response, &mut self.work.to_client);
+        let answered = await_head.perform(
+            &mut connection.reader,
+            &mut connection.received,
+            response,
+            &mut self.client.writer,
+            to_client,
+        );
+        match answered.await {
+            Ok(()) => Outcome::Answered,
+            Err(_) if waiting.client_is_gone() => Outcome::ClientGone,
+            Err((silent, cause)) => Outcome::NoAnswer(NoAnswer { reused, silent, replayable: true, cause }),
+        }
+    }
+
+    async fn deliver_and_give_back(
+        &mut self,
+        mut connection: Connection,
+        attempt: Try,
+        routed: &Routed,
+    ) -> After {
+        let delivery = self.delivery(routed);
+        let Workspace { request, response, to_client, .. } = &mut *self.work;
+        let switched = response.status() == 101;
+        let delivered = delivery
+            .perform(
+                request,
+                response,
+                &mut connection.reader,
+                &mut connection.received,
+                &mut self.client.writer,
+                to_client,
+            )
+            .await;
+        self.tally.status = self.work.response.status();
+        self.tally.bytes_out.set(delivery.bytes.get());
+        if switched && delivered.end == End::Complete {
+            Box::pin(self.tunnel(connection, routed.timeouts.tunnel)).await;
+            return After::Cut;
+        }
+        drop(attempt);
+        let now = Clock::now();
+        self.finished = Some(now);
+        if delivered.end == End::Complete && self.work.response.facts.keep_alive {
+            let seconds = self.work.response.facts.keep_alive_secs;
+            connection.give_back(self.shard, &routed.timeouts, seconds, now);
+        }
+        delivered.after()
+    }
+
+    fn delivery(&self, routed: &Routed) -> Delivery {
+        Delivery {
+            version: self.work.request.version(),
+            is_head: self.work.request.method() == b"HEAD",
+            keep_alive: self.work.request.facts.keep_alive && !self.shard.is_draining(),
+            date: self.shard.clock.date(),
+            response_timeout: routed.timeouts.response,
+            write_timeout: self.terms.timeouts.write,
+            bytes: Cell::new(0),
+        }
+    }
+
+    async fn tunnel(&mut self, mut connection: Connection, idle: Duration) {
+        let passed = Passed::default();
+        let client = Side {
+            reader: &mut self.client.reader,
+            writer: &mut self.client.writer,
+            received: std::mem::replace(&mut self.client.received, Buffer::empty()),
+        };
+        let endpoint = Side {
+            reader: &mut connection.reader,
+            writer: &mut connection.writer,
+            received: std::mem::replace(&mut connection.received, Buffer::empty()),
+        };
+        tunnel::run(client, endpoint, idle, &passed).await;
+        self.tally.bytes_in.set(passed.from_client.get());
+        self.tally.bytes_out.set(passed.from_endpoint.get());
+    }
+
+    /// Sends a request whose body still flows: both directions at once, and no second try.
+    async fn converse(
+        &mut self,
+        current: &Rc<Current>,
+        listener: &Listener,
+        mut connection: Connection,
+        attempt: Try,
+        routed: &Routed,
+    ) -> After {
+        self.write_request_head();
+        let delivery = self.delivery(routed);
+        let endpoint_descriptor = connection.reader.descriptor();
+        let waiting = self.shard.waiting.enter(self.client.reader.descriptor(), endpoint_descriptor);
+        let upload = Upload {
+            failure: Cell::new(None),
+            finished: Cell::new(false),
+            stop: Cell::new(false),
+            client_watch: self.client.reader.watch.remote(),
+            endpoint: endpoint_descriptor,
+        };
+        let framing = self.work.request.facts.framing;
+        let mut decoder = BodyDecoder::with_limits(framing, &self.terms.limits);
+        let plan = Plan {
+            chunked: framing == Framing::Chunked,
+            trailers: true,
+            read_timeout: self.terms.timeouts.body,
+            write_timeout: routed.timeouts.response,
+            bytes_max: routed.body_bytes_max,
+            bytes: &self.tally.bytes_in,
+            stop: &upload.stop,
+        };
+        let Workspace { request, response, to_endpoint, to_client } = &mut *self.work;
+        let Client { reader, writer, received, .. } = &mut *self.client;
+        let sending = upload.pump(reader, received, &mut decoder, &mut connection.writer, to_endpoint, &plan);
+        let await_head = AwaitHead {
+            request,
+            limits: &self.terms.limits,
+            timeouts: &routed.timeouts,
+            write_timeout: self.terms.timeouts.write,
+        };
+        let reused = connection.reused;
+        let (shard, exchange, is_https) = (self.shard, &mut self.exchange, self.terms.is_https);
+        let date = delivery.date;
+        let answering = async {
+            let answered = await_head
+                .perform(&mut connection.reader, &mut connection.received, response, writer, to_client)
+                .await;
+            let outcome = match answered {
+                Ok(()) => Outcome::Answered,
+                Err(_) if waiting.client_is_gone() || upload.client_is_gone() => Outcome::ClientGone,
+                Err((silent, cause)) => {
+                    Outcome::NoAnswer(NoAnswer { reused, silent, replayable: false, cause })
+                }
+            };
+            let now = Clock::now();
+            if upload.failure.get().is_none() {
+                report(shard, &attempt, outcome, now);
+            }
+            let (step, _) = decide(shard, now, current, listener, exchange, outcome, request, is_https);
+            let told = match (step, upload.refusal()) {
+                (Step::Relay, _) => {
+                    let delivered = delivery
+                        .perform(
+                            request,
+                            response,
+                            &mut connection.reader,
+                            &mut connection.received,
+                            writer,
+                            to_client,
+                        )
+                        .await;
+                    Told { status: response.status(), token: "", delivered }
+                }
+                (Step::Abandon, _) => Told::nothing(),
+                (_, Some(answer)) | (Step::Answer(answer), None) => {
+                    tell(&answer, request, false, &date, delivery.write_timeout, writer, to_client).await
+                }
+                // No second try was asked for: the body is gone.
+                (Step::Try(_), None) => Told::nothing(),
+            };
+            upload.answered();
+            told
+        };
+        let (sent_whole, told) = rt::join(sending, answering).await;
+        self.tally.status = told.status;
+        self.tally.token = told.token;
+        self.tally.bytes_out.set(delivery.bytes.get());
+        drop(attempt);
+        let complete = told.delivered.end == End::Complete && upload.failure.get().is_none();
+        if complete
+            && sent_whole == Sent::Whole
+            && self.work.response.facts.keep_alive
+            && told.token.is_empty()
+        {
+            let seconds = self.work.response.facts.keep_alive_secs;
+            connection.give_back(self.shard, &routed.timeouts, seconds, Clock::now());
+        }
+        match (told.delivered.after(), sent_whole) {
+            (After::Keep, Sent::Whole | Sent::Discarded) => After::Keep,
+            (After::Keep, Sent::Not) => After::Close,
+            (after, _) => after,
+        }
+    }
+
+    /// Answers the client ourselves and decides about what it still sends.
+    async fn answer(&mut self, answer: &Answer) -> After {
+        let request = &self.work.request;
+        let framing = request.facts.framing;
+        // Who waits for a go-ahead will not send its body, or will: nobody can tell where the next request starts.
+        let discardable = match framing {
+            Framing::None | Framing::Length(0) => true,
+            Framing::Length(length) => length <= DISCARDED_BYTES_MAX as u64 && !request.facts.expect_continue,
+            Framing::Chunked => !request.facts.expect_continue,
+            Framing::UntilClose => false,
+        };
+        let keep_alive = discardable
+            && !answer.close
+            && !request.is_empty()
+            && request.facts.keep_alive
+            && !self.shard.is_draining();
+        let date = self.shard.clock.date();
+        let (writer, to_client) = (&mut self.client.writer, &mut self.work.to_client);
+        let told =
+            tell(answer, request, keep_alive, &date, self.terms.timeouts.write, writer, to_client).await;
+        self.tally.status = told.status;
+        self.tally.token = told.token;
+        match told.delivered.after() {
+            After::Keep => self.discard_request(framing).await,
+            after => after,
+        }
+    }
+
+    async fn discard_request(&mut self, framing: Framing) -> After {
+        let mut decoder = BodyDecoder::with_limits(framing, &self.terms.limits);
+        if decoder.is_done() {
+            return After::Keep;
+        }
+        let Client { reader, received, .. } = &mut *self.client;
+        reader.watch.arm(Purpose::Read, DISCARD);
+        match relay::discard(reader, received, &mut decoder, DISCARDED_BYTES_MAX).await {
+            true => After::Keep,
+            false => After::Close,
+        }
+    }
+
+    /// Writes the exchange into the books and the log.
+    fn record(&self, has_head: bool) {
+        let finished = self.finished.unwrap_or_else(Clock::now);
+        let micros =
+            u64::try_from(finished.saturating_duration_since(self.started).as_micros()).unwrap_or(u64::MAX);
+        let status = self.tally.status;
+        self.shard.observe(micros);
+        if status != 0 {
+            self.shard.count(class_counter(status));
+        }
+        let no_route = match self.exchange.no_route() {
+            Some(NoRoute::Host) => {
+                self.shard.count(Counter::NoRouteHost);
+                "host"
+            }
+            Some(NoRoute::Path) => {
+                self.shard.count(Counter::NoRoutePath);
+                "path"
+            }
+            None => "",
+        };
+        self.shard.add(Counter::BytesIn, self.tally.bytes_in.get());
+        self.shard.add(Counter::BytesOut, self.tally.bytes_out.get());
+        self.shard.add(Counter::Retries, self.exchange.retries() as u64);
+        if let (Some(rule), 100..600) = (&self.tally.rule, status) {
+            let class = &rule.classes[usize::from(status / 100 - 1)];
+            class.set(class.get() + 1);
+        }
+        if self.terms.access_log == AccessLogFormat::Off {
+            return;
+        }
+        let head = has_head.then_some(&self.work.request);
+        let record = Record {
+            format: self.terms.access_log,
+            generation: self.terms.generation,
+            shard: self.shard.number,
+            peer: self.client.peer,
+            tls: self.client.session.as_ref().map_or("", |session| session.version()),
+            head,
+            // Nginx's number for a client that went away before it was answered.
+            status: if status == 0 { 499 } else { status },
+            token: self.tally.token,
+            no_route,
+            request_id: head.and_then(|head| head.find(Known::XRequestId)).unwrap_or(&self.request_id),
+            bytes_in: self.tally.bytes_in.get(),
+            bytes_out: self.tally.bytes_out.get(),
+            endpoint: self.tally.endpoint,
+            tries: self.exchange.retries() + 1,
+            rule: self.tally.rule.as_deref(),
+            micros,
+        };
+        self.shard.log(|out| record.write(out));
+    }
+}
+
+/// Asks the engine. The books of the rule are opened when a rule takes the request.
+#[allow(clippy::too_many_arguments)] // this is where everything that a decision needs comes together
+fn decide(
+    shard: &Shard,
+    now: Instant,
+    current: &Current,
+    listener: &Listener,
+    exchange: &mut Exchange,
+    outcome: Outcome,
+    head: &Head,
+    is_https: bool,
+) -> (Step, Option<Rc<RuleRecord>>) {
+    let mut desk = shard.desk.borrow_mut();
+    let desk = &mut *desk;
+    let mut env = Env {
+        now,
+        random: &mut desk.random,
+        snapshot: &current.snapshot,
+        listener,
+        is_https,
+        balancers: &mut desk.balancers,
+        budget: &mut desk.budget,
+        scratch: &mut desk.scratch,
+        host: &mut desk.host,
+        found: None,
+    };
+    let step = exchange.next(outcome, head, &mut env);
+    let record = env.found.map(|rule| shard.rule_record(rule));
+    (step, record)
+}
+
+fn report(shard: &Shard, attempt: &Try, outcome: Outcome, now: Instant) {
+    if let Some(result) = verdict(outcome)
+        && attempt.lease.report(result, now)
+    {
+        shard.count(Counter::Ejections);
+    }
+}
+
+/// Waits for the head of a final response, passing interim ones on.
+struct AwaitHead<'a> {
+    request: &'a Head,
+    limits: &'a HeadLimits,
+    timeouts: &'a RuleTimeouts,
+    write_timeout: Duration,
+}
+
+impl AwaitHead<'_> {
+    /// # Errors
+    /// Whether not one byte came, and why there is no final head.
+    async fn perform(
+        &self,
+        reader: &mut Reader,
+        received: &mut Buffer,
+        response: &mut Head,
+        writer: &mut Writer,
+        out: &mut Outgoing,
+    ) -> Result<(), (bool, NoAnswerCause)> {
+        let context = ResponseContext {
+            head: self.request.method() == b"HEAD",
+            upgrade: self.request.upgrade().is_some(),
+        };
+        let malformed = |error| (false, NoAnswerCause::Malformed(error));
+        for interim in 0..=INTERIM_MAX {
+            let bytes = self.next_head(reader, received, interim == 0).await?;
+            h1::parse_response(&received.bytes()[..bytes], context, self.limits, response)
+                .map_err(malformed)?;
+            received.consume(bytes);
+            if !matches!(response.status(), 100 | 102..=199) {
+                return Ok(());
+            }
+            self.pass_interim(response, writer, out).await;
+        }
+        Err(malformed(HeadError::StatusLine))
+    }
+
+    async fn next_head(
+        &self,
+        reader: &mut Reader,
+        received: &mut Buffer,
+        is_first: bool,
+    ) -> Result<usize, (bool, NoAnswerCause)> {
+        let mut scanner = HeadScanner::default();
+        loop {
+            let silent = is_first && received.is_empty();
+            match scanner.scan(received.bytes(), self.limits) {
+                Ok(Some(bytes)) => return Ok(bytes),
+                Ok(None) if received.make_room() => {}
+                Ok(None) => return Err((silent, NoAnswerCause::Malformed(HeadError::HeadTooLarge))),
+                Err(error) => return Err((silent, NoAnswerCause::Malformed(error))),
+            }
+            reader.watch.arm(Purpose::Read, self.timeouts.response);
+            let buffer = std::mem::replace(received, Buffer::empty());
+            let (result, buffer) = reader.read(buffer).await;
+            *received = buffer;
+            match result {
+                Ok(count) if count > 0 => {}
+                _ if reader.watch.has_expired() => return Err((silent, NoAnswerCause::TimedOut)),
+                _ if silent => return Err((true, NoAnswerCause::Closed)),
+                _ => return Err((false, NoAnswerCause::Malformed(HeadError::Incomplete))),
+            }
+        }
+    }
+
+    async fn pass_interim(&self, response: &Head, writer: &mut Writer, out: &mut Outgoing) {
+        // HTTP/1.0 knows no interim responses (RFC 9110 §15.2).
+        if self.request.version() != Version::Http11 {
+            return;
+        }
+        let forward = ForwardResponse {
+            version: Version::Http11,
+            head: false,
+            keep_alive: true,
+            date: &[],
+            edits: &[],
+        };
+        out.clear();
+        write_response(response, &forward, out.text());
+        let (_, mut lent) = writer.write_all(std::mem::take(out), self.write_timeout).await;
+        lent.clear();
+        *out = lent;
+    }
+}
+
+/// Passes a final response on.
+struct Delivery {
+    version: Version,
+    is_head: bool,
+    keep_alive: bool,
+    date: [u8; 29],
+    response_timeout: Duration,
+    write_timeout: Duration,
+    bytes: Cell<u64>,
+}
+
+/// How a response reached its client.
+#[derive(Debug, Clone, Copy)]
+struct Delivered {
+    end: End,
+    keep_alive: bool,
+}
+
+impl Delivered {
+    fn after(self) -> After {
+        match (self.end, self.keep_alive) {
+            (End::Complete, true) => After::Keep,
+            (End::Complete, false) => After::Close,
+            // The client must see that the body has an end missing.
+            _ => After::Cut,
+        }
+    }
+}
+
+impl Delivery {
+    async fn perform(
+        &self,
+        request: &Head,
+        response: &Head,
+        reader: &mut Reader,
+        received: &mut Buffer,
+        writer: &mut Writer,
+        out: &mut Outgoing,
+    ) -> Delivered {
+        let forward = ForwardResponse {
+            version: self.version,
+            head: self.is_head,
+            keep_alive: self.keep_alive,
+            date: &self.date,
+            edits: &[],
+        };
+        out.clear();
+        let client = write_response(response, &forward, out.text());
+        let mut decoder = BodyDecoder::new(response.facts.framing);
+        let plan = Plan {
+            chunked: client.framing == Framing::Chunked,
+            trailers: request.facts.te_trailers,
+            read_timeout: self.response_timeout,
+            write_timeout: self.write_timeout,
+            bytes_max: None,
+            bytes: &self.bytes,
+            stop: &Cell::new(false),
+        };
+        let end = if relay::take_whole(received, &mut decoder, out, &plan) {
+            let (result, mut lent) = writer.write_all(std::mem::take(out), self.write_timeout).await;
+            lent.clear();
+            *out = lent;
+            if result.is_ok() { End::Complete } else { End::Unwritable }
+        } else {
+            Box::pin(relay::body(reader, received, &mut decoder, writer, out, &plan)).await
+        };
+        Delivered { end, keep_alive: client.keep_alive }
+    }
+}
+
+/// What the client was told.
+struct Told {
+    status: u16,
+    token: &'static str,
+    delivered: Delivered,
+}
+
+impl Told {
+    fn nothing() -> Self {
+        Self { status: 0, token: "", delivered: Delivered { end: End::Stopped, keep_alive: false } }
+    }
+}
+
+/// Gives an answer of our own.
+async fn tell(
+    answer: &Answer,
+    request: &Head,
+    keep_alive: bool,
+    date: &[u8; 29],
+    within: Duration,
+    writer: &mut Writer,
+    out: &mut Outgoing,
+) -> Told {
+    let body = format!("{}\n", answer.message);
+    let token = answer.token.as_str();
+    let location = answer.location.as_deref().map(|location| ("Location", location));
+    let local = LocalAnswer {
+        status: answer.status,
+        error: Some(token).filter(|token| !token.is_empty()),
+        body: body.as_bytes(),
+        fields: location.as_slice(),
+        date,
+        version: request.version(),
+        head: request.method() == b"HEAD",
+        keep_alive,
+    };
+    out.clear();
+    write_local_answer(&local, out.text());
+    let (result, mut lent) = writer.write_all(std::mem::take(out), within).await;
+    lent.clear();
+    *out = lent;
+    let end = if result.is_ok() { End::Complete } else { End::Unwritable };
+    Told { status: answer.status, token, delivered: Delivered { end, keep_alive } }
+}
+
+/// The request body on its way, seen by both directions.
+struct Upload {
+    failure: Cell<Option<End>>,
+    finished: Cell<bool>,
+    stop: Cell<bool>,
+    client_watch: Remote,
+    endpoint: std::os::fd::RawFd,
+}
+
+/// What became of a request body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// The endpoint has all of it.
+    Whole,
+    /// The endpoint did not want all of it; the rest was read and forgotten.
+    Discarded,
+    /// It did not end in time.
+    Not,
+}
+
+impl Upload {
+    async fn pump(
+        &self,
+        reader: &mut Reader,
+        received: &mut Buffer,
+        decoder: &mut BodyDecoder,
+        writer: &mut Writer,
+        out: &mut Outgoing,
+        plan: &Plan<'_>,
+    ) -> Sent {
+        let end = relay::body(reader, received, decoder, writer, out, plan).await;
+        self.finished.set(true);
+        match end {
+            End::Complete => {
+                reader.watch.disarm();
+                Sent::Whole
+            }
+            // The endpoint may have answered early; the answer decides, this side only makes room.
+            End::Unwritable | End::Stopped => {
+                if !self.stop.get() {
+                    reader.watch.arm(Purpose::Read, plan.read_timeout);
+                }
+                match relay::discard(reader, received, decoder, DISCARDED_BYTES_MAX).await {
+                    true => {
+                        reader.watch.disarm();
+                        Sent::Discarded
+                    }
+                    false => Sent::Not,
+                }
+            }
+            End::Truncated | End::Silent | End::Malformed(_) | End::TooLarge => {
+                self.failure.set(Some(end));
+                // The endpoint must not take what it has for a whole request.
+                rt::shutdown(self.endpoint, std::net::Shutdown::Both);
+                Sent::Not
+            }
+        }
+    }
+
+    /// The client has its answer: what it still sends is nobody's business.
+    fn answered(&self) {
+        self.stop.set(true);
+        if !self.finished.get() {
+            self.client_watch.arm(Purpose::Read, DISCARD);
+            rt::shutdown(self.endpoint, std::net::Shutdown::Write);
+        }
+    }
+
+    fn client_is_gone(&self) -> bool {
+        self.failure.get() == Some(End::Truncated)
+    }
+
+    /// The answer to a body that cannot be passed on.
+    fn refusal(&self) -> Option<Answer> {
+        match self.failure.get()? {
+            End::Silent => {
+                Some(Answer::closing(408, Token::HttpRequestError, "the request body did not arrive in time"))
+            }
+            End::Malformed(error) => {
+                Some(Answer::closing(error.status(), Token::Other(error.token()), error.message()))
+            }
+            End::TooLarge => Some(Answer::closing(
+                413,
+                Token::RequestBodyTooLarge,
+                "the request body is larger than this route takes",
+            )),
+            _ => None,
+        }
+    }
+}
+
+fn new_request_id(shard: &Shard) -> [u8; 32] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut desk = shard.desk.borrow_mut();
+    let halves = [desk.random.next_u64(), desk.random.next_u64()];
+    std::array::from_fn(|place| DIGITS[(halves[place / 16] >> (4 * (place % 16)) & 0xf) as usize])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+
+    use super::*;
+
+    fn future_bytes<F: Future>(_: impl Fn(&'static mut Client, usize) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_common_exchange_stays_small() {
+        // What is rare (a flowing body, a tunnel, an answer of our own) is boxed on its own.
+        let bytes = future_bytes(exchange);
+        assert!(bytes <= 2_560, "the future of an exchange has {bytes} bytes");
+    }
+}

@@ -1,0 +1,185 @@
+//! HTTP/1.1 towards a client: one request after the other, strictly in order.
+//!
+//! ```text
+//! idle ── first byte ──► head ── complete ──► exchange (boxed) ── keep ──► idle
+//!   │ idle timeout         │ 400 408 414 431 …          └─ close ─► linger ─► end
+//!   └──────► end ◄─────────┘
+//! ```
+//!
+//! Pipelined bytes stay in the buffer until the answer before them is complete; they are never forwarded. An idle
+//! connection holds a 1 KiB buffer; what an exchange needs is taken from stacks while it runs.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringress_engine::codec::h1::{HeadError, HeadScanner};
+use ringress_engine::exchange::{Answer, Token};
+use ringress_engine::http::forward::PeerText;
+use ringress_shared::listener::{ClientTimeouts, HeadLimits, SocketId};
+use ringress_shared::metric::Counter;
+
+use crate::buffer::{Buffer, Size};
+use crate::deadline::Purpose;
+use crate::perform;
+use crate::shard::{Current, Place, Shard};
+use crate::stream::{Reader, Writer};
+use crate::tls::Session;
+
+/// A client's connection.
+pub(crate) struct Client {
+    pub(crate) place: Place,
+    pub(crate) socket: SocketId,
+    pub(crate) peer: SocketAddr,
+    pub(crate) peer_text: PeerText,
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    /// What was received and not used yet.
+    pub(crate) received: Buffer,
+    pub(crate) session: Option<Rc<Session>>,
+    /// The name that the client asked for over TLS, lower case.
+    pub(crate) server_name: Option<Box<str>>,
+}
+
+/// How a connection goes on after an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// With the next request.
+    Keep,
+    /// Not: after the client had time to read the answer.
+    Close,
+    /// Not at all: the client must see that something is missing.
+    Cut,
+}
+
+/// What waiting for a head gave.
+enum Arrival {
+    /// A head of so many bytes stands at the front of the buffer.
+    Head(usize),
+    /// The client is gone, or said nothing for too long.
+    Gone,
+    /// Something that cannot become a head.
+    Refused(HeadError),
+    /// A head that took too long.
+    TooSlow,
+}
+
+impl Client {
+    /// Boxed: the futures that serve it move around, and it is a quarter of a kilobyte.
+    pub(crate) fn new(
+        place: Place,
+        socket: SocketId,
+        peer: SocketAddr,
+        reader: Reader,
+        writer: Writer,
+        session: Option<Rc<Session>>,
+    ) -> Box<Self> {
+        let server_name =
+            session.as_ref().and_then(|session| session.server_name()).map(String::into_boxed_str);
+        let received = Buffer::new(Size::Idle);
+        let peer_text = PeerText::new(peer.ip());
+        Box::new(Self { place, socket, peer, peer_text, reader, writer, received, session, server_name })
+    }
+
+    pub(crate) fn shard(&self) -> &Rc<Shard> {
+        self.place.shard()
+    }
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(mut client: Box<Client>) {
+    let after = loop {
+        let Some((limits, timeouts)) = settings(&client) else { break After::Close };
+        let after = match arrival(&mut client, &limits, &timeouts).await {
+            // An exchange is large and short: its future is made when it is needed.
+            Arrival::Head(bytes) => Box::pin(perform::exchange(&mut client, bytes)).await,
+            Arrival::Gone => return,
+            Arrival::Refused(error) => Box::pin(refuse(&mut client, refusal(error))).await,
+            Arrival::TooSlow => Box::pin(refuse(&mut client, too_slow())).await,
+        };
+        if after != After::Keep {
+            break after;
+        }
+        client.received.shrink();
+    };
+    if after == After::Close {
+        Box::pin(linger(client)).await;
+    }
+}
+
+fn settings(client: &Client) -> Option<(HeadLimits, ClientTimeouts)> {
+    let current: Rc<Current> = client.shard().current()?;
+    let http = &current.socket(client.socket)?.listeners.first()?.http;
+    Some((http.limits, http.timeouts))
+}
+
+async fn arrival(client: &mut Client, limits: &HeadLimits, timeouts: &ClientTimeouts) -> Arrival {
+    let mut scanner = HeadScanner::default();
+    let mut began = false;
+    loop {
+        if client.received.is_empty() {
+            client.reader.watch.arm(Purpose::Idle, timeouts.idle);
+        } else {
+            match scanner.scan(client.received.bytes(), limits) {
+                Ok(Some(bytes)) => {
+                    client.reader.watch.disarm();
+                    return Arrival::Head(bytes);
+                }
+                Ok(None) => {}
+                Err(error) => return Arrival::Refused(error),
+            }
+            // One deadline from the first byte of a head to its last: a byte a second gains nothing.
+            if !std::mem::replace(&mut began, true) {
+                client.reader.watch.arm(Purpose::Read, timeouts.header);
+            }
+        }
+        if !client.received.make_room() {
+            return Arrival::Refused(HeadError::HeadTooLarge);
+        }
+        let buffer = std::mem::replace(&mut client.received, Buffer::empty());
+        let (result, buffer) = client.reader.read(buffer).await;
+        client.received = buffer;
+        match result {
+            Ok(0) | Err(_) if began && client.reader.watch.has_expired() => return Arrival::TooSlow,
+            Ok(0) | Err(_) => return Arrival::Gone,
+            Ok(_) => {}
+        }
+    }
+}
+
+fn refusal(error: HeadError) -> Answer {
+    Answer::closing(error.status(), Token::Other(error.token()), error.message())
+}
+
+fn too_slow() -> Answer {
+    Answer::closing(408, Token::HttpRequestError, "the request head did not arrive in time")
+}
+
+async fn refuse(client: &mut Client, answer: Answer) -> After {
+    client.shard().count(Counter::BadRequests);
+    perform::refuse(client, &answer).await
+}
+
+/// Bytes and time that a client may still send after its answer, so that the kernel does not reset the connection
+/// before the answer was read.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+const LINGER: Duration = Duration::from_secs(2);
+
+async fn linger(mut client: Box<Client>) {
+    client.writer.finish(LINGER).await;
+    if client.reader.watch.has_expired() {
+        return;
+    }
+    client.reader.watch.arm(Purpose::Read, LINGER);
+    let mut left = LINGER_BYTES_MAX;
+    let mut buffer = std::mem::replace(&mut client.received, Buffer::empty());
+    loop {
+        buffer.clear();
+        let (result, lent) = client.reader.read(buffer).await;
+        buffer = lent;
+        match result {
+            Ok(count) if count > 0 && count < left => left -= count,
+            _ => return,
+        }
+    }
+}

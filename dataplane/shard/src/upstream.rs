@@ -1,0 +1,101 @@
+//! Connections to endpoints: opened or taken from the pool, and given back only when they are clean.
+
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use ringress_engine::exchange::{ConnectFailure, Try};
+use ringress_shared::id::EndpointId;
+use ringress_shared::metric::Counter;
+use ringress_shared::route::RuleTimeouts;
+
+use crate::buffer::{Buffer, Size};
+use crate::rt::{self, Peek};
+use crate::shard::Shard;
+use crate::stream::{Reader, Writer, plain};
+
+/// A connection to an endpoint, in use by exactly one exchange.
+pub(crate) struct Connection {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    /// What was received and not used yet.
+    pub(crate) received: Buffer,
+    /// Whether it came from the pool.
+    pub(crate) reused: bool,
+    endpoint: EndpointId,
+}
+
+/// An idle connection. Nothing waits on it: a read that is dropped at checkout would swallow the next answer.
+pub(crate) struct Idle {
+    reader: Reader,
+    writer: Writer,
+}
+
+impl Idle {
+    /// Whether it can be used: bytes or an end that nobody asked for rule it out.
+    pub(crate) fn is_alive(&self) -> bool {
+        rt::peek(self.reader.descriptor()) == Peek::Quiet
+    }
+}
+
+/// A connection for one try.
+pub(crate) async fn open(
+    shard: &Rc<Shard>,
+    attempt: &Try,
+    timeouts: &RuleTimeouts,
+    now: Instant,
+) -> Result<Connection, ConnectFailure> {
+    let endpoint = attempt.lease.endpoint();
+    let pooled =
+        if attempt.fresh { None } else { shard.pool.borrow_mut().take(endpoint, now, Idle::is_alive) };
+    if let Some(Idle { reader, writer }) = pooled {
+        shard.count(Counter::UpstreamReuses);
+        return Ok(Connection { reader, writer, received: Buffer::new(Size::Small), reused: true, endpoint });
+    }
+    shard.count(Counter::UpstreamConnects);
+    // Opening is rare and its future large.
+    match Box::pin(rt::connect(attempt.lease.address(), timeouts.connect)).await {
+        Ok(halves) => {
+            let (reader, writer) = plain(halves, &shard.wheel);
+            Ok(Connection { reader, writer, received: Buffer::new(Size::Small), reused: false, endpoint })
+        }
+        Err(error) => {
+            shard.count(Counter::UpstreamConnectFailures);
+            Err(match error.kind() {
+                io::ErrorKind::ConnectionRefused => ConnectFailure::Refused,
+                io::ErrorKind::TimedOut => ConnectFailure::TimedOut,
+                _ => ConnectFailure::Other,
+            })
+        }
+    }
+}
+
+impl Connection {
+    /// Gives the connection back after its request was sent whole and its response read whole. Bytes that nobody asked
+    /// for make it unusable.
+    pub(crate) fn give_back(
+        self,
+        shard: &Shard,
+        timeouts: &RuleTimeouts,
+        keep_alive_secs: Option<u32>,
+        now: Instant,
+    ) {
+        if !self.received.is_empty() || self.reader.watch.has_expired() || self.writer.watch.has_expired() {
+            return;
+        }
+        // The endpoint names its own limit: be gone a second earlier.
+        let life = match keep_alive_secs {
+            Some(seconds) => timeouts.idle.min(Duration::from_secs(u64::from(seconds.saturating_sub(1)))),
+            None => timeouts.idle,
+        };
+        self.reader.watch.disarm();
+        let idle = Idle { reader: self.reader, writer: self.writer };
+        // A full pool closes what it does not keep.
+        drop(shard.pool.borrow_mut().put(self.endpoint, idle, now, life));
+    }
+
+    /// Cuts the connection, so that whoever waits on it learns of the end.
+    pub(crate) fn cut(descriptor: std::os::fd::RawFd) {
+        rt::shutdown(descriptor, std::net::Shutdown::Both);
+    }
+}

@@ -1,0 +1,584 @@
+//! The route table: built once per generation, read by every shard, and by `ringress explain`.
+//!
+//! ```text
+//! host  →  exact, else one-label wildcard, else any          (Ingress: the first of them decides alone;
+//!                                                              Gateway API: falls through to the next)
+//! path  →  exact, else expressions in order, else longest prefix
+//! same path  →  candidates in the order of the builder; the first whose predicates hold wins
+//! ```
+//!
+//! Cost of a lookup: one or two hash probes for the host; at a host with up to eight prefixes a scan, above that one
+//! probe per path element. No allocation but for paths that normalisation had to change.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use regex_automata::meta::Cache;
+use regex_automata::{Input, util::captures::Captures};
+
+use super::Rule;
+use super::matches::{PathMatch, Predicates, RequestView, prefix_matches};
+use super::path::NormalPath;
+use super::regex::PathRegex;
+use crate::hostname::{HostPattern, parent_domain};
+
+type Map<V> = HashMap<Box<str>, V, foldhash::fast::RandomState>;
+
+/// Whose semantics the rules of a host follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Dialect {
+    /// Ingress v1 as the API documents it.
+    #[default]
+    Strict,
+    /// Ingress v1 as ingress-nginx serves it.
+    IngressNginx,
+    /// Gateway API.
+    GatewayApi,
+}
+
+/// One way to reach a rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// What it asks of the path.
+    pub path: PathMatch,
+    /// What it asks beside the path.
+    pub predicates: Predicates,
+    /// Where it leads.
+    pub rule: Arc<Rule>,
+}
+
+/// The rules of one host.
+#[derive(Debug, Default)]
+pub struct HostEntry {
+    dialect: Dialect,
+    candidates: Vec<Candidate>,
+    exact: Map<Vec<u32>>,
+    /// In order of trial.
+    expressions: Vec<u32>,
+    /// Longest first; the numbers of one prefix stand in order of trial.
+    prefixes: Vec<(Box<str>, Vec<u32>)>,
+    /// The same by text, where there are too many to scan.
+    prefix_index: Map<u32>,
+    /// Takes what no path of the host matches: the host's default backend.
+    fallback: Option<Arc<Rule>>,
+    /// Whether a request that nothing matched goes on to the less specific host.
+    fallthrough: bool,
+}
+
+/// Prefixes of a host that are cheaper to scan than to hash.
+const SCANNED_PREFIXES_MAX: usize = 8;
+
+/// All routes of a listener.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    exact: Map<Arc<HostEntry>>,
+    /// Keyed by the parent domain. A wildcard that spans labels stands in `deep_wildcard`.
+    wildcard: Map<Arc<HostEntry>>,
+    /// Gateway API wildcards: any number of labels, most specific first.
+    deep_wildcard: Map<Arc<HostEntry>>,
+    any: Option<Arc<HostEntry>>,
+    /// Takes hosts that nothing names, and paths where nothing else is said.
+    default: Option<Arc<Rule>>,
+}
+
+/// The rule for a request, and how it was reached.
+#[derive(Debug)]
+pub struct Found<'t> {
+    /// What happens now.
+    pub rule: &'t Arc<Rule>,
+    /// The candidate, or `None` where a default backend took the request.
+    pub candidate: Option<&'t Candidate>,
+}
+
+/// What a lookup gives.
+#[derive(Debug)]
+pub enum Lookup<'t> {
+    /// A rule.
+    Found(Found<'t>),
+    /// No host matched, and there is no default backend.
+    NoHost,
+    /// The host matched and no path did.
+    NoPath,
+    /// Decoding an encoded slash would choose another rule: 400.
+    Ambiguous,
+}
+
+/// Why a candidate that was looked at did not win.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    /// Its path does not match.
+    Path,
+    /// Method, fields or query do not hold.
+    Predicates,
+}
+
+/// Hears what a lookup tries, in order.
+pub trait Trace {
+    /// The rules of this host are tried.
+    fn host(&mut self, _entry: &HostEntry) {}
+    /// This candidate was looked at and skipped.
+    fn skipped(&mut self, _candidate: &Candidate, _why: Skip) {}
+}
+
+/// Hears nothing, at no cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoTrace;
+
+impl Trace for NoTrace {}
+
+/// Working memory of lookups: one per shard.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    caches: HashMap<usize, Cache>,
+    captures: Option<Captures>,
+}
+
+impl Scratch {
+    /// Captures of the expression that won the last lookup, if one did.
+    pub fn captures(&self) -> Option<&Captures> {
+        self.captures.as_ref()
+    }
+
+    /// Forgets the working memory of expressions; called on every new snapshot, whose expressions are others.
+    pub fn clear(&mut self) {
+        self.caches.clear();
+        self.captures = None;
+    }
+
+    fn search(&mut self, regex: &PathRegex, path: &[u8]) -> bool {
+        let cache = self.caches.entry(regex.key()).or_insert_with(|| regex.create_cache());
+        let mut captures = regex.program().create_captures();
+        regex.program().search_captures_with(cache, &Input::new(path), &mut captures);
+        let found = captures.is_match();
+        self.captures = found.then_some(captures);
+        found
+    }
+}
+
+impl RouteTable {
+    /// The rule for a request.
+    ///
+    /// `host` as [`normalise_host`](crate::hostname::normalise_host) gives it, `path` as
+    /// [`normalise`](super::path::normalise) gives it.
+    pub fn find<R: RequestView, T: Trace>(
+        &self,
+        host: &str,
+        path: &NormalPath<'_>,
+        request: &R,
+        scratch: &mut Scratch,
+        trace: &mut T,
+    ) -> Lookup<'_> {
+        let found = self.find_bytes(host, &path.bytes, request, scratch, trace);
+        if path.encoded_slash {
+            let decoded = path.with_decoded_slashes();
+            let other = self.find_bytes(host, &decoded, request, &mut Scratch::default(), &mut NoTrace);
+            if rule_of(&other).map(Arc::as_ptr) != rule_of(&found).map(Arc::as_ptr) {
+                return Lookup::Ambiguous;
+            }
+        }
+        found
+    }
+
+    fn find_bytes<R: RequestView, T: Trace>(
+        &self,
+        host: &str,
+        path: &[u8],
+        request: &R,
+        scratch: &mut Scratch,
+        trace: &mut T,
+    ) -> Lookup<'_> {
+        scratch.captures = None;
+        let mut host_matched = false;
+        for entry in self.entries_for(host) {
+            host_matched = true;
+            trace.host(entry);
+            if let Some(candidate) = entry.find(path, request, scratch, trace) {
+                return Lookup::Found(Found { rule: &candidate.rule, candidate: Some(candidate) });
+            }
+            if let Some(rule) = &entry.fallback {
+                return Lookup::Found(Found { rule, candidate: None });
+            }
+            if !entry.fallthrough {
+                break;
+            }
+        }
+        match &self.default {
+            Some(rule) => Lookup::Found(Found { rule, candidate: None }),
+            None if host_matched => Lookup::NoPath,
+            None => Lookup::NoHost,
+        }
+    }
+
+    /// The entries that take a host, most specific first.
+    pub fn entries_for<'t, 'h>(
+        &'t self,
+        host: &'h str,
+    ) -> impl Iterator<Item = &'t Arc<HostEntry>> + use<'t, 'h> {
+        let exact = self.exact.get(host);
+        let wildcard = parent_domain(host).and_then(|parent| self.wildcard.get(parent));
+        let deep = std::iter::successors(parent_domain(host), |domain| parent_domain(domain))
+            .filter(|_| !self.deep_wildcard.is_empty())
+            .filter_map(|domain| self.deep_wildcard.get(domain));
+        exact.into_iter().chain(wildcard).chain(deep).chain(self.any.as_ref())
+    }
+
+    /// Every host entry with the host it stands for (`*` for any), sorted by host.
+    pub fn hosts(&self) -> Vec<(String, &Arc<HostEntry>)> {
+        let exact = self.exact.iter().map(|(host, entry)| (host.to_string(), entry));
+        let wildcard = self.wildcard.iter().chain(&self.deep_wildcard);
+        let wildcard = wildcard.map(|(suffix, entry)| (format!("*.{suffix}"), entry));
+        let any = self.any.iter().map(|entry| ("*".to_owned(), entry));
+        let mut hosts: Vec<_> = exact.chain(wildcard).chain(any).collect();
+        hosts.sort_by(|a, b| a.0.cmp(&b.0));
+        hosts
+    }
+
+    /// Takes what no host and path matches, if there is such a backend.
+    pub fn default_rule(&self) -> Option<&Arc<Rule>> {
+        self.default.as_ref()
+    }
+}
+
+fn rule_of<'l>(lookup: &'l Lookup<'_>) -> Option<&'l Arc<Rule>> {
+    match lookup {
+        Lookup::Found(found) => Some(found.rule),
+        Lookup::NoHost | Lookup::NoPath | Lookup::Ambiguous => None,
+    }
+}
+
+impl HostEntry {
+    /// Whose semantics these rules follow.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// All candidates, in the order of the builder.
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    /// The default backend of this host.
+    pub fn fallback(&self) -> Option<&Arc<Rule>> {
+        self.fallback.as_ref()
+    }
+
+    fn find<R: RequestView, T: Trace>(
+        &self,
+        path: &[u8],
+        request: &R,
+        scratch: &mut Scratch,
+        trace: &mut T,
+    ) -> Option<&Candidate> {
+        self.find_exact(path, request, trace)
+            .or_else(|| self.find_expression(path, request, scratch, trace))
+            .or_else(|| self.find_prefix(path, request, trace))
+    }
+
+    fn find_exact<R: RequestView, T: Trace>(
+        &self,
+        path: &[u8],
+        request: &R,
+        trace: &mut T,
+    ) -> Option<&Candidate> {
+        if self.exact.is_empty() {
+            return None;
+        }
+        let text = std::str::from_utf8(path).ok()?;
+        self.first_that_holds(self.exact.get(text)?, request, trace)
+    }
+
+    fn find_expression<R: RequestView, T: Trace>(
+        &self,
+        path: &[u8],
+        request: &R,
+        scratch: &mut Scratch,
+        trace: &mut T,
+    ) -> Option<&Candidate> {
+        self.expressions.iter().map(|number| &self.candidates[*number as usize]).find(|candidate| {
+            let PathMatch::Regex(regex) = &candidate.path else { return false };
+            if !scratch.search(regex, path) {
+                trace.skipped(candidate, Skip::Path);
+                return false;
+            }
+            let holds = candidate.predicates.hold(request);
+            if !holds {
+                trace.skipped(candidate, Skip::Predicates);
+            }
+            holds
+        })
+    }
+
+    fn find_prefix<R: RequestView, T: Trace>(
+        &self,
+        path: &[u8],
+        request: &R,
+        trace: &mut T,
+    ) -> Option<&Candidate> {
+        if self.prefixes.len() <= SCANNED_PREFIXES_MAX {
+            return self
+                .prefixes
+                .iter()
+                .filter(|(prefix, _)| prefix_matches(prefix.as_bytes(), path))
+                .find_map(|(_, numbers)| self.first_that_holds(numbers, request, trace));
+        }
+        element_ends(path).find_map(|end| {
+            let text = std::str::from_utf8(&path[..end]).ok()?;
+            let (_, numbers) = &self.prefixes[*self.prefix_index.get(text)? as usize];
+            self.first_that_holds(numbers, request, trace)
+        })
+    }
+
+    fn first_that_holds<R: RequestView, T: Trace>(
+        &self,
+        numbers: &[u32],
+        request: &R,
+        trace: &mut T,
+    ) -> Option<&Candidate> {
+        numbers.iter().map(|number| &self.candidates[*number as usize]).find(|candidate| {
+            let holds = candidate.predicates.hold(request);
+            if !holds {
+                trace.skipped(candidate, Skip::Predicates);
+            }
+            holds
+        })
+    }
+}
+
+/// Lengths at which a prefix of whole elements can end, longest first: all of it, then before each `/`.
+fn element_ends(path: &[u8]) -> impl Iterator<Item = usize> {
+    let slashes = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    std::iter::once(path.len()).chain(slashes)
+}
+
+/// Builds a [`RouteTable`]. Candidates of one host and path are tried in the order in which they were added.
+#[derive(Debug, Default)]
+pub struct RouteTableBuilder {
+    hosts: std::collections::BTreeMap<Option<HostPattern>, PendingHost>,
+    default: Option<Arc<Rule>>,
+    kept: Vec<(Option<HostPattern>, Arc<HostEntry>)>,
+}
+
+#[derive(Debug, Default)]
+struct PendingHost {
+    dialect: Dialect,
+    candidates: Vec<Candidate>,
+    fallback: Option<Arc<Rule>>,
+}
+
+impl RouteTableBuilder {
+    /// An empty table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes a host known, even without a path. `None` stands for every host.
+    pub fn host(&mut self, host: Option<HostPattern>, dialect: Dialect) -> &mut Self {
+        self.hosts.entry(host).or_default().dialect = dialect;
+        self
+    }
+
+    /// Adds a candidate to a host.
+    pub fn candidate(&mut self, host: Option<HostPattern>, candidate: Candidate) -> &mut Self {
+        self.hosts.entry(host).or_default().candidates.push(candidate);
+        self
+    }
+
+    /// Sets the default backend of a host; the first one stays.
+    pub fn fallback(&mut self, host: Option<HostPattern>, rule: Arc<Rule>) -> &mut Self {
+        self.hosts.entry(host).or_default().fallback.get_or_insert(rule);
+        self
+    }
+
+    /// Sets the default backend of everything; the first one stays.
+    pub fn default_rule(&mut self, rule: Arc<Rule>) -> &mut Self {
+        self.default.get_or_insert(rule);
+        self
+    }
+
+    /// Takes over an entry that was built before: one change costs one host.
+    pub fn keep(&mut self, host: Option<HostPattern>, entry: Arc<HostEntry>) -> &mut Self {
+        self.kept.push((host, entry));
+        self
+    }
+
+    /// The finished table.
+    pub fn build(self) -> RouteTable {
+        let mut table = RouteTable { default: self.default, ..RouteTable::default() };
+        let built = self.hosts.into_iter().map(|(host, pending)| (host, Arc::new(index(pending))));
+        for (host, entry) in built.chain(self.kept) {
+            match host {
+                None => table.any = Some(entry),
+                Some(HostPattern::Exact(name)) => drop(table.exact.insert(name, entry)),
+                Some(HostPattern::Wildcard(suffix)) => {
+                    let spans_labels = entry.dialect == Dialect::GatewayApi;
+                    let map = if spans_labels { &mut table.deep_wildcard } else { &mut table.wildcard };
+                    map.insert(suffix, entry);
+                }
+            }
+        }
+        table
+    }
+}
+
+fn index(pending: PendingHost) -> HostEntry {
+    let mut entry = HostEntry {
+        dialect: pending.dialect,
+        fallback: pending.fallback,
+        fallthrough: pending.dialect == Dialect::GatewayApi,
+        ..HostEntry::default()
+    };
+    let mut prefixes: Map<Vec<u32>> = Map::default();
+    for (number, candidate) in (0..).zip(&pending.candidates) {
+        match &candidate.path {
+            PathMatch::Exact(text) => entry.exact.entry(text.clone()).or_default().push(number),
+            PathMatch::Regex(_) => entry.expressions.push(number),
+            PathMatch::Prefix(text) => prefixes.entry(text.clone()).or_default().push(number),
+        }
+    }
+    entry.candidates = pending.candidates;
+    entry.prefixes = prefixes.into_iter().collect();
+    entry.prefixes.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.0.cmp(&b.0)));
+    if entry.prefixes.len() > SCANNED_PREFIXES_MAX {
+        entry.prefix_index = (0..).zip(&entry.prefixes).map(|(at, (text, _))| (text.clone(), at)).collect();
+    }
+    entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{RuleTimeouts, normalise};
+    use super::*;
+    use crate::id::RuleId;
+    use crate::origin::{ObjectRef, Origin};
+    use crate::policy::PolicySet;
+
+    struct Get;
+
+    impl RequestView for Get {
+        fn method(&self) -> &[u8] {
+            b"GET"
+        }
+        fn header(&self, _name: &str) -> Option<&[u8]> {
+            None
+        }
+        fn query(&self) -> Option<&[u8]> {
+            None
+        }
+    }
+
+    fn rule(name: &str) -> Arc<Rule> {
+        Arc::new(Rule {
+            id: RuleId::of(&[name]),
+            origin: Origin { object: ObjectRef::new("Ingress", "default", name), field: "".into() },
+            policies: Arc::new(PolicySet::default()),
+            backends: Box::new([]),
+            timeouts: RuleTimeouts::default(),
+        })
+    }
+
+    fn add(builder: &mut RouteTableBuilder, host: &str, path: PathMatch, name: &str) {
+        let host = (!host.is_empty()).then(|| HostPattern::parse(host).unwrap());
+        builder.candidate(host, Candidate { path, predicates: Predicates::default(), rule: rule(name) });
+    }
+
+    fn check(table: &RouteTable, host: &str, path: &str, expected: &str) {
+        let path_bytes = normalise(path.as_bytes()).unwrap();
+        let lookup = table.find(host, &path_bytes, &Get, &mut Scratch::default(), &mut NoTrace);
+        let got = match &lookup {
+            Lookup::Found(found) => found.rule.origin.object.name.to_string(),
+            Lookup::NoHost => "no host".into(),
+            Lookup::NoPath => "no path".into(),
+            Lookup::Ambiguous => "ambiguous".into(),
+        };
+        assert_eq!(got, expected, "{host}{path}");
+    }
+
+    #[test]
+    fn the_most_specific_host_decides_alone() {
+        let mut builder = RouteTableBuilder::new();
+        add(&mut builder, "a.example.com", PathMatch::prefix("/x"), "exact");
+        add(&mut builder, "*.example.com", PathMatch::prefix("/"), "wildcard");
+        add(&mut builder, "", PathMatch::prefix("/any"), "any");
+        let table = builder.build();
+        check(&table, "a.example.com", "/x", "exact");
+        check(&table, "a.example.com", "/y", "no path");
+        check(&table, "b.example.com", "/y", "wildcard");
+        check(&table, "a.b.example.com", "/any", "any");
+        check(&table, "a.b.example.com", "/y", "no path");
+        check(&table, "", "/any", "any");
+    }
+
+    #[test]
+    fn exact_beats_prefix_and_longer_beats_shorter() {
+        for extra in [0, 20] {
+            let mut builder = RouteTableBuilder::new();
+            add(&mut builder, "h", PathMatch::prefix("/"), "root");
+            add(&mut builder, "h", PathMatch::prefix("/foo"), "foo");
+            add(&mut builder, "h", PathMatch::prefix("/foo/bar"), "bar");
+            add(&mut builder, "h", PathMatch::Exact("/foo".into()), "exact");
+            for number in 0..extra {
+                add(&mut builder, "h", PathMatch::prefix(&format!("/other/{number}")), "other");
+            }
+            let table = builder.build();
+            check(&table, "h", "/foo", "exact");
+            check(&table, "h", "/foo/", "foo");
+            check(&table, "h", "/foo/bar/x", "bar");
+            check(&table, "h", "/foo/barx", "foo");
+            check(&table, "h", "/", "root");
+            check(&table, "h", "//", "root");
+            check(&table, "h", "/food", "root");
+        }
+    }
+
+    #[test]
+    fn an_encoded_slash_that_would_choose_another_rule_is_ambiguous() {
+        let mut builder = RouteTableBuilder::new();
+        add(&mut builder, "h", PathMatch::prefix("/"), "root");
+        add(&mut builder, "h", PathMatch::prefix("/admin"), "admin");
+        let table = builder.build();
+        check(&table, "h", "/files/a%2fb", "root");
+        check(&table, "h", "/admin%2fx", "ambiguous");
+        check(&table, "h", "/x/..%2fadmin", "ambiguous");
+    }
+
+    #[test]
+    fn expressions_are_tried_in_order_and_give_captures() {
+        let regex = |source: &str| PathMatch::Regex(PathRegex::compile(source, true).unwrap());
+        let mut builder = RouteTableBuilder::new();
+        builder.host(Some(HostPattern::parse("h").unwrap()), Dialect::IngressNginx);
+        add(&mut builder, "h", regex("^/api/v1(/|$)(.*)"), "long");
+        add(&mut builder, "h", regex("^/api"), "short");
+        let table = builder.build();
+        check(&table, "h", "/API/v1/users", "long");
+        check(&table, "h", "/apifoo", "short");
+        let mut scratch = Scratch::default();
+        let path = normalise(b"/api/v1/users").unwrap();
+        table.find("h", &path, &Get, &mut scratch, &mut NoTrace);
+        let captures = scratch.captures().unwrap();
+        assert_eq!(&path.bytes[captures.get_group(2).unwrap().range()], b"users");
+    }
+
+    #[test]
+    fn gateway_hosts_fall_through_and_their_wildcards_span_labels() {
+        let mut builder = RouteTableBuilder::new();
+        builder.host(Some(HostPattern::parse("a.b.example.com").unwrap()), Dialect::GatewayApi);
+        builder.host(Some(HostPattern::parse("*.example.com").unwrap()), Dialect::GatewayApi);
+        add(&mut builder, "a.b.example.com", PathMatch::prefix("/x"), "exact");
+        add(&mut builder, "*.example.com", PathMatch::prefix("/"), "wildcard");
+        let table = builder.build();
+        check(&table, "a.b.example.com", "/x", "exact");
+        check(&table, "a.b.example.com", "/y", "wildcard");
+        check(&table, "example.com", "/y", "no host");
+    }
+
+    #[test]
+    fn default_backends_take_what_nothing_matches() {
+        let mut builder = RouteTableBuilder::new();
+        add(&mut builder, "h", PathMatch::Exact("/x".into()), "x");
+        builder.fallback(Some(HostPattern::parse("h").unwrap()), rule("host default"));
+        builder.default_rule(rule("default"));
+        let table = builder.build();
+        check(&table, "h", "/y", "host default");
+        check(&table, "other", "/y", "default");
+    }
+}
