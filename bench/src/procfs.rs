@@ -9,6 +9,9 @@ use std::{fs, io, ops::Sub, time::Duration};
 /// Ticks per second of `/proc/PID/stat`: part of the Linux ABI, whatever the kernel's own tick is.
 const TICKS_PER_SECOND: u64 = 100;
 
+/// "No such process", the same number on every Linux.
+const ESRCH: i32 = 3;
+
 /// A process and everything below it, as it was when asked.
 #[derive(Debug, Clone)]
 pub(crate) struct ProcessTree {
@@ -110,8 +113,10 @@ fn parents() -> io::Result<Vec<(u32, u32)>> {
 fn thread_runtime(pid: u32, thread: u32) -> io::Result<Duration> {
     match fs::read_to_string(format!("/proc/{pid}/task/{thread}/schedstat")) {
         Ok(text) => parse_schedstat(&text).ok_or_else(|| malformed("schedstat")),
-        // A helper thread that ended between the listing and now.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Duration::ZERO),
+        // A helper thread that ended between the listing and now, before the file was opened or before it was read.
+        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => {
+            Ok(Duration::ZERO)
+        }
         Err(error) => Err(error),
     }
 }

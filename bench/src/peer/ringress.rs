@@ -63,7 +63,7 @@ fn executable(messages: &str) -> Option<PathBuf> {
         Some("ringress") => message["executable"].as_str().map(PathBuf::from),
         _ => None,
     };
-    objects.filter_map(of_ringress).last()
+    objects.filter_map(of_ringress).next_back()
 }
 
 /// An Ingress for everything under [`HOST`], on both ports: without the annotation a host named under `tls` would

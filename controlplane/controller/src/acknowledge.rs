@@ -76,7 +76,8 @@ impl Underway {
     /// The oldest generation that has waited too long, once.
     pub(crate) fn overdue(&mut self, now: Instant) -> Option<Generation> {
         let oldest = self.waiting.front()?;
-        let overdue = now.saturating_duration_since(oldest.published) > PATIENCE && oldest.generation() > self.warned;
+        let overdue =
+            now.saturating_duration_since(oldest.published) > PATIENCE && oldest.generation() > self.warned;
         overdue.then(|| {
             self.warned = oldest.generation();
             self.warned

@@ -8,7 +8,7 @@
 //!                                                              └─► admin: health, metrics, routes, explain
 //! ```
 //!
-//! [`Controller`] owns the loop. Everything else is a part of it, or reads what it shows through [`live`]; nobody calls back.
+//! [`Controller`] owns the loop. Everything else is a part of it, or reads what it shows in `live`; nobody calls back.
 #![forbid(unsafe_code)]
 
 pub mod source;

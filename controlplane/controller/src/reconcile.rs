@@ -15,18 +15,21 @@ pub type Overlay = Box<dyn FnMut(&mut Objects) + Send>;
 
 /// What is known now.
 pub(crate) struct Known {
-    loaded: Loaded,
+    objects: Arc<Objects>,
+    unread: Arc<[Problem]>,
     resolved: BTreeMap<String, Vec<IpAddr>>,
     overlay: Option<Overlay>,
 }
 
 impl Known {
-    pub(crate) fn new(loaded: Loaded, overlay: Option<Overlay>) -> Self {
-        Self { loaded, resolved: BTreeMap::new(), overlay }
+    /// Nothing, before the source has loaded.
+    pub(crate) fn new(overlay: Option<Overlay>) -> Self {
+        Self { objects: Arc::default(), unread: Arc::default(), resolved: BTreeMap::new(), overlay }
     }
 
     pub(crate) fn loaded(&mut self, loaded: Loaded) {
-        self.loaded = loaded;
+        self.objects = Arc::new(loaded.objects);
+        self.unread = loaded.problems.into();
     }
 
     pub(crate) fn resolved(&mut self, resolved: BTreeMap<String, Vec<IpAddr>>) {
@@ -40,12 +43,14 @@ impl Known {
 
     /// What to translate.
     pub(crate) fn input(&mut self, seen: Instant) -> Input {
-        let mut objects = self.loaded.objects.clone();
-        objects.resolved.extend(self.resolved.clone());
-        if let Some(overlay) = &mut self.overlay {
-            overlay(&mut objects);
+        let mut objects = Arc::clone(&self.objects);
+        if !self.resolved.is_empty() {
+            Arc::make_mut(&mut objects).resolved.clone_from(&self.resolved);
         }
-        Input { objects: Arc::new(objects), unread: self.loaded.problems.clone().into(), seen }
+        if let Some(overlay) = &mut self.overlay {
+            overlay(Arc::make_mut(&mut objects));
+        }
+        Input { objects, unread: Arc::clone(&self.unread), seen }
     }
 }
 

@@ -90,7 +90,11 @@ struct Pair {
 impl Pair {
     fn named(&self, name: &[u8]) -> Option<&Key> {
         // Names are public: they stand in clear in every ticket, so comparing them may take any time.
-        [Some(&self.current), self.previous.as_ref()].into_iter().flatten().find(|key| key.name == name).map(Arc::as_ref)
+        [Some(&self.current), self.previous.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(|key| key.name == name)
+            .map(Arc::as_ref)
     }
 }
 

@@ -1,4 +1,5 @@
 //! The folder source: every way to save a file is noticed, nothing else is, and what breaks stays as it was.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -68,7 +69,12 @@ impl Watched {
 
     /// The change that comes next, as names.
     async fn next(&mut self) -> BTreeSet<String> {
-        names(&timeout(Duration::from_secs(10), self.changes.recv()).await.expect("nothing was noticed").unwrap())
+        names(
+            &timeout(Duration::from_secs(10), self.changes.recv())
+                .await
+                .expect("nothing was noticed")
+                .unwrap(),
+        )
     }
 }
 
@@ -118,7 +124,8 @@ async fn new_files_and_new_subfolders_are_noticed() {
     fs::write(watched.path("a.yml"), service("a")).unwrap();
     watched.becomes(&["a"]).await;
     fs::create_dir(watched.path("sub")).unwrap();
-    fs::write(watched.path("sub/b.json"), r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"b"}}"#).unwrap();
+    fs::write(watched.path("sub/b.json"), r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"b"}}"#)
+        .unwrap();
     watched.becomes(&["a", "b"]).await;
     fs::write(watched.path("sub/c.yaml"), service("c")).unwrap();
     watched.becomes(&["a", "b", "c"]).await;
@@ -244,4 +251,25 @@ async fn a_missing_folder_is_an_error_at_the_start() {
     let error = Source::Folder(missing).open().await.unwrap_err();
     assert!(error.to_string().starts_with("cannot read the folder "), "{error}");
     assert!(error.to_string().contains("No such file"), "{error}");
+}
+
+#[tokio::test]
+async fn a_busy_folder_above_does_not_keep_the_source_from_looking() {
+    let (mut watched, _) = Watched::at("m", |dir| {
+        fs::create_dir(dir.join("m")).unwrap();
+        fs::write(dir.join("target"), service("a")).unwrap();
+        symlink("../target", dir.join("m/a.yaml")).unwrap();
+    })
+    .await;
+    // The file that the link leads to is outside, so only the slow look finds its change.
+    fs::write(watched.path("target"), service("b")).unwrap();
+    let noise = watched.path("noise");
+    let busy = tokio::spawn(async move {
+        loop {
+            fs::write(&noise, "noise").unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    watched.becomes(&["b"]).await;
+    busy.abort();
 }

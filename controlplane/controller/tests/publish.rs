@@ -1,4 +1,5 @@
 //! Publishing: the order of commands, what is kept, what is bound, what is freed.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod support;
 

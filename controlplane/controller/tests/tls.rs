@@ -1,4 +1,5 @@
 //! The rustls configurations: handshakes, resumption, and what must not resume.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod support;
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::Context;
 use ringress_controller::{Config, Controller, Error};
 use ringress_shard::{DriverChoice, ShardConfig};
-use ringress_shared::command::{Event, EventSink, ShardPort};
+use ringress_shared::command::{Command, Event, EventSink, ShardPort};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -105,7 +105,14 @@ fn start_shards(boot: &Boot) -> anyhow::Result<Started> {
         log_start(shard, *core, &*port);
         ports.push(port);
     }
+    introduce(&ports);
     Ok((ports, events))
+}
+
+/// Lets every shard hand connections to the others: the kernel spreads few connections badly.
+fn introduce(ports: &[Arc<dyn ShardPort>]) {
+    let neighbours: Arc<[Arc<dyn ShardPort>]> = ports.into();
+    ports.iter().for_each(|port| port.send(Command::Neighbours(Arc::clone(&neighbours))));
 }
 
 fn log_start(shard: usize, core: Option<core_affinity::CoreId>, port: &dyn ShardPort) {

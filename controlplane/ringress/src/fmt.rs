@@ -18,6 +18,7 @@ use crate::terminal;
 /// A file that cannot be read or written.
 pub(crate) fn run(args: FmtArgs) -> anyhow::Result<ExitCode> {
     let mut failed = false;
+    let mut printed = false;
     for path in &args.files {
         let is_stdin = path.as_os_str() == "-";
         let text = match is_stdin {
@@ -35,10 +36,20 @@ pub(crate) fn run(args: FmtArgs) -> anyhow::Result<ExitCode> {
                     terminal::print(&format!("rewritten: {}\n", path.display()));
                 }
             }
-            Ok(restored) => terminal::print(&restored),
+            Ok(restored) => {
+                terminal::print(&document(&restored, printed));
+                printed = true;
+            }
         }
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A text as it is printed after others: as a document of its own, with a line end.
+fn document(text: &str, after_others: bool) -> String {
+    let mark = if after_others && !text.trim_start().starts_with("---") { "---\n" } else { "" };
+    let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
+    format!("{mark}{text}{end}")
 }
 
 /// Replaces a file by renaming, so that whoever watches the folder never reads half of it.
@@ -68,6 +79,13 @@ fn write_beside(beside: &Path, text: &str, original: &Path) -> std::io::Result<(
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn several_files_stay_several_documents() {
+        assert_eq!(document("a: 1", false), "a: 1\n");
+        assert_eq!(document("b: 2\n", true), "---\nb: 2\n");
+        assert_eq!(document("---\nc: 3\n", true), "---\nc: 3\n");
+    }
 
     #[test]
     fn a_replaced_file_keeps_its_permissions_and_its_link() {

@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn auto_pins_only_when_every_shard_has_a_core_of_its_own() {
-        let rows: [(usize, Pin, &[usize], &[Option<usize>]); 6] = [
+        type Row = (usize, Pin, &'static [usize], &'static [Option<usize>]);
+        let rows: [Row; 6] = [
             (2, Pin::Auto, &[0, 1], &[Some(0), Some(1)]),
             (2, Pin::Auto, &[4, 7], &[Some(4), Some(7)]),
             (2, Pin::Auto, &[0, 1, 2, 3], &[None, None]),

@@ -25,7 +25,7 @@ use crate::problem::Problem;
 /// # Errors
 /// The first problem of the Secret: a key that is missing, is a placeholder, does not parse, or does not belong to the
 /// certificate.
-pub fn parse(secret: &Secret, reference: &ObjectRef) -> Result<Certificate, Problem> {
+pub fn parse(secret: &Secret, reference: &ObjectRef) -> Result<Certificate, Box<Problem>> {
     let chain_pem = value(secret, reference, "tls.crt")?;
     let key_pem = value(secret, reference, "tls.key")?;
     from_pem(chain_pem, key_pem, reference)
@@ -35,7 +35,11 @@ pub fn parse(secret: &Secret, reference: &ObjectRef) -> Result<Certificate, Prob
 ///
 /// # Errors
 /// As [`parse`].
-pub fn from_pem(chain_pem: &[u8], key_pem: &[u8], reference: &ObjectRef) -> Result<Certificate, Problem> {
+pub fn from_pem(
+    chain_pem: &[u8],
+    key_pem: &[u8],
+    reference: &ObjectRef,
+) -> Result<Certificate, Box<Problem>> {
     let chain = chain(chain_pem, reference)?;
     let leaf = chain[0].clone();
     let facts = LeafFacts::read(&leaf, reference)?;
@@ -73,17 +77,17 @@ fn date(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
-fn value<'s>(secret: &'s Secret, reference: &ObjectRef, key: &str) -> Result<&'s [u8], Problem> {
+fn value<'s>(secret: &'s Secret, reference: &ObjectRef, key: &str) -> Result<&'s [u8], Box<Problem>> {
     let plain = secret.string_data.as_ref().and_then(|data| data.get(key)).map(String::as_bytes);
     let encoded = secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
-    plain.or(encoded).ok_or_else(|| Problem::secret_key_missing(reference, key))
+    plain.or(encoded).ok_or_else(|| Box::new(Problem::secret_key_missing(reference, key)))
 }
 
-fn chain(pem: &[u8], reference: &ObjectRef) -> Result<Vec<CertificateDer<'static>>, Problem> {
+fn chain(pem: &[u8], reference: &ObjectRef) -> Result<Vec<CertificateDer<'static>>, Box<Problem>> {
     if crate::manifest::is_placeholder(pem) {
-        return Err(Problem::secret_placeholder(reference, "tls.crt"));
+        return Err(Box::new(Problem::secret_placeholder(reference, "tls.crt")));
     }
-    let invalid = |why: String| Problem::certificate_invalid(reference, "tls.crt", &why);
+    let invalid = |why: String| Box::new(Problem::certificate_invalid(reference, "tls.crt", &why));
     let chain = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| invalid(format!("the certificate chain is not PEM: {}", describe(&error))))?;
@@ -97,23 +101,25 @@ fn certified_key(
     chain: Vec<CertificateDer<'static>>,
     pem: &[u8],
     reference: &ObjectRef,
-) -> Result<CertifiedKey, Problem> {
+) -> Result<CertifiedKey, Box<Problem>> {
     if crate::manifest::is_placeholder(pem) {
-        return Err(Problem::secret_placeholder(reference, "tls.key"));
+        return Err(Box::new(Problem::secret_placeholder(reference, "tls.key")));
     }
-    let invalid = |why: String| Problem::certificate_invalid(reference, "tls.key", &why);
+    let invalid = |why: String| Box::new(Problem::certificate_invalid(reference, "tls.key", &why));
     let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
         invalid(format!("there is no unencrypted private key in PEM: {}", describe(&error)))
     })?;
     let key = any_supported_type(&der).map_err(|_| {
-        invalid("the private key is of no supported type; use RSA (2048 bits or more), ECDSA or Ed25519".into())
+        invalid(
+            "the private key is of no supported type; use RSA (2048 bits or more), ECDSA or Ed25519".into(),
+        )
     })?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) => Ok(certified),
         // Keys that cannot tell their public half are taken as they are; ours all can.
         Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
-        Err(_) => Err(Problem::certificate_mismatch(reference)),
+        Err(_) => Err(Box::new(Problem::certificate_mismatch(reference))),
     }
 }
 
@@ -136,8 +142,8 @@ struct LeafFacts {
 }
 
 impl LeafFacts {
-    fn read(leaf: &CertificateDer<'_>, reference: &ObjectRef) -> Result<Self, Problem> {
-        let invalid = |why: &str| Problem::certificate_invalid(reference, "tls.crt", why);
+    fn read(leaf: &CertificateDer<'_>, reference: &ObjectRef) -> Result<Self, Box<Problem>> {
+        let invalid = |why: &str| Box::new(Problem::certificate_invalid(reference, "tls.crt", why));
         let (_, parsed) = X509Certificate::from_der(leaf)
             .map_err(|_| invalid("the first CERTIFICATE block is no X.509 certificate"))?;
         let names = parsed
@@ -160,4 +166,72 @@ fn dns_names(names: &[GeneralName<'_>]) -> Box<[Box<str>]> {
         _ => None,
     });
     dns.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 24 * 3600;
+
+    fn certificate(names: &[&str]) -> Certificate {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.not_before = rcgen::date_time_ymd(2025, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2026, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let signed = params.self_signed(&key).unwrap();
+        let secret = ObjectRef::new("Secret", "shop", "cert");
+        from_pem(signed.pem().as_bytes(), key.serialize_pem().as_bytes(), &secret).unwrap()
+    }
+
+    #[test]
+    fn names_and_dates_are_those_of_the_leaf() {
+        let certificate = certificate(&["Shop.example.com", "*.example.org"]);
+        assert_eq!(
+            certificate.names.iter().map(|name| &**name).collect::<Vec<_>>(),
+            ["shop.example.com", "*.example.org"]
+        );
+        assert_eq!(date(certificate.not_before), "2025-01-01T00:00:00Z");
+        assert_eq!(date(certificate.not_after), "2026-01-01T00:00:00Z");
+        assert!(certificate.covers("a.example.org") && !certificate.covers("a.b.example.org"));
+    }
+
+    #[test]
+    fn dates_are_judged_at_the_time_that_is_given() {
+        let certificate = certificate(&["shop.example.com"]);
+        let (begin, end) = (certificate.not_before, certificate.not_after);
+        for (now, expected) in [
+            (begin - 1, Some("valid from 2025-01-01")),
+            (begin, None),
+            (end - 14 * DAY, None),
+            (end - 14 * DAY + 1, Some("in 13 days")),
+            (end, Some("in 0 days")),
+            (end + 1, Some("expired on 2026-01-01")),
+        ] {
+            let problem = expiry(&certificate, now);
+            assert_eq!(problem.is_some(), expected.is_some(), "{now}: {problem:?}");
+            if let (Some(problem), Some(part)) = (problem, expected) {
+                assert_eq!(problem.rule, "certificate-expired");
+                assert!(problem.message.contains(part), "{}", problem.message);
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_never_stands_in_a_message() {
+        let secret = ObjectRef::new("Secret", "shop", "cert");
+        let cert = certificate(&["shop.example.com"]);
+        let pem = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap().cert.pem();
+        for key in [
+            "-----BEGIN PRIVATE KEY-----\nSECRETSECRET\n",
+            "SECRETSECRET",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        ] {
+            let problem = from_pem(pem.as_bytes(), key.as_bytes(), &secret).unwrap_err();
+            assert!(!problem.message.contains("SECRET"), "{}", problem.message);
+            assert_eq!(problem.field, "data[tls.key]");
+        }
+        assert!(!format!("{cert:?}").contains("PRIVATE"));
+    }
 }

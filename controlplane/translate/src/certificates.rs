@@ -17,6 +17,7 @@ use crate::objects::{Key, Objects};
 use crate::problem::{Problem, flags};
 use crate::resolve::secret::{self, Content, Input};
 use crate::settings::Settings;
+use crate::sharded::Sharded;
 
 #[derive(Debug)]
 pub(crate) struct Certificates {
@@ -26,8 +27,8 @@ pub(crate) struct Certificates {
     secrets: BTreeMap<Key, SecretState>,
     dirty: BTreeSet<HostPattern>,
     dirty_store: bool,
-    dirty_good: bool,
-    good: Arc<CertificatesByKey>,
+    dirty_good: BTreeSet<Key>,
+    good: CertificatesByKey,
     profile: Arc<TlsProfile>,
     wants: Arc<BTreeSet<Key>>,
     default_problem: Option<Problem>,
@@ -72,8 +73,8 @@ impl Certificates {
             secrets: BTreeMap::new(),
             dirty: BTreeSet::new(),
             dirty_store: true,
-            dirty_good: true,
-            good: Arc::default(),
+            dirty_good: BTreeSet::new(),
+            good: CertificatesByKey::default(),
             profile: profile(CertificateStore::default()),
             wants: Arc::default(),
             default_problem: None,
@@ -147,7 +148,7 @@ impl Certificates {
         });
         if state.users.is_empty() {
             Arc::make_mut(&mut self.wants).insert(secret.clone());
-            self.dirty_good = true;
+            self.dirty_good.insert(secret.clone());
         }
         state.users.insert(user);
     }
@@ -158,7 +159,7 @@ impl Certificates {
         if state.users.is_empty() {
             self.secrets.remove(secret);
             Arc::make_mut(&mut self.wants).remove(secret);
-            self.dirty_good = true;
+            self.dirty_good.insert(secret.clone());
         }
     }
 
@@ -180,7 +181,7 @@ impl Certificates {
             state.input = input;
             state.content = secret::read(&key, objects, good);
             self.dirty_store = true;
-            self.dirty_good = true;
+            self.dirty_good.insert(key.clone());
             users.extend(state.users.iter().filter_map(User::ingress).cloned());
         }
         users
@@ -223,9 +224,11 @@ impl Certificates {
         if std::mem::take(&mut self.dirty_store) {
             self.rebuild_store(settings);
         }
-        if std::mem::take(&mut self.dirty_good) {
-            let good = |(key, state): (&Key, &SecretState)| Some((key.clone(), state.content.certificate()?.clone()));
-            self.good = Arc::new(self.secrets.iter().filter_map(good).collect());
+        for key in std::mem::take(&mut self.dirty_good) {
+            match self.secrets.get(&key).and_then(|state| state.content.certificate()) {
+                Some(certificate) => self.good.insert(key, Arc::clone(certificate)),
+                None => self.good.remove(&key),
+            }
         }
         rebuilt
     }
@@ -240,7 +243,8 @@ impl Certificates {
             }
         }
         for tls in self.unnamed.values().flat_map(|ir| &ir.tls) {
-            let certificate = tls.secret.as_ref().and_then(|key| self.secrets.get(key)?.content.certificate());
+            let certificate =
+                tls.secret.as_ref().and_then(|key| self.secrets.get(key)?.content.certificate());
             let Some(certificate) = certificate.filter(|_| tls.hosts == TlsHosts::OfCertificate) else {
                 continue;
             };
@@ -282,8 +286,7 @@ impl Certificates {
     /// What is said about an object's certificates.
     pub(crate) fn problems_of<'c>(&'c self, ir: &'c IngressIr) -> impl Iterator<Item = &'c Problem> {
         let names: BTreeSet<&HostPattern> = names_of_ir(ir).collect();
-        let named = names.into_iter().filter_map(|host| self.names.get(host)?.problems.get(&ir.key)).flatten();
-        named
+        names.into_iter().filter_map(|host| self.names.get(host)?.problems.get(&ir.key)).flatten()
     }
 
     /// What is said about certificates of entries without hosts.
@@ -304,13 +307,13 @@ impl Certificates {
     }
 
     /// The certificates that go on if their Secret breaks.
-    pub(crate) fn good(&self) -> &Arc<CertificatesByKey> {
+    pub(crate) fn good(&self) -> &CertificatesByKey {
         &self.good
     }
 }
 
 /// Certificates by Secret.
-pub(crate) type CertificatesByKey = BTreeMap<Key, Arc<Certificate>>;
+pub(crate) type CertificatesByKey = Sharded<Arc<Certificate>>;
 
 impl User {
     fn ingress(&self) -> Option<&Key> {
@@ -321,7 +324,7 @@ impl User {
     }
 }
 
-fn names_of<'i>(ir: Option<&'i Arc<IngressIr>>) -> impl Iterator<Item = &'i HostPattern> {
+fn names_of(ir: Option<&Arc<IngressIr>>) -> impl Iterator<Item = &HostPattern> {
     ir.into_iter().flat_map(|ir| names_of_ir(ir))
 }
 
@@ -347,7 +350,8 @@ fn decide(host: &HostPattern, contributors: &Contributors, secrets: &BTreeMap<Ke
     let Some(winner) = winner(contributors.values()) else { return Decided { certificate: None, problems } };
     let own = entries(winner);
     let Some((tls, origin)) = own.first() else { return Decided { certificate: None, problems } };
-    let mut certificate = tls.secret.as_ref().and_then(|key| secrets.get(key)?.content.certificate().cloned());
+    let mut certificate =
+        tls.secret.as_ref().and_then(|key| secrets.get(key)?.content.certificate().cloned());
     let mut said: Vec<Problem> = missing(tls, secrets).into_iter().collect();
     if let (Some(key), Some(found)) = (&tls.secret, &certificate)
         && !found.covers(&host.to_string())

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use ringress_shared::listener::{
     HttpSettings, Listener, ListenerId, Routing, Socket, SocketId, TlsProfile, Transport,
 };
-use ringress_shared::route::{
-    Candidate, Dialect, HostEntry, PathMatch, RouteTable, RouteTableBuilder, Rule,
-};
+use ringress_shared::route::{Candidate, Dialect, HostEntry, PathMatch, RouteTable, RouteTableBuilder, Rule};
 
 use crate::ir::Host;
 use crate::merge::Hosts;
@@ -72,8 +70,7 @@ pub(crate) fn sockets(
         socket(address, "http", None, routes, http)
     });
     let tls = settings.https.map(|address| {
-        let http =
-            HttpSettings { public_port: settings.https_public_port, ..settings.http_settings.clone() };
+        let http = HttpSettings { public_port: settings.https_public_port, ..settings.http_settings.clone() };
         socket(address, "https", Some(Arc::clone(profile)), routes, Arc::new(http))
     });
     plain.into_iter().chain(tls).collect()

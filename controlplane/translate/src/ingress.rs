@@ -1,6 +1,6 @@
 //! Ingress v1: syntax of one object, without looking at any other.
 //!
-//! A wrong path costs that path only; a wrong host its paths. What was wrong inside the object is also said once as
+//! A wrong path costs that path only; a wrong host its paths; a wrong backend answers 503. What was wrong inside the object is also said once as
 //! [`Read::wrong`], so that the caller can serve the last good version instead.
 
 pub(crate) mod class;
@@ -17,7 +17,8 @@ use ringress_shared::origin::{ObjectRef, Origin};
 use ringress_shared::route::Dialect;
 
 use crate::ir::{
-    BackendIr, BalanceIr, DefaultIr, Host, IngressIr, LostIr, PathTest, PortIr, RuleIr, TlsHosts, TlsIr, UpstreamKey,
+    BackendIr, BalanceIr, DefaultIr, Host, IngressIr, LostIr, PathTest, PortIr, RuleIr, TlsHosts, TlsIr,
+    UpstreamKey,
 };
 use crate::objects::Key;
 use crate::policy::{self, Annotations, PolicyIr};
@@ -82,7 +83,7 @@ impl Reader<'_> {
             self.paths(&field, &host, http, &mut rules);
         }
         let default_backend =
-            spec.default_backend.as_ref().and_then(|backend| self.default_backend(backend, given.is_empty()));
+            spec.default_backend.as_ref().map(|backend| self.default_backend(backend, given.is_empty()));
         let tls = self.tls(&spec.tls.unwrap_or_default(), &hosts);
         self.compare_hosts(&tls, &hosts, &rules);
         if looks_text_prefixed(ingress, settings) {
@@ -183,36 +184,22 @@ impl Reader<'_> {
     ) -> Result<(PathTest, BackendIr), Box<Problem>> {
         let test = path::read(origin, given, &mut self.problems)?;
         let field = format!("{}.backend", origin.field);
-        Ok((test, self.backend(&field, &given.backend)?))
+        Ok((test, self.backend(&field, &given.backend)))
     }
 
-    fn default_backend(&mut self, backend: &IngressBackend, catches_all: bool) -> Option<DefaultIr> {
+    fn default_backend(&mut self, backend: &IngressBackend, catches_all: bool) -> DefaultIr {
         let origin = self.origin("spec.defaultBackend");
-        match self.backend("spec.defaultBackend", backend) {
-            Ok(backend) => Some(DefaultIr { origin, backend, catches_all }),
-            Err(problem) => {
-                self.lost.push(LostIr {
-                    origin,
-                    host: None,
-                    host_text: String::new(),
-                    path_text: String::new(),
-                    path_type: crate::claim::DEFAULT_BACKEND.to_owned(),
-                    why: problem.message.clone(),
-                });
-                self.problems.push(*problem);
-                None
-            }
-        }
+        DefaultIr { origin, backend: self.backend("spec.defaultBackend", backend), catches_all }
     }
 
-    fn backend(&mut self, field: &str, backend: &IngressBackend) -> Result<BackendIr, Box<Problem>> {
-        match (&backend.service, &backend.resource) {
+    /// Where a rule leads. A wrong backend answers 503: without its rule, requests would fall to a broader path, which may
+    /// be open where this one is closed.
+    fn backend(&mut self, field: &str, backend: &IngressBackend) -> BackendIr {
+        let read = match (&backend.service, &backend.resource) {
             (Some(service), None) => self.service(&format!("{field}.service"), service),
             (None, Some(resource)) => {
                 let what = format!("{} {}", resource.kind, resource.name);
-                let origin = self.origin(format!("{field}.resource"));
-                self.problems.push(Problem::resource_backend(&origin, &what));
-                Ok(BackendIr::Answer(503))
+                Err(Box::new(Problem::resource_backend(&self.origin(format!("{field}.resource")), &what)))
             }
             (Some(_), Some(_)) => {
                 let why = "backend names both a service and a resource; keep one of them";
@@ -223,17 +210,24 @@ impl Reader<'_> {
                            (serviceName and servicePort belong to versions before networking.k8s.io/v1)";
                 Err(Box::new(Problem::invalid_backend(&self.origin(field), why)))
             }
-        }
+        };
+        read.unwrap_or_else(|problem| {
+            self.problems.push(*problem);
+            BackendIr::Answer(503)
+        })
     }
 
     fn service(&self, field: &str, service: &IngressServiceBackend) -> Result<BackendIr, Box<Problem>> {
         let wrong = |field: String, why: &str| Box::new(Problem::invalid_backend(&self.origin(field), why));
         if !is_service_name(&service.name) {
-            let why = format!("{:?} is no name of a Service; write lower-case letters, digits and -", service.name);
+            let why =
+                format!("{:?} is no name of a Service; write lower-case letters, digits and -", service.name);
             return Err(wrong(format!("{field}.name"), &why));
         }
         let port = service.port.clone().unwrap_or_default();
-        let port = match (port.number, port.name.filter(|name| !name.is_empty())) {
+        let name = port.name.filter(|name| !name.is_empty());
+        // Zero beside a name is what Go programs write for "not set".
+        let port = match (port.number.filter(|number| *number != 0 || name.is_none()), name) {
             (Some(number), None) => match u16::try_from(number) {
                 Ok(number) if number > 0 => PortIr::Number(number),
                 _ => {
@@ -247,10 +241,16 @@ impl Reader<'_> {
                 return Err(wrong(format!("{field}.port.name"), &why));
             }
             (Some(_), Some(_)) => {
-                return Err(wrong(format!("{field}.port"), "port has both a number and a name; keep one of them"));
+                return Err(wrong(
+                    format!("{field}.port"),
+                    "port has both a number and a name; keep one of them",
+                ));
             }
             (None, None) => {
-                return Err(wrong(format!("{field}.port"), "port is missing; write port.number or port.name"));
+                return Err(wrong(
+                    format!("{field}.port"),
+                    "port is missing; write port.number or port.name",
+                ));
             }
         };
         let service = Key { namespace: self.key.namespace.clone(), name: service.name.as_str().into() };

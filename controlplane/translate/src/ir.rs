@@ -59,8 +59,14 @@ pub(crate) enum PathTest {
     /// Without trailing slashes.
     Prefix(Box<str>),
     /// For dialects that match a host's paths by expressions.
-    #[cfg_attr(not(test), expect(dead_code, reason = "made by the ingress-nginx front-end; the stages carry it"))]
-    Expression { source: Box<str>, case_insensitive: bool },
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "made by the ingress-nginx front-end; the stages carry it")
+    )]
+    Expression {
+        source: Box<str>,
+        case_insensitive: bool,
+    },
 }
 
 /// A default backend.
@@ -209,7 +215,13 @@ impl UpstreamKey {
         let protocol = match UpstreamProtocol::default() {
             UpstreamProtocol::Http1 => "http1",
         };
-        UpstreamId::of(&[&self.service.namespace, &self.service.name, &self.port.to_string(), protocol, balance])
+        UpstreamId::of(&[
+            &self.service.namespace,
+            &self.service.name,
+            &self.port.to_string(),
+            protocol,
+            balance,
+        ])
     }
 }
 

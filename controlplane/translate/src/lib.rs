@@ -18,6 +18,7 @@ mod ir;
 mod members;
 mod merge;
 mod resolve;
+mod sharded;
 mod tracker;
 mod translation;
 mod upstreams;
@@ -30,7 +31,7 @@ pub mod policy;
 pub mod problem;
 pub mod settings;
 
-pub use claim::{ClassVerdict, Claim, Outcome, ServiceVerdict, Verdict};
+pub use claim::{Claim, ClassVerdict, Outcome, ServiceVerdict, Verdict};
 pub use objects::{Key, Object, Objects};
 pub use problem::{Level, Place, Problem, Reason};
 pub use settings::Settings;

@@ -12,14 +12,15 @@ use crate::claim::ClassVerdict;
 use crate::ingress;
 use crate::ingress::class::{self, Classes};
 use crate::ir::{IngressIr, LostIr};
-use crate::objects::{Key, Objects, Stored, Table, Version};
+use crate::objects::{Key, Objects, Stored, Version};
 use crate::problem::Problem;
 use crate::settings::Settings;
+use crate::sharded::Sharded;
 
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     members: BTreeMap<Key, Member>,
-    good: Arc<Table<Ingress>>,
+    good: Sharded<Stored<Ingress>>,
     /// What is served for these depends on the last good version that is handed in.
     broken: BTreeSet<Key>,
 }
@@ -74,7 +75,7 @@ pub(crate) struct Surroundings<'s> {
     pub(crate) objects: &'s Objects,
     pub(crate) classes: &'s Classes,
     pub(crate) settings: &'s Settings,
-    pub(crate) last_good: &'s Table<Ingress>,
+    pub(crate) last_good: &'s Sharded<Stored<Ingress>>,
 }
 
 impl Members {
@@ -84,10 +85,10 @@ impl Members {
         moved.into_iter().map(|key| self.change(key, around)).collect()
     }
 
-    fn with_other_last_good(&self, last_good: &Table<Ingress>) -> Vec<Key> {
+    fn with_other_last_good(&self, last_good: &Sharded<Stored<Ingress>>) -> Vec<Key> {
         let other = |key: &&Key| {
             let seen = self.members.get(*key).and_then(|member| member.reading.last_good);
-            seen != last_good.get(*key).map(|stored| stored.version)
+            seen != last_good.get(key).map(|stored| stored.version)
         };
         self.broken.iter().filter(other).cloned().collect()
     }
@@ -123,10 +124,9 @@ impl Members {
         if self.good.get(key).map(version) == stored.map(version) {
             return;
         }
-        let good = Arc::make_mut(&mut self.good);
         match stored {
-            Some(stored) => drop(good.insert(key.clone(), stored.clone())),
-            None => drop(good.remove(key)),
+            Some(stored) => self.good.insert(key.clone(), stored.clone()),
+            None => self.good.remove(key),
         }
     }
 
@@ -141,7 +141,7 @@ impl Members {
     }
 
     /// The versions that go on if the next one is wrong.
-    pub(crate) fn good(&self) -> &Arc<Table<Ingress>> {
+    pub(crate) fn good(&self) -> &Sharded<Stored<Ingress>> {
         &self.good
     }
 }

@@ -14,7 +14,7 @@ use ringress_shared::route::{Backend, Candidate, HostEntry, Rule, Target};
 use crate::index;
 use crate::ir::{BackendIr, BalanceIr, Host, IngressIr, PathTest, PortIr, RuleIr, UpstreamKey};
 use crate::objects::Key;
-use crate::policy::{self, Interned, Place};
+use crate::policy::{self, Interned, Position};
 use crate::problem::flags;
 use crate::settings::Settings;
 
@@ -34,7 +34,8 @@ pub(crate) struct Hosts {
 #[derive(Debug, Default)]
 struct HostState {
     contributors: Contributors,
-    merged: Merged,
+    /// `None` until it is built: an empty host is known, which a missing one is not.
+    merged: Option<Merged>,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +47,7 @@ struct DefaultState {
 }
 
 /// The rules of one host, and who lost there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Merged {
     entry: Arc<HostEntry>,
     shadowed: BTreeMap<(Key, Part), Origin>,
@@ -127,23 +128,26 @@ impl Hosts {
         rebuilt: &mut Rebuilt,
     ) {
         let Some(state) = self.hosts.get_mut(&host) else { return };
-        let gone = state.contributors.is_empty();
-        let mut merged = Merged::default();
-        if !gone {
+        let before = state.merged.take();
+        let mut after = None;
+        if !state.contributors.is_empty() {
             let host_has_tls = host.as_ref().is_some_and(named);
             let merge = Merge { host: &host, host_has_tls, settings, interned: &mut self.interned };
-            merged = merge.merge(&state.contributors);
+            after = Some(merge.merge(&state.contributors));
         }
-        let before = std::mem::take(&mut state.merged);
-        rebuilt.objects.extend(difference(&before.shadowed, &merged.shadowed));
-        let same = !gone && index::same_entry(&before.entry, &merged.entry);
-        if same {
-            merged.entry = before.entry;
+        let shadowed = |merged: &Option<Merged>| merged.as_ref().map(|merged| merged.shadowed.clone());
+        let (lost, losing) = (shadowed(&before).unwrap_or_default(), shadowed(&after).unwrap_or_default());
+        rebuilt.objects.extend(difference(&lost, &losing));
+        match (before, &mut after) {
+            (Some(before), Some(after)) if index::same_entry(&before.entry, &after.entry) => {
+                after.entry = before.entry;
+            }
+            (None, None) => {}
+            _ => rebuilt.routes = true,
         }
-        rebuilt.routes |= !same;
-        match gone {
-            true => drop(self.hosts.remove(&host)),
-            false => state.merged = merged,
+        match after {
+            None => drop(self.hosts.remove(&host)),
+            after => state.merged = after,
         }
     }
 
@@ -157,12 +161,13 @@ impl Hosts {
             })
             .unwrap_or_default();
         let before = &self.default.shadowed;
-        let changed = before.keys().chain(shadowed.keys()).filter(|key| before.get(*key) != shadowed.get(*key));
+        let changed =
+            before.keys().chain(shadowed.keys()).filter(|key| before.get(*key) != shadowed.get(*key));
         rebuilt.objects.extend(changed.cloned());
         // A default backend of everything has no host that could be named under tls.
-        let place = Place { host_has_tls: false, redirect_exempt: false };
+        let position = Position { host_has_tls: false, redirect_exempt: false };
         let rule = match winner {
-            Some(winner) => default_rule(winner, place, settings, &mut self.interned),
+            Some(winner) => default_rule(winner, position, settings, &mut self.interned),
             None => flag_rule(settings, &mut self.interned),
         };
         rebuilt.routes |= self.default.rule != rule;
@@ -179,7 +184,7 @@ impl Hosts {
 
     /// Every host with its entry.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&Host, &Arc<HostEntry>)> {
-        self.hosts.iter().map(|(host, state)| (host, &state.merged.entry))
+        self.hosts.iter().filter_map(|(host, state)| Some((host, &state.merged.as_ref()?.entry)))
     }
 
     /// Takes what no host and path matches.
@@ -189,7 +194,7 @@ impl Hosts {
 
     /// Who took what a part of an object claims at a host, if somebody did.
     pub(crate) fn shadowed(&self, host: &Host, key: &Key, part: Part) -> Option<&Origin> {
-        self.hosts.get(host)?.merged.shadowed.get(&(key.clone(), part))
+        self.hosts.get(host)?.merged.as_ref()?.shadowed.get(&(key.clone(), part))
     }
 
     /// Who took the default backend of everything from an object, if somebody did.
@@ -265,14 +270,14 @@ impl Merge<'_> {
         for loser in with_default().filter(|ir| ir.key != winner.key) {
             shadowed.insert((loser.key.clone(), Part::Default), by.origin.clone());
         }
-        let place = Place { host_has_tls: self.host_has_tls, redirect_exempt: false };
-        default_rule(winner, place, self.settings, self.interned)
+        let position = Position { host_has_tls: self.host_has_tls, redirect_exempt: false };
+        default_rule(winner, position, self.settings, self.interned)
     }
 
     fn candidate(&mut self, (ir, _, rule): Claimed<'_>) -> Option<Candidate> {
         let redirect_exempt = policy::exempt_from_redirect(&rule.path);
-        let place = Place { host_has_tls: self.host_has_tls, redirect_exempt };
-        let policies = self.interned.intern(policy::lower(&ir.policies, place, self.settings));
+        let position = Position { host_has_tls: self.host_has_tls, redirect_exempt };
+        let policies = self.interned.intern(policy::lower(&ir.policies, position, self.settings));
         // Front-ends hand on only expressions that compile.
         let path = rule.path.compile().ok()?;
         let rule = Rule {
@@ -288,7 +293,7 @@ impl Merge<'_> {
 
 fn default_rule(
     ir: &IngressIr,
-    place: Place,
+    position: Position,
     settings: &Settings,
     interned: &mut Interned,
 ) -> Option<Arc<Rule>> {
@@ -296,7 +301,7 @@ fn default_rule(
     Some(Arc::new(Rule {
         id: ir.default_rule_id(),
         origin: default.origin.clone(),
-        policies: interned.intern(policy::lower(&ir.policies, place, settings)),
+        policies: interned.intern(policy::lower(&ir.policies, position, settings)),
         backends: Box::new([backend(&default.backend)]),
         timeouts: settings.timeouts,
     }))
@@ -305,11 +310,11 @@ fn default_rule(
 /// The rule of `--default-backend-service`.
 fn flag_rule(settings: &Settings, interned: &mut Interned) -> Option<Arc<Rule>> {
     let upstream = flag_upstream(settings)?;
-    let place = Place { host_has_tls: false, redirect_exempt: false };
+    let position = Position { host_has_tls: false, redirect_exempt: false };
     Some(Arc::new(Rule {
         id: RuleId::of(&["--default-backend-service"]),
         origin: Origin { object: flags(), field: "--default-backend-service".into() },
-        policies: interned.intern(policy::lower(&Default::default(), place, settings)),
+        policies: interned.intern(policy::lower(&Default::default(), position, settings)),
         backends: Box::new([Backend { weight: 1, target: Target::Upstream(upstream.id()) }]),
         timeouts: settings.timeouts,
     }))

@@ -3,6 +3,7 @@
 //! Every object carries the hash of what we read of it, its [`Version`]: two objects of one version translate alike.
 //! Fields that we do not read (`managedFields`, `resourceVersion`, `status`, …) are left out of the hash and dropped.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,12 +17,29 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 /// Namespace and name of an object; the namespace of cluster-wide kinds is empty.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     /// `metadata.namespace`, `default` where a manifest names none.
     pub namespace: Arc<str>,
     /// `metadata.name`.
     pub name: Arc<str>,
+}
+
+/// Copies of a key share their texts, so most comparisons are of pointers: walks over all objects depend on it.
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(&self.namespace, &other.namespace).then_with(|| compare(&self.name, &other.name))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+fn compare(a: &Arc<str>, b: &Arc<str>) -> Ordering {
+    if Arc::ptr_eq(a, b) { Ordering::Equal } else { a.cmp(b) }
 }
 
 impl Key {

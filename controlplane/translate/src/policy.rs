@@ -52,9 +52,9 @@ pub(crate) struct PolicyIr {
     pub(crate) balance: BalanceIr,
 }
 
-/// What a rule's place decides about its policies.
+/// Where a rule stands, as far as it decides about its policies.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     /// Whether its host is named under `tls`.
     pub(crate) host_has_tls: bool,
     /// Whether its path must stay reachable in plain text.
@@ -112,7 +112,11 @@ impl<'o> Annotations<'o> {
 struct Wrong;
 
 /// Reads the policies of an object.
-pub(crate) fn read(annotations: Annotations<'_>, settings: &Settings, problems: &mut Vec<Problem>) -> PolicyIr {
+pub(crate) fn read(
+    annotations: Annotations<'_>,
+    settings: &Settings,
+    problems: &mut Vec<Problem>,
+) -> PolicyIr {
     report_unknown(annotations, problems);
     let mut denied = denied::read(annotations, settings, problems);
     let body_limit = body_limit::read(annotations, &mut denied, problems);
@@ -125,12 +129,12 @@ pub(crate) fn read(annotations: Annotations<'_>, settings: &Settings, problems: 
 }
 
 /// The policies of one rule.
-pub(crate) fn lower(asked: &PolicyIr, place: Place, settings: &Settings) -> PolicySet {
+pub(crate) fn lower(asked: &PolicyIr, position: Position, settings: &Settings) -> PolicySet {
     let PolicyIr { body_limit, denied, https_redirect, balance: _ } = asked;
     PolicySet {
         body_limit: body_limit::lower(*body_limit, settings),
         denied: denied::lower(denied),
-        https_redirect: https_redirect::lower(*https_redirect, place, settings),
+        https_redirect: https_redirect::lower(*https_redirect, position, settings),
     }
 }
 

@@ -3,7 +3,11 @@
 //! Conditions, Events, lint and the docs follow from this page. A message names the value and the next step; the field
 //! stands beside it. Secrets never appear in a message.
 
+mod rules;
+
 use std::fmt;
+
+pub use rules::{LintRule, RULES};
 
 use ringress_shared::origin::{ObjectRef, Origin};
 
@@ -304,8 +308,7 @@ impl Problem {
 
     /// No path type.
     pub fn missing_path_type(origin: &Origin) -> Self {
-        let message =
-            "pathType is required in networking.k8s.io/v1; Prefix is assumed; write pathType: Prefix or Exact";
+        let message = "pathType is required in networking.k8s.io/v1; Prefix is assumed; write pathType: Prefix or Exact";
         finding(Warning, Reason::InvalidPathType, "path-type-missing", message.into()).at(origin)
     }
 
@@ -317,7 +320,8 @@ impl Problem {
 
     /// A backend that names nothing, or too much.
     pub fn invalid_backend(origin: &Origin, why: &str) -> Self {
-        finding(Error, Reason::InvalidBackend, "invalid-backend", why.to_owned()).at(origin)
+        let message = format!("{why}; until then the path answers 503");
+        finding(Error, Reason::InvalidBackend, "invalid-backend", message).at(origin)
     }
 
     /// A resource backend.
@@ -334,7 +338,8 @@ impl Problem {
             true => "which stands first in this object",
             false => "which comes first (the oldest object, then the first by name)",
         };
-        let message = format!("{what} is already taken by {winner}, {why}; change one of them or remove this one");
+        let message =
+            format!("{what} is already taken by {winner}, {why}; change one of them or remove this one");
         finding(Warning, Reason::Shadowed, "shadowed-by", message).at(origin)
     }
 
@@ -375,8 +380,9 @@ impl Problem {
 
     /// Only terminating endpoints are left.
     pub fn only_terminating(origin: &Origin, service: &ObjectRef, endpoints: usize) -> Self {
-        let message =
-            format!("{service} has nothing ready; {endpoints} terminating endpoints serve until they are gone");
+        let message = format!(
+            "{service} has nothing ready; {endpoints} terminating endpoints serve until they are gone"
+        );
         finding(Info, Reason::NoReadyEndpoints, "no-ready-endpoints", message).at(origin)
     }
 
@@ -385,6 +391,18 @@ impl Problem {
         let message =
             format!("endpoint address {address} is loopback, link-local or no address, and is left out");
         finding(Warning, Reason::EndpointRefused, "endpoint-refused", message).of(object, field)
+    }
+
+    /// A slice without the port that its Service asks for.
+    pub fn slice_port_missing(slice: &ObjectRef, service: &ObjectRef, port: &str, has: &[String]) -> Self {
+        let named = |name: &str| if name.is_empty() { "without a name".to_owned() } else { name.to_owned() };
+        let has: Vec<String> = has.iter().map(|name| named(name)).collect();
+        let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
+        let message = format!(
+            "{service} has a port named {port:?}, and no EndpointSlice of it has one of that name (here: {has}); ports \
+             are matched by name, so name it as the Service does"
+        );
+        finding(Warning, Reason::PortNotFound, "slice-port-mismatch", message).of(slice, "ports")
     }
 
     /// An external name that leads to this machine.
@@ -438,7 +456,8 @@ impl Problem {
 
     /// A key of the Secret is missing.
     pub fn secret_key_missing(secret: &ObjectRef, key: &str) -> Self {
-        let message = format!("there is no {key}; a Secret of type kubernetes.io/tls has tls.crt and tls.key");
+        let message =
+            format!("there is no {key}; a Secret of type kubernetes.io/tls has tls.crt and tls.key");
         finding(Error, Reason::CertificateInvalid, "certificate-invalid", message)
             .of(secret, &data_field(key))
     }
@@ -563,7 +582,8 @@ impl Problem {
 
     /// A protection of ingress-nginx that protects nothing as it is set.
     pub fn void_protection(object: &ObjectRef, key: &str) -> Self {
-        let message = format!("{key} is not applied; as it is set it closes nothing, so nothing is opened by that");
+        let message =
+            format!("{key} is not applied; as it is set it closes nothing, so nothing is opened by that");
         finding(Info, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
             .of(object, &annotation_field(key))
     }
@@ -591,7 +611,8 @@ impl Problem {
 
     /// A flag that the strict dialect does not read.
     pub fn configmap_unread(config_map: &ObjectRef) -> Self {
-        let message = "--configmap is not read in the strict dialect; use flags and annotations of ringress.dev/";
+        let message =
+            "--configmap is not read in the strict dialect; use flags and annotations of ringress.dev/";
         finding(Warning, Reason::UnsupportedSetting, "configmap-unread", message.into()).of(config_map, "")
     }
 
@@ -619,7 +640,8 @@ impl Problem {
 
     /// A field that the kind does not have.
     pub fn unknown_field(object: &ObjectRef, field: &str) -> Self {
-        let message = format!("{} has no such field, so it has no effect; check its name and indentation", object.kind);
+        let message =
+            format!("{} has no such field, so it has no effect; check its name and indentation", object.kind);
         finding(Warning, Reason::Undecodable, "unknown-field", message).of(object, field)
     }
 

@@ -15,9 +15,10 @@ use crate::index;
 use crate::ingress::class::Classes;
 use crate::members::{Change, Members, Surroundings};
 use crate::merge::{self, Hosts};
-use crate::objects::{Key, Objects, Table};
+use crate::objects::{Key, Objects, Stored};
 use crate::problem::{Problem, flags};
 use crate::settings::Settings;
+use crate::sharded::Sharded;
 use crate::tracker::Tracker;
 use crate::upstreams::Upstreams;
 
@@ -101,8 +102,8 @@ pub struct Wants {
 /// The last versions of objects that had nothing wrong inside themselves.
 #[derive(Debug, Clone, Default)]
 pub struct LastGood {
-    ingresses: Arc<Table<Ingress>>,
-    certificates: Arc<CertificatesByKey>,
+    ingresses: Sharded<Stored<Ingress>>,
+    certificates: CertificatesByKey,
 }
 
 /// What translation remembers so that one change costs one host. It never changes a result: whatever memo is handed in,
@@ -144,7 +145,12 @@ struct Seen {
 /// Objects to snapshot parts. Total: a wrong object yields problems and loses only its own rules.
 ///
 /// Cost with a warm memo: one walk over the names of all objects, and one host per changed Ingress.
-pub fn translate(objects: &Objects, settings: &Settings, last_good: &LastGood, memo: &mut Memo) -> Translation {
+pub fn translate(
+    objects: &Objects,
+    settings: &Settings,
+    last_good: &LastGood,
+    memo: &mut Memo,
+) -> Translation {
     let state = match memo.0.take() {
         Some(state) if state.settings.same(settings) => memo.0.insert(state),
         _ => memo.0.insert(Box::new(State::new(objects, settings, last_good))),
@@ -252,11 +258,8 @@ impl State {
     }
 
     fn rebuild_findings(&mut self, dirty: BTreeSet<Key>) {
-        let sources = Sources {
-            hosts: &self.hosts,
-            upstreams: &self.upstreams,
-            certificates: &self.certificates,
-        };
+        let sources =
+            Sources { hosts: &self.hosts, upstreams: &self.upstreams, certificates: &self.certificates };
         for key in dirty {
             match self.members.member(&key) {
                 Some(member) => drop(self.findings.insert(key, Findings::of(member, sources))),
@@ -284,8 +287,8 @@ impl State {
                 secrets: Arc::clone(self.certificates.wants()),
             },
             last_good: LastGood {
-                ingresses: Arc::clone(self.members.good()),
-                certificates: Arc::clone(self.certificates.good()),
+                ingresses: self.members.good().clone(),
+                certificates: self.certificates.good().clone(),
             },
         }
     }

@@ -24,7 +24,7 @@ pub(crate) struct Upstreams {
     slices: Slices,
     resolved: BTreeMap<String, Vec<IpAddr>>,
     table: Arc<UpstreamTable>,
-    /// By Service: endpoint addresses that are left out.
+    /// By Service: what is wrong with its slices and Endpoints.
     problems: BTreeMap<Key, Arc<[Problem]>>,
     dns_names: BTreeSet<String>,
     dirty: BTreeSet<UpstreamKey>,
@@ -104,19 +104,25 @@ impl Upstreams {
             return BTreeSet::new();
         }
         let mut users = BTreeSet::new();
+        let mut names_moved = false;
         for key in &dirty {
+            let name = |states: &BTreeMap<UpstreamKey, State>| states.get(key)?.dns_name.clone();
+            let before = name(&self.states);
             if self.states.get(key).is_some_and(|state| state.users.is_empty()) {
                 self.forget(key);
             } else if let Some(changed) = self.resolve(key, objects, settings) {
                 users.extend(changed);
             }
+            names_moved |= before != name(&self.states);
         }
         self.update_table(&dirty);
         let services: BTreeSet<Key> = dirty.into_iter().map(|key| key.service).collect();
         for service in services {
             self.report(service, objects, settings);
         }
-        self.dns_names = self.states.values().filter_map(|state| state.dns_name.clone()).collect();
+        if names_moved {
+            self.dns_names = self.states.values().filter_map(|state| state.dns_name.clone()).collect();
+        }
         users
     }
 
@@ -150,7 +156,12 @@ impl Upstreams {
     }
 
     /// Resolves one upstream; gives its users where its verdict changed.
-    fn resolve(&mut self, key: &UpstreamKey, objects: &Objects, settings: &Settings) -> Option<BTreeSet<Key>> {
+    fn resolve(
+        &mut self,
+        key: &UpstreamKey,
+        objects: &Objects,
+        settings: &Settings,
+    ) -> Option<BTreeSet<Key>> {
         let resolved = service::resolve(key, objects, &self.slices, settings);
         let endpoints = self.shared(&key.service, resolved.endpoints);
         let state = self.states.get_mut(key)?;
@@ -172,10 +183,17 @@ impl Upstreams {
         same.next().cloned().unwrap_or_else(|| Arc::new(endpoints))
     }
 
+    /// What is wrong with the slices and Endpoints of a Service that somebody uses.
     fn report(&mut self, service: Key, objects: &Objects, settings: &Settings) {
-        let used = self.by_service.contains_key(&service);
-        let problems =
-            if used { endpoints::refused(&service, objects, &self.slices, settings) } else { Vec::new() };
+        let mut problems = Vec::new();
+        if let Some(upstreams) = self.by_service.get(&service) {
+            problems.extend(endpoints::refused(&service, objects, &self.slices, settings));
+            let ports: BTreeSet<&str> =
+                upstreams.iter().filter_map(|key| service::port_name(key, objects)).collect();
+            for port in ports {
+                problems.extend(endpoints::without_port(&service, port, objects, &self.slices));
+            }
+        }
         match problems.is_empty() {
             true => drop(self.problems.remove(&service)),
             false => drop(self.problems.insert(service, problems.into())),
@@ -187,7 +205,7 @@ impl Upstreams {
         &self.table
     }
 
-    /// Endpoint addresses that are left out, by Service.
+    /// What is wrong with slices and Endpoints, by Service.
     pub(crate) fn problems(&self) -> impl Iterator<Item = &Arc<[Problem]>> {
         self.problems.values()
     }

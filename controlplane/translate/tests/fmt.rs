@@ -1,10 +1,12 @@
 //! What was flattened on a web page means, restored, what its author wrote.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ringress_translate::Objects;
@@ -37,6 +39,52 @@ fn the_flattened_seeds_are_restored() {
     assert_eq!(checked, 8);
 }
 
+/// Every document of every golden input, robbed of its indentation, means the same once it is restored.
+#[test]
+fn golden_inputs_survive_losing_their_indentation() {
+    let mut inputs = Vec::new();
+    collect(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testdata")), &mut inputs);
+    let mut restored = 0;
+    for input in inputs {
+        let text = support::with_certificates(&fs::read_to_string(&input).unwrap());
+        for document in text.split("---\n").flat_map(|part| part.split("#! next\n")) {
+            let flat: String = document.lines().map(|line| format!("{}\n", line.trim())).collect();
+            let original = load(document);
+            // Lists have no schema; what does not load, or stays whole without indentation, has nothing to lose.
+            let is_list = document.contains("kind: List");
+            if original.is_empty() || is_list || flattened(&flat).is_none() {
+                continue;
+            }
+            match unflatten(&flat) {
+                Ok(text) => {
+                    let name = format!("{}:\n{text}", input.display());
+                    check(&name, &load(&text), &original);
+                    restored += 1;
+                }
+                // Fields that the kind does not have are refused, not guessed at.
+                Err(error) => assert!(has_unknown_fields(document), "{}: {error}\n{flat}", input.display()),
+            }
+        }
+    }
+    assert!(restored > 300, "only {restored} documents were restored");
+}
+
+fn collect(folder: &Path, inputs: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, inputs);
+        } else if path.to_string_lossy().ends_with(".in.yaml") {
+            inputs.push(path);
+        }
+    }
+}
+
+fn has_unknown_fields(document: &str) -> bool {
+    let parsed = ringress_translate::manifest::parse("case.yaml", document);
+    parsed.problems.iter().any(|problem| problem.rule == "unknown-field")
+}
+
 fn load(text: &str) -> Objects {
     let files = BTreeMap::from([("case.yaml".to_owned(), Arc::from(text))]);
     Folder::new().update(files).objects
@@ -46,7 +94,14 @@ fn load(text: &str) -> Objects {
 fn check(name: &str, restored: &Objects, written: &Objects) {
     assert_eq!(restored.len(), 1, "{name}");
     let kinds = |objects: &Objects| {
-        [versions(&objects.ingresses), versions(&objects.services), versions(&objects.secrets)]
+        [
+            versions(&objects.ingresses),
+            versions(&objects.ingress_classes),
+            versions(&objects.services),
+            versions(&objects.endpoint_slices),
+            versions(&objects.endpoints),
+            versions(&objects.secrets),
+        ]
     };
     for (restored, written) in kinds(restored).into_iter().zip(kinds(written)) {
         for (key, version) in restored {

@@ -4,15 +4,18 @@
 //! file: what is compared is the last one, after all before it went through the same memo. `UPDATE_GOLDEN=1` rewrites the
 //! outputs; read the difference before you keep it.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ringress_shared::route::Dialect;
 use ringress_translate::manifest::Folder;
+use ringress_translate::problem::RULES;
 use ringress_translate::{Key, LastGood, Memo, Objects, Settings, translate};
 
 #[test]
@@ -23,6 +26,26 @@ fn inputs_translate_to_their_outputs() {
     assert!(cases.len() >= 40, "only {} cases were found", cases.len());
     let wrong: Vec<_> = cases.iter().filter_map(|case| check(case).err()).collect();
     assert!(wrong.is_empty(), "{} of {} cases differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_lint_rule_is_documented_and_shown_by_a_case() {
+    let mut cases = Vec::new();
+    collect(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testdata")), &mut cases);
+    let outputs = cases.iter().map(|case| case.to_string_lossy().replace(".in.yaml", ".out.yaml"));
+    let outputs: Vec<String> = outputs.map(|path| fs::read_to_string(path).unwrap()).collect();
+    let found = outputs.iter().flat_map(|text| text.lines()).filter_map(|line| {
+        let levels = ["- error: ", "- warning: ", "- info: "];
+        levels.iter().find_map(|level| line.strip_prefix(level)?.split(' ').nth(1))
+    });
+    let found: BTreeSet<&str> = found.collect();
+    let documented: BTreeSet<&str> = RULES.iter().map(|rule| rule.id).collect();
+    assert_eq!(documented.len(), RULES.len());
+    let undocumented: Vec<_> = found.difference(&documented).collect();
+    assert!(undocumented.is_empty(), "not in RULES: {undocumented:?}");
+    // Dates are judged by the clock, which translation does not have; the unit tests of `certificate` show this rule.
+    let unseen: Vec<_> = documented.difference(&found).filter(|id| **id != "certificate-expired").collect();
+    assert!(unseen.is_empty(), "without a golden case: {unseen:?}");
 }
 
 fn collect(folder: &Path, cases: &mut Vec<PathBuf>) {

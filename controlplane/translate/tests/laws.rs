@@ -6,6 +6,8 @@
 //! - one bad object never changes the routes of the others;
 //! - equal parts keep their allocation.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -68,7 +70,8 @@ fn times() -> impl Strategy<Value = Value> {
 }
 
 fn host() -> impl Strategy<Value = &'static str> {
-    let hosts = ["a.example.com", "a.example.com", "b.example.com", "*.example.com", "c.example.org", "", "bad_"];
+    let hosts =
+        ["a.example.com", "a.example.com", "b.example.com", "*.example.com", "c.example.org", "", "bad_"];
     select(hosts.to_vec())
 }
 
@@ -76,15 +79,15 @@ fn path() -> impl Strategy<Value = Value> {
     let path = select(vec!["/", "/a", "/a/", "/a/b", "/.well-known/acme-challenge/x", "relative", ""]);
     let path_type = select(vec!["Prefix", "Prefix", "Exact", "ImplementationSpecific", "", "Wrong"]);
     let port = select(vec![json!({"number": 80}), json!({"name": "http"}), json!({"number": 0}), json!({})]);
-    let backend = (select(vec!["web", "api", "ext", "gone", "BAD"]), port).prop_map(|(name, port)| {
-        json!({"service": {"name": name, "port": port}})
-    });
+    let backend = (select(vec!["web", "api", "ext", "gone", "BAD"]), port)
+        .prop_map(|(name, port)| json!({"service": {"name": name, "port": port}}));
     let backend = prop_oneof![
         9 => backend,
         1 => Just(json!({"resource": {"kind": "Bucket", "name": "b"}})),
     ];
-    (path, path_type, backend)
-        .prop_map(|(path, path_type, backend)| json!({"path": path, "pathType": path_type, "backend": backend}))
+    (path, path_type, backend).prop_map(
+        |(path, path_type, backend)| json!({"path": path, "pathType": path_type, "backend": backend}),
+    )
 }
 
 fn annotations() -> impl Strategy<Value = Value> {
@@ -279,8 +282,10 @@ fn whole(translation: &Translation) -> String {
 
 fn apply(edit: &Edit, objects: &mut Objects) {
     match edit {
-        Edit::Put(value) => drop(objects.insert(object(value))),
-        Edit::Remove(reference) => drop(objects.remove(reference)),
+        Edit::Put(value) => fill(objects, std::slice::from_ref(value)),
+        Edit::Remove(reference) => {
+            objects.remove(reference);
+        }
         Edit::Resolve(name, addresses) => {
             let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
             objects.resolved.insert((*name).to_owned(), addresses);
@@ -289,8 +294,18 @@ fn apply(edit: &Edit, objects: &mut Objects) {
     }
 }
 
+fn fill(objects: &mut Objects, values: &[Value]) {
+    for value in values {
+        objects.insert(object(value));
+    }
+}
+
 fn cases(number: u32) -> ProptestConfig {
-    ProptestConfig { cases: number, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases: ProptestConfig::default().cases.max(number),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {
@@ -302,7 +317,7 @@ proptest! {
         edits in proptest::collection::vec(proptest::collection::vec(edit(), 1..3), 1..12),
     ) {
         let mut objects = Objects::default();
-        world.iter().for_each(|value| drop(objects.insert(object(value))));
+        fill(&mut objects, &world);
         let (mut flags, mut memo, mut last_good) = (settings(0), Memo::default(), LastGood::default());
         for round in std::iter::once(Vec::new()).chain(edits) {
             for edit in &round {
@@ -347,7 +362,7 @@ proptest! {
         bad in ingress(),
     ) {
         let mut objects = Objects::default();
-        world.iter().for_each(|value| drop(objects.insert(object(value))));
+        fill(&mut objects, &world);
         let mut bad = bad;
         // The youngest and last by name, so that it wins nothing; with TLS it could name a host, which is a say of its own.
         bad["metadata"]["name"] = json!("zzz");
@@ -375,7 +390,7 @@ proptest! {
             mutate(&mut mangled, at, value);
         }
         let mut objects = Objects::default();
-        around.iter().for_each(|value| drop(objects.insert(object(value))));
+        fill(&mut objects, &around);
         // What does not decode is refused before translation; the rest must be borne.
         let text = serde_json::to_string(&mangled).unwrap();
         for document in ringress_translate::manifest::parse("mangled.json", &text).documents {
@@ -414,7 +429,8 @@ fn any_value() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::Bool),
         any::<i32>().prop_map(|number| json!(number)),
         "\\PC{0,12}".prop_map(Value::String),
-        select(vec!["", "/", "*", "*.", ".", "%00", "/%", "0", "\u{0}", "127.0.0.1", "::1"]).prop_map(|text| json!(text)),
+        select(vec!["", "/", "*", "*.", ".", "%00", "/%", "0", "\u{0}", "127.0.0.1", "::1"])
+            .prop_map(|text| json!(text)),
         Just(json!([])),
         Just(json!({})),
     ]

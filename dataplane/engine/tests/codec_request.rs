@@ -667,6 +667,33 @@ fn te_trailers() {
 }
 
 #[test]
+fn te_may_be_split() {
+    for fields in ["TE: trailers\r\nTE: gzip\r\n", "TE: gzip\r\nTE: trailers\r\n"] {
+        let head = good_request(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes());
+        assert!(head.facts.te_trailers, "RFC 9110 §5.3: {fields}");
+    }
+}
+
+#[test]
+fn every_error_has_its_status() {
+    for (error, status) in [
+        (RequestLine, 400),
+        (HostMissing, 400),
+        (LengthAndCoding, 400),
+        (TransferCodingInvalid, 400),
+        (RequestLineTooLong, 414),
+        (Expectation, 417),
+        (HeadTooLarge, 431),
+        (FieldTooLarge, 431),
+        (TooManyFields, 431),
+        (TransferCodingUnknown, 501),
+        (Version, 505),
+    ] {
+        assert_eq!(error.status(), status, "{error}");
+    }
+}
+
+#[test]
 fn sizes() {
     let limits = HeadLimits::default();
     let padded = |len: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(len - 14));

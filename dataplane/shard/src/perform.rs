@@ -23,7 +23,7 @@ use ringress_engine::http::forward::{
     ForwardRequest, ForwardResponse, LocalAnswer, Scheme, write_local_answer, write_request, write_response,
 };
 use ringress_engine::http::{Framing, Head, Known, Version};
-use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, Listener};
+use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, Listener, SocketId};
 use ringress_shared::metric::Counter;
 use ringress_shared::route::RuleTimeouts;
 
@@ -36,6 +36,7 @@ use crate::rt;
 use crate::serve::h1::{After, Client};
 use crate::serve::listener_for;
 use crate::serve::tunnel::{self, Passed, Side};
+use crate::serve::waiting::Wait;
 use crate::shard::{Current, Shard};
 use crate::stream::{Reader, Writer};
 use crate::upstream::{self, Connection};
@@ -52,7 +53,7 @@ pub(crate) async fn exchange(client: &mut Client, head_bytes: usize) -> After {
     let shard = Rc::clone(client.shard());
     let Some(current) = shard.current() else { return After::Close };
     let mut work = shard.workspaces.take();
-    let after = begin(&shard, &current, client, &mut work, head_bytes).await;
+    let after = begin(&shard, current, client, &mut work, head_bytes).await;
     shard.workspaces.put(work);
     after
 }
@@ -75,7 +76,7 @@ pub(crate) async fn refuse(client: &mut Client, answer: &Answer) -> After {
 
 async fn begin(
     shard: &Rc<Shard>,
-    current: &Rc<Current>,
+    current: Rc<Current>,
     client: &mut Client,
     work: &mut Workspace,
     head_bytes: usize,
@@ -93,11 +94,13 @@ async fn begin(
     client.received.consume(head_bytes);
     let refusal = refuse_method(&work.request);
     let (listener, misdirected) = choose_listener(socket, first, client, &work.request);
-    let terms = Terms::new(current, listener, client, &work.request);
+    let terms = Terms::new(&current, listener, client, &work.request);
+    let listener = socket.listeners.iter().position(|other| std::ptr::eq(other, listener)).unwrap_or(0);
+    let taken = Taken { socket: socket.id, listener, current };
     let mut performance = Performance::new(shard, terms, client, work);
     let after = match refusal.or(misdirected) {
         Some(answer) => Box::pin(performance.answer(&answer)).await,
-        None => performance.run(current, listener).await,
+        None => performance.run(taken).await,
     };
     performance.record(true);
     after
@@ -129,6 +132,20 @@ fn choose_listener<'l>(
     match taken_by {
         Some(other) if other.id != listener.id => (listener, Some(misdirected())),
         _ => (listener, None),
+    }
+}
+
+/// The snapshot that an exchange took when its head was complete, and its listener there. Given up when the response head
+/// came: a long body or a tunnel must not keep old routes alive.
+struct Taken {
+    current: Rc<Current>,
+    socket: SocketId,
+    listener: usize,
+}
+
+impl Taken {
+    fn listener(&self) -> Option<&Listener> {
+        self.current.socket(self.socket)?.listeners.get(self.listener)
     }
 }
 
@@ -207,13 +224,16 @@ impl<'p> Performance<'p> {
         }
     }
 
-    async fn run(&mut self, current: &Rc<Current>, listener: &Listener) -> After {
+    async fn run(&mut self, taken: Taken) -> After {
         let mut outcome = Outcome::HeadComplete;
         let mut now = self.started;
         loop {
-            let attempt = match self.decide(outcome, now, current, listener) {
+            let attempt = match self.decide(outcome, now, &taken) {
                 Step::Try(attempt) => attempt,
-                Step::Answer(answer) => return Box::pin(self.answer(&answer)).await,
+                Step::Answer(answer) => {
+                    drop(taken);
+                    return Box::pin(self.answer(&answer)).await;
+                }
                 // Only a response leads to a relay, and that is delivered where it came.
                 Step::Relay | Step::Abandon => return After::Cut,
             };
@@ -231,13 +251,17 @@ impl<'p> Performance<'p> {
             };
             let Some(body) = self.body_at_hand() else {
                 // Streaming is rarer and its future large: it is made when it is needed, like those below.
-                return Box::pin(self.converse(current, listener, connection, attempt, &routed)).await;
+                return Box::pin(self.converse(taken, connection, attempt, &routed)).await;
             };
-            outcome = self.ask(&mut connection, body, &routed).await;
+            // Whoever resets while an endpoint is silent is noticed until the last byte of the answer.
+            let waiting =
+                self.shard.waiting.enter(self.client.reader.descriptor(), connection.reader.descriptor());
+            outcome = self.ask(&mut connection, body, &routed, &waiting).await;
             now = Clock::now();
             report(self.shard, &attempt, outcome, now);
             match outcome {
                 Outcome::Answered => {
+                    drop(taken);
                     self.client.received.consume(body);
                     return self.deliver_and_give_back(connection, attempt, &routed).await;
                 }
@@ -247,12 +271,11 @@ impl<'p> Performance<'p> {
         }
     }
 
-    fn decide(&mut self, outcome: Outcome, now: Instant, current: &Rc<Current>, listener: &Listener) -> Step {
+    fn decide(&mut self, outcome: Outcome, now: Instant, taken: &Taken) -> Step {
         let (step, rule) = decide(
             self.shard,
             now,
-            current,
-            listener,
+            taken,
             &mut self.exchange,
             outcome,
             &self.work.request,
@@ -292,7 +315,13 @@ impl<'p> Performance<'p> {
     }
 
     /// Sends a request whose body is at hand and waits for the head of its final response.
-    async fn ask(&mut self, connection: &mut Connection, body: usize, routed: &Routed) -> Outcome {
+    async fn ask(
+        &mut self,
+        connection: &mut Connection,
+        body: usize,
+        routed: &Routed,
+        waiting: &Wait,
+    ) -> Outcome {
         self.write_request_head();
         self.work.to_endpoint.text().extend_from_slice(&self.client.received.bytes()[..body]);
         self.tally.bytes_in.set(body as u64);
@@ -300,9 +329,8 @@ impl<'p> Performance<'p> {
         // An endpoint that takes nothing any more may still have answered.
         let (_, out) = connection.writer.write_all(out, routed.timeouts.response).await;
         self.work.to_endpoint = out;
-        let waiting =
-            self.shard.waiting.enter(self.client.reader.descriptor(), connection.reader.descriptor());
         let await_head = AwaitHead {
+            sent: &Cell::new(true),
             request: &self.work.request,
             limits: &self.terms.limits,
             timeouts: &routed.timeouts,
@@ -363,7 +391,7 @@ impl<'p> Performance<'p> {
         Delivery {
             version: self.work.request.version(),
             is_head: self.work.request.method() == b"HEAD",
-            keep_alive: self.work.request.facts.keep_alive && !self.shard.is_draining(),
+            keep_alive: Cell::new(self.work.request.facts.keep_alive && !self.shard.is_draining()),
             date: self.shard.clock.date(),
             response_timeout: routed.timeouts.response,
             write_timeout: self.terms.timeouts.write,
@@ -391,8 +419,7 @@ impl<'p> Performance<'p> {
     /// Sends a request whose body still flows: both directions at once, and no second try.
     async fn converse(
         &mut self,
-        current: &Rc<Current>,
-        listener: &Listener,
+        taken: Taken,
         mut connection: Connection,
         attempt: Try,
         routed: &Routed,
@@ -406,6 +433,8 @@ impl<'p> Performance<'p> {
             finished: Cell::new(false),
             stop: Cell::new(false),
             client_watch: self.client.reader.watch.remote(),
+            endpoint_watch: connection.reader.watch.remote(),
+            response_timeout: routed.timeouts.response,
             endpoint: endpoint_descriptor,
         };
         let framing = self.work.request.facts.framing;
@@ -423,6 +452,7 @@ impl<'p> Performance<'p> {
         let Client { reader, writer, received, .. } = &mut *self.client;
         let sending = upload.pump(reader, received, &mut decoder, &mut connection.writer, to_endpoint, &plan);
         let await_head = AwaitHead {
+            sent: &upload.finished,
             request,
             limits: &self.terms.limits,
             timeouts: &routed.timeouts,
@@ -446,9 +476,12 @@ impl<'p> Performance<'p> {
             if upload.failure.get().is_none() {
                 report(shard, &attempt, outcome, now);
             }
-            let (step, _) = decide(shard, now, current, listener, exchange, outcome, request, is_https);
+            let (step, _) = decide(shard, now, &taken, exchange, outcome, request, is_https);
+            drop(taken);
             let told = match (step, upload.refusal()) {
                 (Step::Relay, _) => {
+                    // In the middle of a body that nobody reads, no next request can be found.
+                    delivery.keep_alive.set(delivery.keep_alive.get() && upload.finished.get());
                     let delivered = delivery
                         .perform(
                             request,
@@ -589,23 +622,25 @@ impl<'p> Performance<'p> {
 }
 
 /// Asks the engine. The books of the rule are opened when a rule takes the request.
-#[allow(clippy::too_many_arguments)] // this is where everything that a decision needs comes together
 fn decide(
     shard: &Shard,
     now: Instant,
-    current: &Current,
-    listener: &Listener,
+    taken: &Taken,
     exchange: &mut Exchange,
     outcome: Outcome,
     head: &Head,
     is_https: bool,
 ) -> (Step, Option<Rc<RuleRecord>>) {
+    let Some(listener) = taken.listener() else {
+        // A connection outlives its listener by one answer.
+        return (Step::Answer(Answer::unavailable(503)), None);
+    };
     let mut desk = shard.desk.borrow_mut();
     let desk = &mut *desk;
     let mut env = Env {
         now,
         random: &mut desk.random,
-        snapshot: &current.snapshot,
+        snapshot: &taken.current.snapshot,
         listener,
         is_https,
         balancers: &mut desk.balancers,
@@ -629,6 +664,8 @@ fn report(shard: &Shard, attempt: &Try, outcome: Outcome, now: Instant) {
 
 /// Waits for the head of a final response, passing interim ones on.
 struct AwaitHead<'a> {
+    /// Whether the request was sent whole: until then the endpoint owes nothing.
+    sent: &'a Cell<bool>,
     request: &'a Head,
     limits: &'a HeadLimits,
     timeouts: &'a RuleTimeouts,
@@ -679,7 +716,9 @@ impl AwaitHead<'_> {
                 Ok(None) => return Err((silent, NoAnswerCause::Malformed(HeadError::HeadTooLarge))),
                 Err(error) => return Err((silent, NoAnswerCause::Malformed(error))),
             }
-            reader.watch.arm(Purpose::Read, self.timeouts.response);
+            if self.sent.get() {
+                reader.watch.arm(Purpose::Read, self.timeouts.response);
+            }
             let buffer = std::mem::replace(received, Buffer::empty());
             let (result, buffer) = reader.read(buffer).await;
             *received = buffer;
@@ -716,7 +755,7 @@ impl AwaitHead<'_> {
 struct Delivery {
     version: Version,
     is_head: bool,
-    keep_alive: bool,
+    keep_alive: Cell<bool>,
     date: [u8; 29],
     response_timeout: Duration,
     write_timeout: Duration,
@@ -754,7 +793,7 @@ impl Delivery {
         let forward = ForwardResponse {
             version: self.version,
             head: self.is_head,
-            keep_alive: self.keep_alive,
+            keep_alive: self.keep_alive.get(),
             date: &self.date,
             edits: &[],
         };
@@ -833,6 +872,8 @@ struct Upload {
     finished: Cell<bool>,
     stop: Cell<bool>,
     client_watch: Remote,
+    endpoint_watch: Remote,
+    response_timeout: Duration,
     endpoint: std::os::fd::RawFd,
 }
 
@@ -862,6 +903,8 @@ impl Upload {
         match end {
             End::Complete => {
                 reader.watch.disarm();
+                // From now on the endpoint owes an answer.
+                self.endpoint_watch.arm(Purpose::Read, self.response_timeout);
                 Sent::Whole
             }
             // The endpoint may have answered early; the answer decides, this side only makes room.

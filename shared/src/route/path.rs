@@ -11,27 +11,9 @@ use std::fmt;
 pub struct NormalPath<'p> {
     /// The bytes to match.
     pub bytes: Cow<'p, [u8]>,
-    /// Whether an encoded slash stayed encoded, so that its decoded form must choose the same rule.
-    pub encoded_slash: bool,
-}
-
-impl NormalPath<'_> {
-    /// The path with its encoded slashes decoded: what an endpoint that decodes them would see.
-    pub fn with_decoded_slashes(&self) -> Vec<u8> {
-        let mut decoded = Vec::with_capacity(self.bytes.len());
-        let mut rest = &*self.bytes;
-        while let Some((first, tail)) = rest.split_first() {
-            let slash = rest.get(..3).is_some_and(|triple| triple.eq_ignore_ascii_case(b"%2f"));
-            decoded.push(if slash { b'/' } else { *first });
-            rest = if slash { &rest[3..] } else { tail };
-        }
-        // A decoded slash can make a new dot segment.
-        let mut out = Vec::with_capacity(decoded.len());
-        match resolve_dots(&decoded, &mut out) {
-            Ok(()) => out,
-            Err(_) => decoded,
-        }
-    }
+    /// The path that an endpoint sees which decodes slashes first, where a slash was encoded: it must choose the same rule.
+    /// `Err` where it climbs above the root.
+    pub with_slashes: Option<Result<Vec<u8>, PathError>>,
 }
 
 /// Why a path is refused (400).
@@ -67,12 +49,25 @@ pub fn normalise(raw: &[u8]) -> Result<NormalPath<'_>, PathError> {
         return Err(PathError::Relative);
     }
     if !needs_work(raw) {
-        return Ok(NormalPath { bytes: Cow::Borrowed(raw), encoded_slash: false });
+        return Ok(NormalPath { bytes: Cow::Borrowed(raw), with_slashes: None });
     }
     let (decoded, encoded_slash) = decode_unreserved(raw)?;
-    let mut bytes = Vec::with_capacity(decoded.len());
-    resolve_dots(&decoded, &mut bytes)?;
-    Ok(NormalPath { bytes: Cow::Owned(bytes), encoded_slash })
+    let bytes = resolve_dots(&decoded)?;
+    // Slashes first, dots afterwards: in `/admin%2fx/../y` the order decides who is climbed out of.
+    let with_slashes = encoded_slash.then(|| resolve_dots(&decode_slashes(&decoded)));
+    Ok(NormalPath { bytes: Cow::Owned(bytes), with_slashes })
+}
+
+fn decode_slashes(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, tail)) = rest.split_first() {
+        // Kept triplets are upper case by now.
+        let slash = rest.starts_with(b"%2F");
+        out.push(if slash { b'/' } else { *first });
+        rest = if slash { &rest[3..] } else { tail };
+    }
+    out
 }
 
 fn needs_work(raw: &[u8]) -> bool {
@@ -120,7 +115,8 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-fn resolve_dots(path: &[u8], out: &mut Vec<u8>) -> Result<(), PathError> {
+fn resolve_dots(path: &[u8]) -> Result<Vec<u8>, PathError> {
+    let mut out = Vec::with_capacity(path.len());
     let mut segments = path[1..].split(|byte| *byte == b'/').peekable();
     while let Some(segment) = segments.next() {
         let last = segments.peek().is_none();
@@ -140,7 +136,7 @@ fn resolve_dots(path: &[u8], out: &mut Vec<u8>) -> Result<(), PathError> {
             }
         }
     }
-    Ok(())
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -193,9 +189,18 @@ mod tests {
     }
 
     #[test]
-    fn decoded_slashes_resolve_again() {
-        let path = normalise(b"/a%2f..%2fb").unwrap();
-        assert!(path.encoded_slash);
-        assert_eq!(path.with_decoded_slashes(), b"/b");
+    fn decoded_slashes_are_resolved_in_their_own_order() {
+        let rows: [(&str, Option<Result<&str, PathError>>); 5] = [
+            ("/a/b", None),
+            ("/a%2fb", Some(Ok("/a/b"))),
+            ("/a%2f..%2fb", Some(Ok("/b"))),
+            ("/admin%2fy/../x", Some(Ok("/admin/x"))),
+            ("/a%2f../..", Some(Err(PathError::AboveRoot))),
+        ];
+        for (input, expected) in rows {
+            let got = normalise(input.as_bytes()).unwrap().with_slashes;
+            let got = got.map(|path| path.map(|bytes| String::from_utf8(bytes).unwrap()));
+            assert_eq!(got, expected.map(|path| path.map(str::to_owned)), "{input}");
+        }
     }
 }

@@ -169,9 +169,9 @@ impl RouteTable {
         trace: &mut T,
     ) -> Lookup<'_> {
         let found = self.find_bytes(host, &path.bytes, request, scratch, trace);
-        if path.encoded_slash {
-            let decoded = path.with_decoded_slashes();
-            let other = self.find_bytes(host, &decoded, request, &mut Scratch::default(), &mut NoTrace);
+        if let Some(decoded) = &path.with_slashes {
+            let Ok(decoded) = decoded else { return Lookup::Ambiguous };
+            let other = self.find_bytes(host, decoded, request, &mut Scratch::default(), &mut NoTrace);
             if rule_of(&other).map(Arc::as_ptr) != rule_of(&found).map(Arc::as_ptr) {
                 return Lookup::Ambiguous;
             }

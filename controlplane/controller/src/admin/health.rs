@@ -68,7 +68,11 @@ struct Shard {
 impl Live {
     /// What speaks against the process being alive.
     fn is_alive(&self) -> Vec<String> {
-        self.silences(Instant::now()).into_iter().enumerate().filter_map(|(shard, silence)| wedged(shard, silence)).collect()
+        self.silences(Instant::now())
+            .into_iter()
+            .enumerate()
+            .filter_map(|(shard, silence)| wedged(shard, silence))
+            .collect()
     }
 
     /// What speaks against sending requests here.
@@ -117,7 +121,9 @@ impl Health {
                 .ports
                 .iter()
                 .enumerate()
-                .map(|(number, port)| Shard::of(port.status(), silences.get(number).copied().unwrap_or_default()))
+                .map(|(number, port)| {
+                    Shard::of(port.status(), silences.get(number).copied().unwrap_or_default())
+                })
                 .collect(),
         }
     }

@@ -4,6 +4,8 @@
 //! second is left out: its counters are missing rather than wrong, and `/healthz` says why. Labels are bounded by the
 //! configuration, never by clients.
 
+mod page;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -14,22 +16,21 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 use ringress_shared::command::{Command, ShardPort};
-use ringress_shared::id::IdMap;
+use ringress_shared::id::{IdMap, RuleId};
 use ringress_shared::listener::Routing;
 use ringress_shared::metric::{Counter, ShardReport};
 use ringress_shared::origin::Origin;
-use ringress_shared::route::{Rule, RouteTable};
-use ringress_shared::id::RuleId;
+use ringress_shared::route::{RouteTable, Rule};
 use ringress_shared::snapshot::Snapshot;
 use ringress_translate::Level;
 use tokio::sync::oneshot;
 
 use super::{Admin, plain};
 use crate::live::Live;
+use page::Page;
 
 pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
     let reports = gather(&admin.live.ports).await;
@@ -76,7 +77,7 @@ impl fmt::Debug for Scrape {
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
-        let mut page = Page { encoder };
+        let mut page = Page::new(encoder);
         self.shard_counters(&mut page)?;
         self.shard_gauges(&mut page)?;
         self.latency(&mut page)?;
@@ -103,8 +104,10 @@ impl Scrape {
             page.counter(name, help, |family| {
                 for (shard, report) in self.answered() {
                     for counter in &counters {
-                        let constant = counter.describe().1.iter().map(|(key, value)| (*key, (*value).to_owned()));
-                        let labels: Vec<_> = std::iter::once(("shard", shard.to_string())).chain(constant).collect();
+                        let constant =
+                            counter.describe().1.iter().map(|(key, value)| (*key, (*value).to_owned()));
+                        let labels: Vec<_> =
+                            std::iter::once(("shard", shard.to_string())).chain(constant).collect();
                         family.sample(&labels, report.counters[*counter as usize])?;
                     }
                 }
@@ -135,19 +138,21 @@ impl Scrape {
                 gauge.sample(&shard(status.shard), open)
             })
         })?;
-        page.gauge("ringress_upstream_idle_connections", "Idle connections to endpoints in the pools.", |gauge| {
-            self.answered().try_for_each(|(number, report)| gauge.sample(&shard(number), report.pooled))
-        })
+        page.gauge(
+            "ringress_upstream_idle_connections",
+            "Idle connections to endpoints in the pools.",
+            |gauge| {
+                self.answered().try_for_each(|(number, report)| gauge.sample(&shard(number), report.pooled))
+            },
+        )
     }
 
     fn latency(&self, page: &mut Page<'_>) -> fmt::Result {
         let name = "ringress_request_duration_seconds";
         let help = "From the complete head of a request to the end of its response.";
-        page.family(name, help, MetricType::Histogram, |family| {
-            self.answered().try_for_each(|(number, report)| {
-                let Buckets { sum, count, buckets } = Buckets::of(&report.latency);
-                family.0.encode_family(&shard(number))?.encode_histogram::<NoLabels>(sum, count, &buckets, None)
-            })
+        page.histogram(name, help, |histogram| {
+            self.answered()
+                .try_for_each(|(number, report)| histogram.latency(&shard(number), &report.latency))
         })
     }
 
@@ -160,9 +165,7 @@ impl Scrape {
             gauge.sample(&[], standing.snapshots as u64)
         })?;
         let help = "From a change being noticed to its generation being live on all shards.";
-        let encoder =
-            page.encoder.encode_descriptor("ringress_config_apply_seconds", help, None, MetricType::Histogram)?;
-        self.live.apply.encode(encoder)
+        page.shown("ringress_config_apply_seconds", help, &self.live.apply)
     }
 
     fn rules(&self, page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
@@ -188,14 +191,18 @@ impl Scrape {
         let view = self.live.view();
         let problems = view.as_ref().map(|view| &*view.problems).unwrap_or_default();
         let unbound = self.live.standing().unbound.len();
-        page.gauge("ringress_problems", "Things that are wrong with objects, and sockets that cannot be bound.", |gauge| {
-            for level in [Level::Error, Level::Warning, Level::Info] {
-                let found = problems.iter().filter(|problem| problem.level == level).count();
-                let found = if level == Level::Error { found + unbound } else { found };
-                gauge.sample(&[("level", level.as_str().to_owned())], found as u64)?;
-            }
-            Ok(())
-        })
+        page.gauge(
+            "ringress_problems",
+            "Things that are wrong with objects, and sockets that cannot be bound.",
+            |gauge| {
+                for level in [Level::Error, Level::Warning, Level::Info] {
+                    let found = problems.iter().filter(|problem| problem.level == level).count();
+                    let found = if level == Level::Error { found + unbound } else { found };
+                    gauge.sample(&[("level", level.as_str().to_owned())], found as u64)?;
+                }
+                Ok(())
+            },
+        )
     }
 }
 
@@ -263,82 +270,6 @@ fn certificates(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
 /// The host label of the certificate for names that nothing else covers; no host has this name.
 const DEFAULT_HOST: &str = "_";
 
-/// A latency histogram in a few wide buckets.
-struct Buckets {
-    sum: f64,
-    count: u64,
-    /// Upper bound in seconds, and what lies between the one before and it.
-    buckets: Vec<(f64, u64)>,
-}
-
-impl Buckets {
-    fn of(latency: &hdrhistogram::Histogram<u64>) -> Self {
-        let mut buckets: Vec<(f64, u64)> = BOUNDS.iter().chain(&[f64::MAX]).map(|bound| (*bound, 0)).collect();
-        let mut sum = 0.0;
-        for value in latency.iter_recorded() {
-            let seconds = Duration::from_micros(value.value_iterated_to()).as_secs_f64();
-            let count = value.count_since_last_iteration();
-            sum += seconds * count as f64;
-            let at = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
-            buckets[at].1 += count;
-        }
-        Self { sum, count: latency.len(), buckets }
-    }
-}
-
-/// Seconds: from a cached answer next door to a patient client.
-const BOUNDS: [f64; 8] = [0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0];
-
-type Labels<'l> = [(&'static str, String)];
-
-type NoLabels = [(&'static str, &'static str); 0];
-
-/// The page as it is written.
-struct Page<'p> {
-    encoder: DescriptorEncoder<'p>,
-}
-
-/// One metric of the page.
-struct Family<'p>(MetricEncoder<'p>, MetricType);
-
-impl Page<'_> {
-    fn counter(&mut self, name: &str, help: &str, fill: impl FnOnce(&mut Family<'_>) -> fmt::Result) -> fmt::Result {
-        // The encoder puts the suffix to the samples itself.
-        let name = name.strip_suffix("_total").unwrap_or(name);
-        self.family(name, help, MetricType::Counter, fill)
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, fill: impl FnOnce(&mut Family<'_>) -> fmt::Result) -> fmt::Result {
-        self.family(name, help, MetricType::Gauge, fill)
-    }
-
-    fn family(
-        &mut self,
-        name: &str,
-        help: &str,
-        kind: MetricType,
-        fill: impl FnOnce(&mut Family<'_>) -> fmt::Result,
-    ) -> fmt::Result {
-        fill(&mut Family(self.encoder.encode_descriptor(name, help, None, kind)?, kind))
-    }
-}
-
-impl Family<'_> {
-    fn sample(&mut self, labels: &Labels<'_>, value: u64) -> fmt::Result {
-        if labels.is_empty() {
-            return write_value(&mut self.0, self.1, value);
-        }
-        write_value(&mut self.0.encode_family(&labels)?, self.1, value)
-    }
-}
-
-fn write_value(encoder: &mut MetricEncoder<'_>, kind: MetricType, value: u64) -> fmt::Result {
-    match kind {
-        MetricType::Counter => encoder.encode_counter::<NoLabels, _, f64>(&value, None),
-        _ => encoder.encode_gauge(&value),
-    }
-}
-
 /// How long a shard may take to copy its counters.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -347,19 +278,6 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_duration_lands_in_the_bucket_that_takes_it() {
-        let mut latency = hdrhistogram::Histogram::new(3).unwrap();
-        for micros in [1, 500, 501, 90_000, 60_000_000] {
-            latency.record(micros).unwrap();
-        }
-        let Buckets { sum, count, buckets } = Buckets::of(&latency);
-        let counts: Vec<u64> = buckets.iter().map(|(_, count)| *count).collect();
-        assert_eq!(counts, [2, 1, 0, 0, 1, 0, 0, 0, 1]);
-        assert_eq!(count, 5);
-        assert!((60.0..60.2).contains(&sum), "{sum}");
-    }
 
     #[test]
     fn a_name_is_described_once() {

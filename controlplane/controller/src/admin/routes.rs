@@ -7,9 +7,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use ringress_shared::policy::PolicySet;
-use ringress_shared::route::{Backend, Candidate, PathMatch, Predicates, RouteTable, Rule, Target, ValueMatch};
 use ringress_shared::listener::Routing;
+use ringress_shared::policy::PolicySet;
+use ringress_shared::route::{
+    Backend, Candidate, PathMatch, Predicates, RouteTable, Rule, Target, ValueMatch,
+};
 use ringress_shared::snapshot::Snapshot;
 use ringress_shared::upstream::UpstreamTable;
 use serde::Serialize;
@@ -75,7 +77,10 @@ struct UpstreamShown {
 }
 
 fn list(snapshot: &Snapshot) -> Vec<Route> {
-    tables(snapshot).iter().flat_map(|(table, listeners)| of_table(table, listeners, &snapshot.upstreams)).collect()
+    tables(snapshot)
+        .iter()
+        .flat_map(|(table, listeners)| of_table(table, listeners, &snapshot.upstreams))
+        .collect()
 }
 
 /// Every table once, with the listeners that share it.
@@ -97,7 +102,10 @@ fn of_table(table: &RouteTable, listeners: &BTreeSet<String>, upstreams: &Upstre
         host: host.to_owned(),
         path: candidate.map(|candidate| path_text(&candidate.path)),
         path_type: candidate.map_or("Default", |candidate| path_type(&candidate.path)),
-        predicates: candidate.map(|candidate| &candidate.predicates).filter(|asked| !asked.is_empty()).map(predicates),
+        predicates: candidate
+            .map(|candidate| &candidate.predicates)
+            .filter(|asked| !asked.is_empty())
+            .map(predicates),
         rule: rule_shown(rule),
         policies: policies(&rule.policies),
         backends: rule.backends.iter().map(|backend| backend_shown(backend, upstreams)).collect(),
@@ -155,7 +163,8 @@ fn rule_shown(rule: &Rule) -> RuleShown {
 
 fn policies(set: &PolicySet) -> Vec<Value> {
     let PolicySet { body_limit, denied, https_redirect } = set;
-    let body_limit = body_limit.as_ref().map(|limit| json!({"body_limit": {"body_bytes_max": limit.body_bytes_max}}));
+    let body_limit =
+        body_limit.as_ref().map(|limit| json!({"body_limit": {"body_bytes_max": limit.body_bytes_max}}));
     let denied = denied.as_ref().map(|denied| json!({"denied": {"because": &*denied.because}}));
     let https_redirect = https_redirect
         .as_ref()

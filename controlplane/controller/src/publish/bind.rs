@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use ringress_shared::listener::{SocketId, Transport};
@@ -66,13 +66,17 @@ impl BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (address, port) = (self.socket.address.ip(), self.socket.address.port());
-        match self.source.kind() {
-            io::ErrorKind::AddrInUse => write!(f, "port {port} is taken on {address}: {}", self.source),
+        let (port, source) = (self.socket.address.port(), &self.source);
+        let address = match self.socket.address.ip() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        match source.kind() {
+            io::ErrorKind::AddrInUse => write!(f, "port {port} is taken on {address}: {source}"),
             io::ErrorKind::PermissionDenied => {
-                write!(f, "port {port} on {address} is not permitted: {}", self.source)
+                write!(f, "port {port} is not permitted on {address}: {source}")
             }
-            _ => write!(f, "cannot listen on port {port} of {address}: {}", self.source),
+            _ => write!(f, "cannot listen on port {port} of {address}: {source}"),
         }
     }
 }
@@ -87,7 +91,10 @@ fn bind_group(asked: SocketAddr, shards: usize) -> io::Result<Bound> {
 fn probe(asked: SocketAddr) -> io::Result<SocketAddr> {
     let socket = stream_socket(asked)?;
     socket.bind(&asked.into())?;
-    socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("the bound socket has no internet address"))
+    socket
+        .local_addr()?
+        .as_socket()
+        .ok_or_else(|| io::Error::other("the bound socket has no internet address"))
 }
 
 fn listen(address: SocketAddr) -> io::Result<OwnedFd> {

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringress_shared::listener::{Listener, ListenerId, Socket, TlsProfile};
+use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
-use rustls::ServerConfig;
 
 use crate::tickets::TicketKeys;
 
@@ -53,7 +53,11 @@ impl TlsConfigs {
         Ok(Arc::clone(&self.served))
     }
 
-    fn config(&self, listener: &Listener, profile: &Arc<TlsProfile>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    fn config(
+        &self,
+        listener: &Listener,
+        profile: &Arc<TlsProfile>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
         match self.kept.get(&listener.id) {
             Some((kept, config)) if Arc::ptr_eq(kept, profile) => Ok(Arc::clone(config)),
             _ => self.build(profile).map(Arc::new),

@@ -1,17 +1,17 @@
 //! A folder of manifests: read once, then watched from a thread of its own.
 //!
 //! ```text
-//! inotify ──► hints ──► scan ──► texts changed? ──► Folder::update ──► Change
-//!     2 s ──────────────┘            no: nothing
+//! inotify ──► hints ──► scan of the files named ──► texts changed? ──► Folder::update ──► Change
+//!     2 s ────────────► scan of all ──────────────┘     no: nothing
 //! ```
 //!
-//! Hints only say *when* to look; the scan is the truth. So nothing depends on how an editor saves: in place, by rename,
+//! Hints only say when to look, and where first; the scan of all is the truth and follows soon. So nothing depends on how an editor saves: in place, by rename,
 //! by deleting first, or by swapping the link that a mounted ConfigMap hangs on.
 
 mod scan;
 mod watch;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -78,12 +78,17 @@ impl FolderSource {
     fn next(&mut self) -> Option<Change> {
         let hints = self.watch.wait(self.patience());
         let seen = Instant::now();
-        let timed_out = hints.is_empty();
-        let mut look = timed_out;
+        let mut look = if hints.is_empty() { Look::Everywhere } else { Look::Nowhere };
         for hint in hints {
-            look |= self.take(hint, seen);
+            self.take(hint, &mut look, seen);
         }
-        if look { self.look(seen) } else { None }
+        let scan = match look {
+            Look::Nowhere => return None,
+            Look::At(names) if self.is_early(seen) => self.look_at(&names, seen),
+            Look::At(_) | Look::Everywhere => self.look_everywhere(seen),
+        };
+        self.last.unsettled = scan.unsettled;
+        (scan != self.last).then(|| self.load(scan, seen))
     }
 
     /// How long nothing need be looked at.
@@ -95,39 +100,55 @@ impl FolderSource {
         held.into_iter().chain(unsettled).chain(again).min().unwrap_or(SLOW).min(SLOW)
     }
 
-    /// Takes a hint in; returns whether it is a reason to look.
-    fn take(&mut self, hint: Hint, now: Instant) -> bool {
+    /// Takes a hint in.
+    fn take(&mut self, hint: Hint, look: &mut Look, now: Instant) {
         match hint {
-            Hint::Look => true,
+            Hint::Look => *look = Look::Everywhere,
             Hint::LookTwice => {
-                self.again = Some(now + RECENT);
-                true
+                self.look_again(now + RECENT);
+                *look = Look::Everywhere;
             }
-            Hint::Writing { name, patience } => {
-                self.held.insert(name, now + patience);
-                false
-            }
+            Hint::Touched { name } => look.also(name),
+            Hint::Writing { name, patience } => drop(self.held.insert(name, now + patience)),
             Hint::Written { name } => {
                 self.held.remove(&name);
-                true
+                look.also(name);
             }
         }
     }
 
-    fn look(&mut self, seen: Instant) -> Option<Change> {
+    fn look_again(&mut self, at: Instant) {
+        self.again = Some(self.again.map_or(at, |again| again.min(at)));
+    }
+
+    /// Whether the time to look everywhere is still to come.
+    fn is_early(&self, now: Instant) -> bool {
+        self.again.is_none_or(|again| again > now)
+    }
+
+    fn look_at(&mut self, names: &BTreeSet<String>, seen: Instant) -> Scan {
+        // One file may be there by two names, and the hint names only one.
+        self.look_again(seen + SOON);
+        let held = self.held(seen);
+        self.scanner.scan_some(names, &held, &self.last)
+    }
+
+    fn look_everywhere(&mut self, seen: Instant) -> Scan {
         self.again = self.again.filter(|again| *again > seen);
         if self.watch.keep_up() {
-            self.again = Some(seen + RECENT);
+            self.look_again(seen + RECENT);
         }
-        self.held.retain(|_, until| *until > seen);
-        let held = self.held.keys().cloned().collect();
-        let scan = self.scanner.scan(&held).unwrap_or_else(|error| Scan {
+        let held = self.held(seen);
+        self.scanner.scan(&held).unwrap_or_else(|error| Scan {
             texts: self.last.texts.clone(),
             unreadable: [(String::new(), error.to_string())].into(),
             unsettled: false,
-        });
-        self.last.unsettled = scan.unsettled;
-        (scan != self.last).then(|| self.load(scan, seen))
+        })
+    }
+
+    fn held(&mut self, now: Instant) -> HashSet<String> {
+        self.held.retain(|_, until| *until > now);
+        self.held.keys().cloned().collect()
     }
 
     fn load(&mut self, scan: Scan, seen: Instant) -> Change {
@@ -143,6 +164,26 @@ impl FolderSource {
         Problem::undecodable(&object, "", &format!("{error}; what was read before stays as it was"))
     }
 }
+
+/// Where to look.
+enum Look {
+    Nowhere,
+    At(BTreeSet<String>),
+    Everywhere,
+}
+
+impl Look {
+    fn also(&mut self, name: String) {
+        match self {
+            Self::Nowhere => *self = Self::At([name].into()),
+            Self::At(names) => drop(names.insert(name)),
+            Self::Everywhere => {}
+        }
+    }
+}
+
+/// After single files were looked at, the whole folder is looked at within this.
+const SOON: Duration = Duration::from_millis(250);
 
 /// Without a hint the folder is looked at this often: network file systems and full inotify tables give none.
 const SLOW: Duration = Duration::from_secs(2);

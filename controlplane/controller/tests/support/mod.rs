@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ringress_shared::command::{
-    Command, DriverReport, Event, IoDriver, ReportReply, ShardPort, ShardStatus,
-};
+use ringress_shared::command::{Command, DriverReport, Event, IoDriver, ReportReply, ShardPort, ShardStatus};
 use ringress_shared::metric::{COUNTERS, ShardReport};
 use ringress_shared::snapshot::Snapshot;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -170,7 +168,10 @@ async fn request(address: SocketAddr, text: &str) -> Answer {
 }
 
 /// Asks again and again until `holds`; fails after ten seconds.
-pub(crate) async fn eventually<T: std::fmt::Debug>(mut ask: impl AsyncFnMut() -> T, holds: impl Fn(&T) -> bool) -> T {
+pub(crate) async fn eventually<T: std::fmt::Debug>(
+    mut ask: impl AsyncFnMut() -> T,
+    holds: impl Fn(&T) -> bool,
+) -> T {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let last = ask().await;

@@ -144,6 +144,7 @@ fn naive<'p>(paths: &'p [Path], host: &str, path: &[u8]) -> Option<&'p Path> {
 #[test]
 fn explain_and_the_table_and_a_naive_scan_agree() {
     let settings = Settings { allow_loopback_endpoints: true, https: None, ..Settings::default() };
+    let (mut routed, mut unrouted) = (0, 0);
     for seed in 1..=MANIFESTS {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let (paths, text) = generate(&mut random);
@@ -155,14 +156,27 @@ fn explain_and_the_table_and_a_naive_scan_agree() {
         for _ in 0..REQUESTS {
             *asked.entry((*random.of(ASKED_HOSTS), *random.of(ASKED_PATHS))).or_insert(0) += 1;
         }
-        for (host, path) in asked.into_keys() {
+        for ((host, path), count) in asked {
             let context = || format!("seed {seed}: http://{host}{path}\n{text}");
-            check(&paths, &translation, host, path, &context);
+            match check(&paths, &translation, host, path, &context) {
+                true => routed += count,
+                false => unrouted += count,
+            }
         }
     }
+    // Both sides of the law were really tried.
+    assert_eq!(routed + unrouted, MANIFESTS as usize * REQUESTS);
+    assert!(routed > unrouted / 4 && unrouted > routed / 4, "{routed} routed, {unrouted} not");
 }
 
-fn check(paths: &[Path], translation: &Translation, host: &str, path: &str, context: &dyn Fn() -> String) {
+/// Whether the request is routed, once all agree on it.
+fn check(
+    paths: &[Path],
+    translation: &Translation,
+    host: &str,
+    path: &str,
+    context: &dyn Fn() -> String,
+) -> bool {
     let question =
         Question { url: format!("http://{host}{path}"), method: "GET".into(), headers: Vec::new() };
     let world = World {
@@ -186,6 +200,7 @@ fn check(paths: &[Path], translation: &Translation, host: &str, path: &str, cont
     assert_eq!(explained, expected, "explain and the naive scan differ for {}", context());
     assert_eq!(found(translation, &question, normal_host), expected, "the table differs for {}", context());
     check_reasons(&explanation, paths.len(), context);
+    explanation.routed
 }
 
 fn found(translation: &Translation, question: &Question, host: &str) -> Option<(String, String)> {

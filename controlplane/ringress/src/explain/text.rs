@@ -37,17 +37,7 @@ pub(super) fn render(explanation: &Explanation, style: Style) -> String {
 fn facts(explanation: &Explanation, style: Style) -> Vec<[String; 2]> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push([name.to_owned(), value]);
-    match &explanation.answer {
-        None => row("verdict", style.good("routed")),
-        Some(answer) => {
-            let verdict = match (&answer.location, answer.status) {
-                (Some(location), status) => style.good(&format!("{status} to {location}")),
-                (None, 0) => style.bad(&answer.message),
-                (None, status) => style.bad(&format!("{status}: {}", answer.message)),
-            };
-            row("verdict", verdict);
-        }
-    }
+    row("verdict", verdict(explanation, style));
     if let Some(winner) = &explanation.winner {
         row("rule", format!("{} {}{}", winner.object, winner.field, at(&winner.place)));
         row("matched", format!("host {}, path {}", winner.host, winner.matched));
@@ -72,6 +62,18 @@ fn facts(explanation: &Explanation, style: Style) -> Vec<[String; 2]> {
         }
     }
     rows
+}
+
+/// What the client gets, and the check that failed where one did: a client only hears that there is no rule.
+fn verdict(explanation: &Explanation, style: Style) -> String {
+    let Some(answer) = &explanation.answer else { return style.good("routed") };
+    let failed = explanation.checklist.iter().find(|check| check.state == State::Failed);
+    let why = failed.map_or(&answer.message, |check| &check.says);
+    match (&answer.location, answer.status) {
+        (Some(location), status) => style.good(&format!("{status} to {location}")),
+        (None, 0) => style.bad(why),
+        (None, status) => style.bad(&format!("{status}: {why}")),
+    }
 }
 
 fn backend_text(backend: &Reached, count: usize) -> String {
@@ -136,5 +138,86 @@ fn at(place: &Place) -> String {
     match (&place.file, place.line) {
         (Some(file), Some(line)) => format!("  ({file}:{line})"),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// As it travels, so that the shape of the JSON is held too.
+    fn explanation() -> serde_json::Value {
+        json!({
+            "url": "http://a.test/x", "method": "GET", "generation": 3, "routed": true,
+            "host": "a.test", "path": "/x",
+            "winner": {
+                "object": {"kind": "Ingress", "namespace": "shop", "name": "web"},
+                "field": "spec.rules[0].http.paths[0]", "host": "a.test", "matched": "/ (Prefix)",
+                "file": "a.yaml", "line": 7
+            },
+            "policies": [],
+            "backends": [{
+                "service": {"kind": "Service", "namespace": "shop", "name": "web"}, "port": "80", "weight": 1,
+                "endpoints": [{"address": "10.0.0.1:80", "target": "web-1"}]
+            }],
+            "upstream_request": "GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n",
+            "checklist": [{"check": "host", "state": "ok", "says": "a.test is named"}],
+            "losers": [],
+            "problems": []
+        })
+    }
+
+    fn rendered(value: serde_json::Value) -> String {
+        let explanation: Explanation = serde_json::from_value(value.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&explanation).unwrap(), value, "the shape is stable");
+        render(&explanation, Style::plain())
+    }
+
+    #[test]
+    fn a_routed_request_reads_from_the_rule_to_the_bytes() {
+        assert_eq!(
+            rendered(explanation()),
+            "\
+GET http://a.test/x  (generation 3)
+
+  verdict  routed
+  rule     Ingress shop/web spec.rules[0].http.paths[0]  (a.yaml:7)
+  matched  host a.test, path / (Prefix)
+  backend  Service shop/web port 80, 1 endpoint
+           10.0.0.1:80  web-1
+
+sent to the endpoint
+  | GET /x HTTP/1.1
+  | Host: a.test
+"
+        );
+    }
+
+    #[test]
+    fn the_check_that_failed_is_the_verdict() {
+        let mut value = explanation();
+        value["routed"] = false.into();
+        value["answer"] = json!({"status": 404, "message": "no rule names this host"});
+        value["checklist"] = json!([
+            {"check": "host", "state": "failed", "says": "b.test is named by no rule"},
+            {"check": "path", "state": "open", "says": ""}
+        ]);
+        let text = rendered(value);
+        assert!(text.contains("verdict  404: b.test is named by no rule\n"), "{text}");
+        assert!(text.contains("1  host  FAILED  b.test is named by no rule\n  2  path  -\n"), "{text}");
+    }
+
+    #[test]
+    fn many_losers_are_counted_not_listed() {
+        let loser = json!({
+            "object": {"kind": "Ingress", "namespace": "shop", "name": "other"}, "field": "spec.rules[0]",
+            "host": "b.test", "path": "/ (Prefix)", "check": "host", "why": "b.test does not take a.test"
+        });
+        let mut value = explanation();
+        value["losers"] = vec![loser; LOSERS_SHOWN + 5].into();
+        let text = rendered(value);
+        assert_eq!(text.matches("does not take").count(), LOSERS_SHOWN, "{text}");
+        assert!(text.contains("… and 5 more by host"), "{text}");
     }
 }

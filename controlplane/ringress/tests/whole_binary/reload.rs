@@ -75,7 +75,7 @@ fn ask_until(
 on_both_drivers! {
     fn a_thousand_changes_fail_no_request(driver) {
         const CHANGES: usize = 1000;
-        let (even, odd) = (Upstream::named("even"), Upstream::named("odd"));
+        let (even, odd) = (Upstream::named("even").unrecorded(), Upstream::named("odd").unrecorded());
         let version = |number: usize| {
             let (name, upstream) = if number.is_multiple_of(2) { ("even", &even) } else { ("odd", &odd) };
             manifest::file(&[
@@ -111,7 +111,7 @@ on_both_drivers! {
 
     fn rule_and_service_flip_together(driver) {
         // The path names the version of the rule, the endpoint names itself: an answer that differs mixed two generations.
-        let (even, odd) = (Upstream::named("even"), Upstream::named("odd"));
+        let (even, odd) = (Upstream::named("even").unrecorded(), Upstream::named("odd").unrecorded());
         let version = |number: usize| {
             let parity = if number.is_multiple_of(2) { "even" } else { "odd" };
             let upstream = if number.is_multiple_of(2) { &even } else { &odd };
@@ -138,18 +138,20 @@ on_both_drivers! {
                             status => assert_eq!(status, 404),
                         }
                         answered.fetch_add(usize::from(answer.status == 200), Ordering::SeqCst);
+                        // As above: the two cores are not what is measured.
+                        std::thread::sleep(Duration::from_millis(1));
                     }
                 })
             })
             .collect();
-        (1..=200).for_each(|number| drop(ringress.apply("flip.yaml", &version(number))));
+        (1..=150).for_each(|number| drop(ringress.apply("flip.yaml", &version(number))));
         stop.store(true, Ordering::SeqCst);
         clients.into_iter().for_each(|client| client.join().unwrap());
         assert!(answered.load(Ordering::SeqCst) > 100);
     }
 
     fn nothing_old_answers_once_a_generation_is_live_everywhere(driver) {
-        let (even, odd) = (Upstream::named("even"), Upstream::named("odd"));
+        let (even, odd) = (Upstream::named("even").unrecorded(), Upstream::named("odd").unrecorded());
         let version = |number: usize| {
             let upstream = if number.is_multiple_of(2) { &even } else { &odd };
             manifest::file(&[Ingress::simple("a", "a.test", "web").yaml(), manifest::service("web"), manifest::endpoints("web", &[upstream.address()])])

@@ -140,6 +140,56 @@ on_both_drivers! {
         assert!(certificate.is(&shown_certificate(port, "a.test")));
     }
 
+    fn a_secret_serves_its_own_namespace_alone(driver) {
+        let upstream = Upstream::named("web");
+        let certificate = Certificate::for_names(&["a.test"]);
+        let secret = manifest::tls_secret("cert", &certificate.certificate, &certificate.key);
+        let foreign = secret.replace("  name: cert\n", "  name: cert\n  namespace: other\n");
+        for named in ["cert", "other/cert"] {
+            let ingress = Ingress::simple("a", "a.test", "web").tls("a.test", Some(named));
+            let ringress = house(driver, &upstream, ingress, &[]).file("secret.yaml", &foreign).start();
+            assert!(!certificate.is(&shown_certificate(ringress.ports.https, "a.test")), "{named} crossed the namespace");
+        }
+    }
+
+    fn the_end_of_a_connection_is_announced(driver) {
+        // RFC 8446 §6.1: whoever closes says so first, or a cut could pass for an end.
+        let upstream = Upstream::named("web");
+        let certificate = Certificate::for_names(&["a.test"]);
+        let ingress = Ingress::simple("a", "a.test", "web").tls("a.test", Some("cert"));
+        let secret = manifest::tls_secret("cert", &certificate.certificate, &certificate.key);
+        let ringress = house(driver, &upstream, ingress, &[secret]).flags(&["--client-idle-timeout=300ms"]).start();
+        let config = certificate.client_config();
+        for (what, request) in [
+            ("asked for", "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"),
+            ("idle", "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+            ("refused", "GET /\0 HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+        ] {
+            let mut client = tls_connect(ringress.ports.https, "a.test", &config).unwrap();
+            client.ask(request);
+            let mut rest = Vec::new();
+            // rustls tells an end without close_notify apart: it is an error.
+            let end = client.transport().read_to_end(&mut rest);
+            assert_eq!(end.ok(), Some(0), "{what}: the connection ended without a word");
+        }
+    }
+
+    fn connections_over_tls_drain_as_well(driver) {
+        let upstream = Upstream::named("web");
+        let certificate = Certificate::for_names(&["a.test"]);
+        let mut ringress = secure(driver, &upstream, &certificate);
+        let config = certificate.client_config();
+        let mut idle = tls_connect(ringress.ports.https, "a.test", &config).unwrap();
+        assert_eq!(idle.get("a.test", "/").status, 200);
+        let fresh = tls_connect(ringress.ports.https, "a.test", &config).unwrap();
+        ringress.signal("TERM");
+        // rustls tells an end without close_notify apart: that would be an error, not a plain end.
+        let mut rest = Vec::new();
+        idle.transport().read_to_end(&mut rest).expect("the end is announced");
+        assert_eq!(ringress.wait_exit().code(), Some(0));
+        drop(fresh);
+    }
+
     fn an_unfinished_handshake_meets_the_header_deadline(driver) {
         // CVE-2026-22045: a handshake without a deadline holds a connection for ever.
         let upstream = Upstream::named("web");

@@ -64,7 +64,9 @@ fn check(text: &str, path_type: PathType) -> Result<(), String> {
         return Err("does not begin with /; write it as an absolute path".into());
     }
     if let Some(found) = text.chars().find(|letter| matches!(letter, '?' | '#')) {
-        return Err(format!("has a {found}, and only the path of a request is matched; leave out what follows it"));
+        return Err(format!(
+            "has a {found}, and only the path of a request is matched; leave out what follows it"
+        ));
     }
     if let Some(found) = text.chars().find(|letter| letter.is_control() || *letter == ' ') {
         return Err(format!("has the character {found:?}, which no path has; write it percent-encoded"));
@@ -73,7 +75,9 @@ fn check(text: &str, path_type: PathType) -> Result<(), String> {
         return Ok(());
     }
     if let Some(found) = FORBIDDEN.iter().find(|sequence| text.contains(**sequence)) {
-        return Err(format!("has {found:?}, which no normalised path has; write the path that remains without it"));
+        return Err(format!(
+            "has {found:?}, which no normalised path has; write the path that remains without it"
+        ));
     }
     match FORBIDDEN_ENDS.iter().find(|end| text.ends_with(**end)) {
         Some(found) => Err(format!("ends with {found:?}, which no normalised path does; leave it out")),
@@ -97,7 +101,8 @@ fn normal(text: &str) -> Result<String, String> {
 /// Reports paths that are matched otherwise than they look.
 fn report_looks(origin: &Origin, text: &str, path_type: PathType, problems: &mut Vec<Problem>) {
     let last = text.chars().last().unwrap_or('/');
-    if text.chars().any(|letter| matches!(letter, '*' | '(' | ')' | '[' | ']' | '^' | '$' | '|' | '\\' | '+')) {
+    if text.chars().any(|letter| matches!(letter, '*' | '(' | ')' | '[' | ']' | '^' | '$' | '|' | '\\' | '+'))
+    {
         problems.push(Problem::path_looks_like_regex(origin, text));
     } else if path_type == PathType::Prefix && matches!(last, '-' | '_' | '.' | '~' | '=') {
         problems.push(Problem::prefix_not_elementwise(origin, text));

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use super::yaml::{self, Node, Part, Tree, join};
+use super::yaml::{self, DocumentText, Node, Tree, join};
 use super::{Document, Parsed, flattened};
 use crate::objects::Object;
 use crate::problem::{Place, Problem};
@@ -17,7 +17,7 @@ use crate::problem::{Place, Problem};
 pub(super) const PLACEHOLDER_MARK: &[u8] = b"\0not base64";
 
 /// Reads one document into `parsed`.
-pub(super) fn read(file: &str, part: &Part, parsed: &mut Parsed) {
+pub(super) fn read(file: &str, part: &DocumentText, parsed: &mut Parsed) {
     let place = |line: usize| Place { file: file.to_owned(), line };
     if let Some(flat) = flattened(&part.text) {
         let line = part.line + flat.line - 1;
@@ -74,8 +74,7 @@ struct Failure {
 
 fn decode(file: &str, node: &Node) -> Result<Decoded, Failure> {
     let lines = node.field_lines();
-    let place =
-        |field: &str| Place { file: file.to_owned(), line: lines.line(field).unwrap_or(node.line) };
+    let place = |field: &str| Place { file: file.to_owned(), line: lines.line(field).unwrap_or(node.line) };
     let fail = |problem: Problem, incomplete: bool| {
         let place = place(&problem.field);
         Failure { problem: Box::new(problem.with_place(place)), incomplete }

@@ -238,9 +238,10 @@ impl Writer {
         let frame = &self.frames[depth];
         match (frame.schema, line.item) {
             (Schema::List(Schema::Scalar), true) => line.key.is_none(),
-            (Schema::List(element @ Schema::Mapping(_)), true) => {
-                line.key.is_some_and(|key| element.field(key).is_some_and(|field| fits(field, line.value)))
-            }
+            (Schema::List(element @ Schema::Mapping(_)), true) => match line.key {
+                Some(key) => element.field(key).is_some_and(|field| fits(field, line.value)),
+                None => line.value.starts_with('{'),
+            },
             (Schema::Mapping(_), false) => line.key.is_some_and(|key| {
                 !frame.seen.contains(key)
                     && !schema::excluded(frame.schema, key, &frame.seen)
@@ -260,12 +261,13 @@ impl Writer {
         self.flush_asides(indent);
         let dash = if line.item { "- " } else { "" };
         self.write(indent, &format!("{dash}{}", line.text));
+        // Only a key has something under it: a text, and a mapping in braces, is whole on its line.
+        let Some(key) = line.key else { return };
         let mut columns = indent;
         if let (true, Schema::List(element)) = (line.item, self.frames[depth].schema) {
             columns += 2;
             self.frames.push(Frame { schema: element, indent: columns, seen: BTreeSet::new() });
         }
-        let Some(key) = line.key else { return };
         let Some(frame) = self.frames.last_mut() else { return };
         frame.seen.insert(key.to_owned());
         let field = frame.schema.field(key);

@@ -3,7 +3,7 @@
 //! A document that does not parse: the good documents of the file count, the objects that the file had before and now
 //! lacks keep their last version. A deleted file deletes. Of two files that define one object the first by name wins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ringress_shared::origin::ObjectRef;
@@ -40,6 +40,8 @@ struct Held {
     line: usize,
     field_lines: Arc<FieldLines>,
     broken: bool,
+    /// Left over from before the file broke: it counts only where no file defines the object.
+    kept: bool,
 }
 
 /// One object in a table of its own, so that its version is computed once.
@@ -76,20 +78,36 @@ impl Folder {
 
     fn load(&self) -> Loaded {
         let mut loaded = Loaded::default();
-        let mut first: BTreeMap<&ObjectRef, Place> = BTreeMap::new();
         for (name, file) in &self.files {
             loaded.problems.extend(file.problems.iter().cloned());
-            for (reference, held) in &file.objects {
-                let place = Place { file: name.clone(), line: held.line };
-                if let Some(winner) = first.get(reference) {
-                    loaded.problems.push(Problem::duplicate_object(reference, winner).with_place(place));
-                    continue;
+            for (reference, held) in file.objects.iter().filter(|(_, held)| !held.kept) {
+                if loaded.objects.contains(reference) {
+                    loaded.problems.push(self.duplicate(reference, name, held));
+                } else {
+                    loaded.objects.absorb(&held.object);
                 }
-                loaded.objects.absorb(&held.object);
-                first.insert(reference, place);
+            }
+        }
+        for (name, file) in &self.files {
+            for (reference, held) in file.objects.iter().filter(|(_, held)| held.kept) {
+                if !loaded.objects.contains(reference) {
+                    let place = Place { file: name.clone(), line: held.line };
+                    loaded.problems.push(Problem::kept(reference, name).with_place(place));
+                    loaded.objects.absorb(&held.object);
+                }
             }
         }
         loaded
+    }
+
+    fn duplicate(&self, reference: &ObjectRef, file: &str, held: &Held) -> Problem {
+        let defines =
+            |file: &File| file.objects.get(reference).filter(|held| !held.kept).map(|held| held.line);
+        let first = self.files.iter().find_map(|(name, file)| Some((name, defines(file)?)));
+        let (first, line) = first.map_or((file, held.line), |(name, line)| (name.as_str(), line));
+        let first = Place { file: first.to_owned(), line };
+        let here = Place { file: file.to_owned(), line: held.line };
+        Problem::duplicate_object(reference, &first).with_place(here)
     }
 }
 
@@ -109,32 +127,23 @@ impl File {
             let field_lines = Arc::new(document.field_lines);
             let earlier = before.remove(&reference).filter(|earlier| document.broken && !earlier.broken);
             let held = match earlier {
-                Some(earlier) => Held { line: document.line, field_lines, ..earlier },
+                Some(earlier) => Held { line: document.line, field_lines, kept: false, ..earlier },
                 None => Held {
                     object: hashed(document.object),
                     line: document.line,
                     field_lines,
                     broken: document.broken,
+                    kept: false,
                 },
             };
             file.objects.insert(reference, held);
         }
+        let defined: BTreeSet<ObjectRef> = file.objects.keys().cloned().collect();
         if incomplete {
-            file.keep(name, before);
+            let left = before.into_iter().map(|(reference, held)| (reference, Held { kept: true, ..held }));
+            file.objects.extend(left.filter(|(reference, _)| !defined.contains(reference)));
         }
         file
-    }
-
-    /// Keeps what the file had before and does not define now.
-    fn keep(&mut self, name: &str, before: BTreeMap<ObjectRef, Held>) {
-        for (reference, held) in before {
-            if self.objects.contains_key(&reference) {
-                continue;
-            }
-            let place = Place { file: name.to_owned(), line: held.line };
-            self.problems.push(Problem::kept(&reference, name).with_place(place));
-            self.objects.insert(reference, held);
-        }
     }
 }
 

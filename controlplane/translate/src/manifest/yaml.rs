@@ -7,7 +7,7 @@ use super::FieldLines;
 
 /// One document of a file.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct DocumentText {
     /// Its text.
     pub(super) text: String,
     /// The line of the file at which it begins, from 1.
@@ -38,16 +38,16 @@ pub(super) struct SyntaxError {
 }
 
 /// The documents of a text. `---` and `...` at the start of a line separate documents; no scalar can hold them there.
-pub(super) fn split(text: &str) -> Vec<Part> {
+pub(super) fn split(text: &str) -> Vec<DocumentText> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if is_json(text) {
-        return vec![Part { text: text.to_owned(), line: 1 }];
+        return vec![DocumentText { text: text.to_owned(), line: 1 }];
     }
-    let mut parts = vec![Part { text: String::new(), line: 1 }];
+    let mut parts = vec![DocumentText { text: String::new(), line: 1 }];
     for (number, line) in text.split_inclusive('\n').enumerate() {
         match separator(line) {
             // The rest of the line belongs to the document; blanks keep its columns.
-            Some(rest) => parts.push(Part { text: format!("   {rest}"), line: number + 1 }),
+            Some(rest) => parts.push(DocumentText { text: format!("   {rest}"), line: number + 1 }),
             None => parts.last_mut().expect("one part at least").text.push_str(line),
         }
     }
@@ -75,7 +75,7 @@ fn has_content(line: &str) -> bool {
 const DEPTH_MAX: usize = 64;
 
 /// The tree of a document.
-pub(super) fn load(part: &Part) -> Result<Node, SyntaxError> {
+pub(super) fn load(part: &DocumentText) -> Result<Node, SyntaxError> {
     if is_json(&part.text) {
         return load_json(part);
     }
@@ -112,7 +112,7 @@ fn nesting(text: &str) -> usize {
 }
 
 /// JSON has an error of its own for each mistake, and lines where it is YAML too.
-fn load_json(part: &Part) -> Result<Node, SyntaxError> {
+fn load_json(part: &DocumentText) -> Result<Node, SyntaxError> {
     let value: Value = serde_json::from_str(&part.text).map_err(|error| SyntaxError {
         line: part.line + error.line().saturating_sub(1),
         why: error.to_string(),
@@ -146,9 +146,9 @@ fn convert(yaml: &MarkedYaml<'_>, offset: usize, depth: usize) -> Result<Node, S
     let tree = match &yaml.data {
         YamlData::Value(scalar) => Tree::Scalar(json_scalar(scalar)),
         YamlData::Representation(text, _, _) => Tree::Scalar(Value::String(text.to_string())),
-        YamlData::Sequence(items) => {
-            Tree::Sequence(items.iter().map(|item| convert(item, offset, depth + 1)).collect::<Result<_, _>>()?)
-        }
+        YamlData::Sequence(items) => Tree::Sequence(
+            items.iter().map(|item| convert(item, offset, depth + 1)).collect::<Result<_, _>>()?,
+        ),
         YamlData::Mapping(fields) => {
             let mut entries = Vec::with_capacity(fields.len());
             for (key, value) in fields {
@@ -179,7 +179,9 @@ fn json_scalar(scalar: &Scalar<'_>) -> Value {
         Scalar::Null => Value::Null,
         Scalar::Boolean(truth) => Value::Bool(*truth),
         Scalar::Integer(number) => Value::Number((*number).into()),
-        Scalar::FloatingPoint(number) => Number::from_f64(number.into_inner()).map_or(Value::Null, Value::Number),
+        Scalar::FloatingPoint(number) => {
+            Number::from_f64(number.into_inner()).map_or(Value::Null, Value::Number)
+        }
         Scalar::String(text) => Value::String(text.to_string()),
     }
 }
@@ -268,7 +270,9 @@ mod tests {
 
     #[test]
     fn mistakes_name_their_line() {
-        for (text, line) in [("a: 1\nb: [1\n", 3), ("a: 1\na: 2\n", 2), ("{\n\"a\": }", 2), ("a:\n\tb: 1\n", 2)] {
+        for (text, line) in
+            [("a: 1\nb: [1\n", 3), ("a: 1\na: 2\n", 2), ("{\n\"a\": }", 2), ("a:\n\tb: 1\n", 2)]
+        {
             let error = load(&split(text)[0]).unwrap_err();
             assert_eq!(error.line, line, "{text:?}: {}", error.why);
         }
@@ -277,7 +281,7 @@ mod tests {
     #[test]
     fn deep_nesting_is_refused_and_not_followed() {
         for text in ["[".repeat(100_000), "- ".repeat(100_000), format!("{{\"a\":{}", "[".repeat(100_000))] {
-            assert!(load(&Part { text, line: 1 }).is_err());
+            assert!(load(&DocumentText { text, line: 1 }).is_err());
         }
     }
 

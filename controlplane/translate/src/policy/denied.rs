@@ -83,9 +83,8 @@ fn is_void(name: &str, value: &str) -> bool {
 
 fn admits_everybody(list: &str) -> bool {
     let ranges: Vec<IpNet> = list.split(',').filter_map(|range| range.trim().parse().ok()).collect();
-    let everybody = |v4: bool| {
-        ranges.iter().any(|range| range.prefix_len() == 0 && range.addr().is_ipv4() == v4)
-    };
+    let everybody =
+        |v4: bool| ranges.iter().any(|range| range.prefix_len() == 0 && range.addr().is_ipv4() == v4);
     everybody(true) && everybody(false)
 }
 

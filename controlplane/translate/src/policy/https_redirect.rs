@@ -5,7 +5,7 @@
 
 use ringress_shared::policy::HttpsRedirect;
 
-use super::{Annotation, Annotations, Place, value};
+use super::{Annotation, Annotations, Position, value};
 use crate::ir::PathTest;
 use crate::problem::Problem;
 use crate::settings::Settings;
@@ -34,8 +34,8 @@ pub(super) fn read(annotations: Annotations<'_>, problems: &mut Vec<Problem>) ->
     }
 }
 
-pub(super) fn lower(asked: Asked, place: Place, settings: &Settings) -> Option<HttpsRedirect> {
-    let wanted = asked == Asked::WithTls && place.host_has_tls && !place.redirect_exempt;
+pub(super) fn lower(asked: Asked, position: Position, settings: &Settings) -> Option<HttpsRedirect> {
+    let wanted = asked == Asked::WithTls && position.host_has_tls && !position.redirect_exempt;
     // Without an https listener a redirect leads nowhere.
     let reachable = settings.https.is_some();
     (wanted && reachable).then_some(HttpsRedirect { status: 308, port: settings.https_public_port })

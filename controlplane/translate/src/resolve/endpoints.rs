@@ -46,7 +46,11 @@ impl Slices {
         before.into_iter().chain(after)
     }
 
-    fn of<'s>(&'s self, service: &Key, objects: &'s Objects) -> impl Iterator<Item = (&'s Key, &'s EndpointSlice)> {
+    fn of<'s>(
+        &'s self,
+        service: &Key,
+        objects: &'s Objects,
+    ) -> impl Iterator<Item = (&'s Key, &'s EndpointSlice)> {
         let keys = self.by_service.get(service).into_iter().flatten();
         keys.filter_map(|key| Some((key, &*objects.endpoint_slices.get(key)?.object)))
     }
@@ -204,7 +208,12 @@ pub(crate) fn is_local(address: IpAddr) -> bool {
 }
 
 /// Addresses of a Service's slices or Endpoints that are left out.
-pub(crate) fn refused(service: &Key, objects: &Objects, slices: &Slices, settings: &Settings) -> Vec<Problem> {
+pub(crate) fn refused(
+    service: &Key,
+    objects: &Objects,
+    slices: &Slices,
+    settings: &Settings,
+) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut any_slice = false;
     for (key, slice) in slices.of(service, objects) {
@@ -220,13 +229,35 @@ pub(crate) fn refused(service: &Key, objects: &Objects, slices: &Slices, setting
     if !any_slice && let Some(stored) = objects.endpoints.get(service) {
         let object = service.reference("Endpoints");
         for (index, subset) in stored.object.subsets.iter().flatten().enumerate() {
-            let wrong = subset.addresses.iter().flatten().filter(|given| admitted(&given.ip, settings).is_none());
+            let wrong =
+                subset.addresses.iter().flatten().filter(|given| admitted(&given.ip, settings).is_none());
             problems.extend(wrong.map(|given| {
                 Problem::endpoint_refused(&object, &format!("subsets[{index}].addresses"), &given.ip)
             }));
         }
     }
     problems
+}
+
+/// Slices of a Service of which none has the port of that name: nothing behind the Service is ever reached.
+pub(crate) fn without_port(
+    service: &Key,
+    port_name: &str,
+    objects: &Objects,
+    slices: &Slices,
+) -> Vec<Problem> {
+    let names = |slice: &EndpointSlice| -> Vec<String> {
+        slice.ports.iter().flatten().map(|port| port.name.clone().unwrap_or_default()).collect()
+    };
+    let all: Vec<_> = slices.of(service, objects).map(|(key, slice)| (key, names(slice))).collect();
+    if all.iter().any(|(_, names)| names.iter().any(|name| name == port_name)) {
+        return Vec::new();
+    }
+    let reference = service.reference("Service");
+    let problem = |(key, names): &(&Key, Vec<String>)| {
+        Problem::slice_port_missing(&key.reference("EndpointSlice"), &reference, port_name, names)
+    };
+    all.iter().map(problem).collect()
 }
 
 #[cfg(test)]

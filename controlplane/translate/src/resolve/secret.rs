@@ -43,8 +43,8 @@ pub(crate) fn read(key: &Key, objects: &Objects, last_good: Option<&Arc<Certific
     match certificate::parse(&stored.object, &key.reference("Secret")) {
         Ok(certificate) => Content::Good(Arc::new(certificate)),
         Err(because) => match last_good {
-            Some(serving) => Content::Quarantined { serving: Arc::clone(serving), because },
-            None => Content::Broken(because),
+            Some(serving) => Content::Quarantined { serving: Arc::clone(serving), because: *because },
+            None => Content::Broken(*because),
         },
     }
 }

@@ -32,7 +32,12 @@ impl Resolved {
 }
 
 /// Resolves one upstream against the objects as they are now.
-pub(crate) fn resolve(key: &UpstreamKey, objects: &Objects, slices: &Slices, settings: &Settings) -> Resolved {
+pub(crate) fn resolve(
+    key: &UpstreamKey,
+    objects: &Objects,
+    slices: &Slices,
+    settings: &Settings,
+) -> Resolved {
     let Some(stored) = objects.services.get(&key.service) else {
         return Resolved::nothing(Verdict::ServiceMissing);
     };
@@ -46,6 +51,13 @@ pub(crate) fn resolve(key: &UpstreamKey, objects: &Objects, slices: &Slices, set
     let port_name = port.name.as_deref().unwrap_or_default();
     let gathered = endpoints::gather(&key.service, port_name, objects, slices, settings);
     chosen(gathered)
+}
+
+/// The name of the Service port that an upstream leads to, if there is one; the name of an unnamed port is empty.
+pub(crate) fn port_name<'o>(key: &UpstreamKey, objects: &'o Objects) -> Option<&'o str> {
+    let service = &*objects.services.get(&key.service)?.object;
+    let port = find_port(service, &key.port).filter(|_| external_name(service).is_none())?;
+    Some(port.name.as_deref().unwrap_or_default())
 }
 
 /// Ready endpoints; where nothing is ready, those that still serve while they terminate.

@@ -125,7 +125,6 @@ fn after_line_end(bytes: &[u8], at: usize) -> Result<usize, HeadError> {
     match bytes.get(at..) {
         Some([b'\r', b'\n', ..]) => Ok(at + 2),
         Some([b'\n', ..]) => Err(HeadError::BareLineFeed),
-        Some([b'\r', ..]) => Err(HeadError::BareCarriageReturn),
         _ => Err(HeadError::Incomplete),
     }
 }

@@ -91,7 +91,7 @@ mod tests {
         for name in ["Content-Length", "transfer-encoding", "HOST", "set-cookie", "x_y", "expires"] {
             assert!(is_banned_in_trailers(name.as_bytes()), "{name}");
         }
-        for name in ["grpc-status", "server-timing", "x-checksum"] {
+        for name in ["grpc-status", "server-timing", "x-checksum", "proxy-status"] {
             assert!(!is_banned_in_trailers(name.as_bytes()), "{name}");
         }
     }

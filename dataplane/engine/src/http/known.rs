@@ -66,50 +66,58 @@ known! {
     XRequestId = "x-request-id",
 }
 
+/// A length and a first byte leave one candidate; its length is a constant, so that a comparison is two words.
+macro_rules! by_length_and_first_byte {
+    ($name:ident, $first:ident, $($len:literal $byte:literal $variant:ident),+ $(,)?) => {
+        match ($name.len(), $first) {
+            $(($len, $byte) => is::<$len>($name, Known::$variant.name()).then_some(Known::$variant),)+
+            _ => None,
+        }
+    };
+}
+
 impl Known {
-    /// Recognises a field name, whatever its case. Costs one comparison at most.
+    /// Recognises a field name, whatever its case; `name` must be a token. Costs one comparison at most.
     pub fn of(name: &[u8]) -> Option<Known> {
         let first = name.first()? | 0x20;
         if first == b'x' && name.len() >= FORWARDED_PREFIX.len() {
             return Self::of_long_x(name);
         }
-        let candidate = match (name.len(), first) {
-            (2, b't') => Known::Te,
-            (4, b'd') => Known::Date,
-            (4, b'h') => Known::Host,
-            (4, b'v') => Known::Vary,
-            (5, b'p') => Known::Proxy,
-            (5, b'r') => Known::Range,
-            (6, b'c') => Known::Cookie,
-            (6, b'e') => Known::Expect,
-            (6, b'o') => Known::Origin,
-            (6, b's') => Known::Server,
-            (7, b'r') => Known::Referer,
-            (7, b't') => Known::Trailer,
-            (7, b'u') => Known::Upgrade,
-            (8, b'l') => Known::Location,
-            (9, b'f') => Known::Forwarded,
-            (9, b'x') => Known::XRealIp,
-            (10, b'c') => Known::Connection,
-            (10, b'k') => Known::KeepAlive,
-            (10, b's') => Known::SetCookie,
-            (10, b'u') => Known::UserAgent,
-            (12, b'c') => Known::ContentType,
-            (12, b'p') => Known::ProxyStatus,
-            (13, b'a') => Known::Authorization,
-            (13, b'c') => Known::CacheControl,
-            (14, b'c') => Known::ContentLength,
-            (14, b'h') => Known::Http2Settings,
-            (15, b'a') => Known::AcceptEncoding,
-            (16, b'c') => Known::ContentEncoding,
-            (16, b'p') => Known::ProxyConnection,
-            (16, b'w') => Known::WwwAuthenticate,
-            (17, b't') => Known::TransferEncoding,
-            (18, b'p') => Known::ProxyAuthenticate,
-            (19, b'p') => Known::ProxyAuthorization,
-            _ => return None,
-        };
-        name.eq_ignore_ascii_case(candidate.name().as_bytes()).then_some(candidate)
+        by_length_and_first_byte! { name, first,
+            2 b't' Te,
+            4 b'd' Date,
+            4 b'h' Host,
+            4 b'v' Vary,
+            5 b'p' Proxy,
+            5 b'r' Range,
+            6 b'c' Cookie,
+            6 b'e' Expect,
+            6 b'o' Origin,
+            6 b's' Server,
+            7 b'r' Referer,
+            7 b't' Trailer,
+            7 b'u' Upgrade,
+            8 b'l' Location,
+            9 b'f' Forwarded,
+            9 b'x' XRealIp,
+            10 b'c' Connection,
+            10 b'k' KeepAlive,
+            10 b's' SetCookie,
+            10 b'u' UserAgent,
+            12 b'c' ContentType,
+            12 b'p' ProxyStatus,
+            13 b'a' Authorization,
+            13 b'c' CacheControl,
+            14 b'c' ContentLength,
+            14 b'h' Http2Settings,
+            15 b'a' AcceptEncoding,
+            16 b'c' ContentEncoding,
+            16 b'p' ProxyConnection,
+            16 b'w' WwwAuthenticate,
+            17 b't' TransferEncoding,
+            18 b'p' ProxyAuthenticate,
+            19 b'p' ProxyAuthorization,
+        }
     }
 
     /// The place of this name in a set of bits.
@@ -118,7 +126,7 @@ impl Known {
     }
 
     fn of_long_x(name: &[u8]) -> Option<Known> {
-        if name.len() == 12 && name.eq_ignore_ascii_case(b"x-request-id") {
+        if name.len() == 12 && is::<12>(name, Known::XRequestId.name()) {
             return Some(Known::XRequestId);
         }
         let (prefix, rest) = name.split_at(FORWARDED_PREFIX.len());
@@ -142,6 +150,15 @@ impl Known {
         ];
         let named = NAMED.iter().find(|(text, _)| suffix.eq_ignore_ascii_case(text));
         named.map_or(Known::XForwardedOther, |(_, known)| *known)
+    }
+}
+
+/// Whether a token of `N` bytes is `lower` in some case: of all token bytes, this bit turns none but an upper-case
+/// letter into a letter, a digit or `-`.
+fn is<const N: usize>(token: &[u8], lower: &str) -> bool {
+    match (token.first_chunk::<N>(), lower.as_bytes().first_chunk::<N>()) {
+        (Some(token), Some(lower)) => token.map(|byte| byte | 0x20) == *lower,
+        _ => false,
     }
 }
 

@@ -20,6 +20,7 @@ use ringress_shared::listener::{ClientTimeouts, HeadLimits, SocketId};
 use ringress_shared::metric::Counter;
 
 use crate::buffer::{Buffer, Size};
+use crate::clock::Clock;
 use crate::deadline::Purpose;
 use crate::perform;
 use crate::shard::{Current, Place, Shard};
@@ -93,6 +94,8 @@ pub(crate) async fn serve(mut client: Box<Client>) {
         let after = match arrival(&mut client, &limits, &timeouts).await {
             // An exchange is large and short: its future is made when it is needed.
             Arrival::Head(bytes) => Box::pin(perform::exchange(&mut client, bytes)).await,
+            // We end it: over TLS the client is told, or it could not tell this from a cut.
+            Arrival::Gone if client.reader.watch.has_expired() => After::Close,
             Arrival::Gone => return,
             Arrival::Refused(error) => Box::pin(refuse(&mut client, refusal(error))).await,
             Arrival::TooSlow => Box::pin(refuse(&mut client, too_slow())).await,
@@ -160,26 +163,25 @@ async fn refuse(client: &mut Client, answer: Answer) -> After {
     perform::refuse(client, &answer).await
 }
 
-/// Bytes and time that a client may still send after its answer, so that the kernel does not reset the connection
-/// before the answer was read.
-const LINGER_BYTES_MAX: usize = 256 * 1024;
-const LINGER: Duration = Duration::from_secs(2);
+/// How long a client may be silent, and how long it may go on sending, after its last answer: a connection that is closed
+/// over unread bytes is reset, and the client may never read the answer.
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(10);
 
 async fn linger(mut client: Box<Client>) {
-    client.writer.finish(LINGER).await;
-    if client.reader.watch.has_expired() {
-        return;
-    }
-    client.reader.watch.arm(Purpose::Read, LINGER);
-    let mut left = LINGER_BYTES_MAX;
+    client.writer.finish(LINGER_SILENCE).await;
+    let until = Clock::coarse() + LINGER;
     let mut buffer = std::mem::replace(&mut client.received, Buffer::empty());
-    loop {
+    while !client.reader.watch.has_expired() && Clock::coarse() < until {
+        client.reader.watch.arm(Purpose::Read, LINGER_SILENCE);
+        if buffer.size() == Size::Idle {
+            buffer = Buffer::new(Size::Small);
+        }
         buffer.clear();
         let (result, lent) = client.reader.read(buffer).await;
         buffer = lent;
-        match result {
-            Ok(count) if count > 0 && count < left => left -= count,
-            _ => return,
+        if !matches!(result, Ok(count) if count > 0) {
+            return;
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Reading a folder: the texts of its manifests, as they are now.
 //!
-//! A scan always looks at every file; what wakes it is only a hint. A file whose stamp (device, inode, size, times) is
+//! A whole scan looks at every file; between two of them the files that a hint names are looked at alone, because a folder
+//! of thousands costs milliseconds. A file whose stamp (device, inode, size, times) is
 //! the one of the last scan is not read again, unless it was written so shortly before that the clock of the file
 //! system could not tell two writes apart. A file that is gone counts as deleted after 50 ms only: editors rename the old
 //! one away before they write the new one. Hidden names are left out, and with them the `..data` and `..2026_11_21…` of
 //! mounted ConfigMaps; the links that lead through them are followed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +23,7 @@ pub(super) struct Scanner {
 }
 
 /// The files of one scan.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Scan {
     /// Text by name, relative to the folder. An unreadable file that was read before keeps that text.
     pub(super) texts: BTreeMap<String, Arc<str>>,
@@ -82,11 +83,41 @@ impl Scanner {
         self.files = files;
         Ok(scan)
     }
+
+    /// Looks at these files alone; what `before` says of the others stays.
+    pub(super) fn scan_some(
+        &mut self,
+        names: &BTreeSet<String>,
+        held: &HashSet<String>,
+        before: &Scan,
+    ) -> Scan {
+        let mut scan = before.clone();
+        for name in names {
+            let path = self.root.join(name);
+            let known = self.files.remove(name);
+            scan.unreadable.remove(name);
+            let known = match fs::symlink_metadata(&path) {
+                Ok(_) => read(name, &path, known, held, &mut scan),
+                Err(_) => known.and_then(|known| outlive(name, known, &mut scan)),
+            };
+            match known {
+                Some(known) => {
+                    scan.texts.insert(name.clone(), Arc::clone(&known.text));
+                    self.files.insert(name.clone(), known);
+                }
+                None => drop(scan.texts.remove(name)),
+            }
+        }
+        scan
+    }
 }
 
 /// What stays of a file that is not there.
 fn outlive(name: &str, mut known: Known, scan: &mut Scan) -> Option<Known> {
-    let hidden = scan.unreadable.keys().any(|folder| name.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/')));
+    let hidden = scan
+        .unreadable
+        .keys()
+        .any(|folder| name.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/')));
     if hidden {
         return Some(known);
     }
@@ -148,13 +179,19 @@ fn walk(
     Ok(())
 }
 
-fn is_manifest(path: &Path) -> bool {
+pub(super) fn is_manifest(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
 /// What is known of a file now; `None` where nothing is.
-fn read(name: &str, path: &Path, before: Option<Known>, held: &HashSet<String>, scan: &mut Scan) -> Option<Known> {
+fn read(
+    name: &str,
+    path: &Path,
+    before: Option<Known>,
+    held: &HashSet<String>,
+    scan: &mut Scan,
+) -> Option<Known> {
     if held.contains(name) {
         scan.unsettled = true;
         return before;
@@ -176,7 +213,11 @@ fn read(name: &str, path: &Path, before: Option<Known>, held: &HashSet<String>, 
             scan.unsettled = true;
             before
         }
-        Ok(text) => Some(Known { stamp: (!is_recent(&metadata)).then_some(stamp), text: keep(text, before), missing: None }),
+        Ok(text) => Some(Known {
+            stamp: (!is_recent(&metadata)).then_some(stamp),
+            text: keep(text, before),
+            missing: None,
+        }),
         Err(error) => unreadable(name, &error, before, scan),
     }
 }
@@ -301,6 +342,27 @@ mod tests {
         let second = scan(&mut scanner);
         assert_eq!(&*second.texts["a.yaml"], "a");
         assert!(second.unreadable.contains_key("a.yaml"));
+    }
+
+    #[test]
+    fn a_scan_of_some_files_gives_what_a_whole_scan_gives() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        for name in ["a.yaml", "b.yaml", "c.yaml"] {
+            write(name, name);
+        }
+        let mut scanner = Scanner::new(dir.path());
+        let before = scan(&mut scanner);
+        write("a.yaml", "changed");
+        write("b.yaml", "not looked at");
+        fs::write(dir.path().join("c.yaml"), b"\xff").unwrap();
+        write("d.yaml", "new");
+        let names = ["a.yaml", "c.yaml", "d.yaml", "never.yaml"].map(str::to_owned).into();
+        let some = scanner.scan_some(&names, &HashSet::new(), &before);
+        assert_eq!((&*some.texts["b.yaml"], &*some.texts["c.yaml"]), ("b.yaml", "c.yaml"));
+        assert!(some.unreadable.contains_key("c.yaml"));
+        write("b.yaml", "b.yaml");
+        assert_eq!(some, scan(&mut scanner));
     }
 
     #[test]

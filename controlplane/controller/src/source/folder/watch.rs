@@ -6,18 +6,20 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::scan::identity;
+use super::scan::{identity, is_manifest};
 
 /// Why to look, or why not yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Hint {
-    /// Something changed.
+    /// Something changed, anything may have.
     Look,
+    /// A manifest came, went, or was touched.
+    Touched { name: String },
     /// A folder came: what was put in before it was watched gave no hint, so look now and once more.
     LookTwice,
     /// A file is being written; its end is a hint of its own, unless it does not come within `patience`.
@@ -66,13 +68,21 @@ impl Watch {
         }
     }
 
-    /// The hints that come within `patience`; none where that passes.
+    /// The first hints that come within `patience`; none where that passes. Events that mean nothing to us (the folder above
+    /// may be a busy one, and our own reading is heard too) do not prolong it.
     pub(super) fn wait(&self, patience: Duration) -> Vec<Hint> {
-        // The sender lives as long as we do, so an error can only be the timeout.
-        let Ok(first) = self.events.recv_timeout(patience) else { return Vec::new() };
-        let events = std::iter::once(first).chain(self.events.try_iter());
-        let hints: Vec<Hint> = events.flat_map(|event| self.hints(event)).collect();
-        if hints.is_empty() { self.wait(patience) } else { hints }
+        let until = Instant::now() + patience;
+        loop {
+            // The sender lives as long as we do, so an error can only be the timeout.
+            let Ok(first) = self.events.recv_timeout(until.saturating_duration_since(Instant::now())) else {
+                return Vec::new();
+            };
+            let events = std::iter::once(first).chain(self.events.try_iter());
+            let hints: Vec<Hint> = events.flat_map(|event| self.hints(event)).collect();
+            if !hints.is_empty() {
+                return hints;
+            }
+        }
     }
 
     fn build(&self, root_exists: bool) -> notify::Result<RecommendedWatcher> {
@@ -106,20 +116,59 @@ impl Watch {
     }
 
     fn hint(&self, kind: EventKind, path: &Path) -> Option<Hint> {
-        let Ok(inside) = path.strip_prefix(&self.root) else { return None };
-        let name = inside.to_string_lossy().into_owned();
-        match kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Hint::Written { name }),
-            // Our own reading is among these.
-            EventKind::Access(_) => None,
-            EventKind::Modify(ModifyKind::Data(_)) => Some(Hint::Writing { name, patience: WRITE_PATIENCE }),
-            EventKind::Create(CreateKind::File) if is_plain_file(path) => {
-                Some(Hint::Writing { name, patience: CREATE_PATIENCE })
-            }
-            EventKind::Create(CreateKind::File) => Some(Hint::Look),
-            EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(_)) if path.is_dir() => Some(Hint::LookTwice),
-            _ => Some(Hint::Look),
+        let inside = path.strip_prefix(&self.root).ok()?;
+        match meaning(inside) {
+            Meaning::None => None,
+            Meaning::Any => any_hint(kind, path),
+            Meaning::Manifest => manifest_hint(kind, path, inside.to_string_lossy().into_owned()),
         }
+    }
+}
+
+/// What a path below the folder is to us, by its name.
+enum Meaning {
+    /// Hidden: never read under this name.
+    None,
+    /// A folder, a link, or the inside of a mounted ConfigMap, whose links lead to manifests.
+    Any,
+    /// A manifest.
+    Manifest,
+}
+
+fn meaning(inside: &Path) -> Meaning {
+    let begins = |part: &std::ffi::OsStr, with: &[u8]| part.as_encoded_bytes().starts_with(with);
+    match () {
+        () if inside.iter().any(|part| begins(part, b"..")) => Meaning::Any,
+        () if inside.iter().any(|part| begins(part, b".")) => Meaning::None,
+        () if is_manifest(inside) => Meaning::Manifest,
+        () => Meaning::Any,
+    }
+}
+
+fn any_hint(kind: EventKind, path: &Path) -> Option<Hint> {
+    match kind {
+        // Writing to a file that is no manifest means nothing; what it is linked to is found by the slow look.
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Data(_)) => None,
+        EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(_)) if path.is_dir() => {
+            Some(Hint::LookTwice)
+        }
+        EventKind::Create(_) | EventKind::Modify(ModifyKind::Metadata(_)) if is_plain_file(path) => None,
+        _ => Some(Hint::Look),
+    }
+}
+
+fn manifest_hint(kind: EventKind, path: &Path, name: String) -> Option<Hint> {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Hint::Written { name }),
+        // Our own reading is among these.
+        EventKind::Access(_) => None,
+        EventKind::Modify(ModifyKind::Data(_)) => Some(Hint::Writing { name, patience: WRITE_PATIENCE }),
+        _ if path.is_dir() => Some(Hint::LookTwice),
+        EventKind::Create(CreateKind::File) if is_plain_file(path) => {
+            Some(Hint::Writing { name, patience: CREATE_PATIENCE })
+        }
+        EventKind::Any | EventKind::Other => Some(Hint::Look),
+        EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) => Some(Hint::Touched { name }),
     }
 }
 

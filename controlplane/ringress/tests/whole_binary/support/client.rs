@@ -109,14 +109,6 @@ impl<S: Read + Write> Client<S> {
         self.inbox.read_response(&mut self.stream, method)
     }
 
-    /// Reads a head alone.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    pub(crate) fn read_head(&mut self) -> io::Result<Vec<u8>> {
-        self.inbox.take_head(&mut self.stream)
-    }
-
     /// Reads exactly `count` bytes.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! The real binary: started with a folder of manifests, watched, ended by its own process id.
 
 use std::fs::{self, File};
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,12 +24,13 @@ pub(crate) struct Launch {
     shards: usize,
     flags: Vec<String>,
     files: Vec<(String, String)>,
+    ports: Option<Ports>,
 }
 
 impl Launch {
     /// `ringress run` on two shards with an empty folder.
     pub(crate) fn new(driver: Driver) -> Self {
-        Self { driver, shards: 2, flags: Vec::new(), files: Vec::new() }
+        Self { driver, shards: 2, flags: Vec::new(), files: Vec::new(), ports: None }
     }
 
     /// One shard where a test watches one pool.
@@ -46,6 +49,12 @@ impl Launch {
     pub(crate) fn manifests(self, documents: &[Document]) -> Self {
         let all: Vec<_> = [CLASS.to_owned()].into_iter().chain(documents.iter().cloned()).collect();
         self.file("manifests.yaml", &file(&all))
+    }
+
+    /// Takes these ports instead of free ones.
+    pub(crate) fn ports(mut self, ports: Ports) -> Self {
+        self.ports = Some(ports);
+        self
     }
 
     /// Routes everything of `a.test` to one Service, `web`, with these endpoints.
@@ -79,7 +88,7 @@ impl Launch {
         for (name, text) in &self.files {
             fs::write(manifests.join(name), text).expect("the folder can be written");
         }
-        let ports = Ports::free();
+        let ports = self.ports.unwrap_or_else(Ports::free);
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringress"));
         command
             .args(["run", "--manifests"])
@@ -120,23 +129,32 @@ impl Ports {
     }
 }
 
-/// A port below the range that the kernel hands out by itself, so that no outgoing connection takes it meanwhile.
+/// A port of this test process alone.
+///
+/// It lies below the range that the kernel hands out by itself, so that no outgoing connection takes it meanwhile, and in a
+/// block that a datagram socket reserves, so that several test processes at once stay apart.
 pub(crate) fn free_port() -> u16 {
-    const FIRST: u16 = 15_000;
-    const COUNT: u16 = 15_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Two test processes at once start at different places.
-    let start = (std::process::id() % u32::from(COUNT)) as u16;
-    for _ in 0..COUNT {
-        let offset = (start + NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
-        let port = FIRST + offset;
-        let both = std::net::TcpListener::bind(("0.0.0.0", port)).is_ok()
-            && std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if both {
+    let first = block();
+    for _ in 1..BLOCK_PORTS {
+        let port = first + 1 + NEXT.fetch_add(1, Ordering::Relaxed) % (BLOCK_PORTS - 1);
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
     panic!("no port is free");
+}
+
+const BLOCK_PORTS: u16 = 1_000;
+
+/// The first port of the block that this process has to itself.
+fn block() -> u16 {
+    static RESERVED: OnceLock<(u16, UdpSocket)> = OnceLock::new();
+    let reserve = || {
+        let mut blocks = (0..16).map(|number| 15_000 + number * BLOCK_PORTS);
+        blocks.find_map(|first| Some((first, UdpSocket::bind(("127.0.0.1", first)).ok()?)))
+    };
+    RESERVED.get_or_init(|| reserve().expect("a block of ports is free")).0
 }
 
 /// A running process; dropping it ends it.
@@ -299,7 +317,11 @@ impl Ringress {
 
     /// The end of both outputs, for messages of failed tests.
     pub(crate) fn logs(&self) -> String {
-        format!("--- stdout\n{}\n--- stderr\n{}", last_lines(&self.stdout()), last_lines(&self.stderr()))
+        format!(
+            "--- stdout\n{}\n--- stderr\n{}",
+            last_lines(&self.stdout(), 10),
+            last_lines(&self.stderr(), 40)
+        )
     }
 }
 
@@ -320,7 +342,7 @@ pub(crate) fn replace(folder: &Path, name: &str, text: &str) {
     fs::rename(&beside, folder.join(name)).expect("both are in one file system");
 }
 
-fn last_lines(text: &str) -> String {
+fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(40)..].join("\n")
+    lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -76,8 +76,11 @@ pub(crate) fn curl(arguments: &[&str]) -> Output {
 /// Runs `openssl s_client` against a port, sends `input`, and gives everything it printed.
 pub(crate) fn openssl_s_client(port: u16, arguments: &[&str], input: &str) -> String {
     let seconds = PATIENCE.as_secs().to_string();
+    // Without input the end of stdin ends the client after the handshake.
+    let stay: &[&str] = if input.is_empty() { &[] } else { &["-ign_eof"] };
     let mut child = Command::new("timeout")
-        .args([&seconds, "openssl", "s_client", "-ign_eof", "-connect", &format!("127.0.0.1:{port}")])
+        .args([&seconds, "openssl", "s_client", "-connect", &format!("127.0.0.1:{port}")])
+        .args(stay)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

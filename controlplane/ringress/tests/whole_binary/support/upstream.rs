@@ -24,6 +24,8 @@ struct Record {
     bytes: Mutex<Vec<Vec<u8>>>,
     requests: Mutex<Vec<(usize, Received)>>,
     stopped: AtomicBool,
+    /// Under load a record of every byte would be the load.
+    is_off: AtomicBool,
 }
 
 impl Upstream {
@@ -52,6 +54,12 @@ impl Upstream {
                 }
             }
         })
+    }
+
+    /// Keeps no record.
+    pub(crate) fn unrecorded(self) -> Self {
+        self.record.is_off.store(true, Ordering::SeqCst);
+        self
     }
 
     /// Where it listens.
@@ -169,7 +177,9 @@ impl Peer {
     pub(crate) fn read_request(&mut self) -> Option<Received> {
         let mut recorder = Recorder { stream: &self.stream, number: self.number, record: &self.record };
         let request = self.inbox.read_request(&mut recorder).ok()?;
-        self.record.requests.lock().unwrap().push((self.number, request.clone()));
+        if !self.record.is_off.load(Ordering::Relaxed) {
+            self.record.requests.lock().unwrap().push((self.number, request.clone()));
+        }
         Some(request)
     }
 
@@ -239,7 +249,9 @@ struct Recorder<'p> {
 impl Read for Recorder<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.stream.read(buffer)?;
-        self.record.bytes.lock().unwrap()[self.number].extend_from_slice(&buffer[..count]);
+        if !self.record.is_off.load(Ordering::Relaxed) {
+            self.record.bytes.lock().unwrap()[self.number].extend_from_slice(&buffer[..count]);
+        }
         Ok(count)
     }
 }

@@ -1,0 +1,413 @@
+//! The control loop: one task that owns everything that changes, and waits for whatever comes next.
+//!
+//! Nothing in it blocks: folders are read on a thread of their own, translation runs on another, binding is a system
+//! call. So the loop also serves as the pulse of liveness: it counts the shards' heartbeats every second.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringress_shared::command::{Command, Event, ShardId};
+use ringress_shared::listener::SocketId;
+use ringress_shared::origin::ObjectRef;
+use ringress_shared::snapshot::Generation;
+use ringress_translate::{Level, Problem, Reason, Settings};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinError;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::Controller;
+use crate::acknowledge::{GenerationReport, Underway};
+use crate::debounce::Debounce;
+use crate::error::{Error, bind_message};
+use crate::live::{Live, View};
+use crate::publish::bind::BindError;
+use crate::publish::{Publication, Publisher};
+use crate::reconcile::{Input, Known, Output, Translator, same_objects};
+use crate::shutdown::{Ended, Stage};
+use crate::source::Change;
+use crate::source::names::{self, Resolved};
+use crate::tickets::{self, TicketKeys};
+
+/// The state of the loop.
+pub(super) struct Loop {
+    settings: Arc<Settings>,
+    live: Arc<Live>,
+    publisher: Publisher,
+    tickets: Arc<TicketKeys>,
+    next_rotation: Instant,
+    known: Known,
+    translator: Translator,
+    debounce: Debounce,
+    /// When the oldest change that is not translated was noticed.
+    seen: Option<Instant>,
+    underway: Underway,
+    stage: Stage,
+    drain_timeout: Duration,
+    shutdown_grace_period: Duration,
+    on_generation: Box<dyn FnMut(GenerationReport) + Send>,
+    wanted_names: watch::Sender<BTreeSet<String>>,
+    // What wakes it.
+    stop: mpsc::Receiver<()>,
+    events: mpsc::UnboundedReceiver<Event>,
+    changes: mpsc::Receiver<Change>,
+    resolved: mpsc::Receiver<Resolved>,
+    tick: Interval,
+    ticks: u64,
+}
+
+/// What woke the loop.
+enum Wake {
+    Stop,
+    StageOver,
+    Event(Event),
+    Changed(Box<Change>),
+    Resolved(Resolved),
+    Due,
+    Translated(Result<Output, JoinError>),
+    Tick,
+}
+
+impl Loop {
+    pub(super) fn new(
+        controller: Controller,
+        changes: mpsc::Receiver<Change>,
+        stop: mpsc::Receiver<()>,
+    ) -> Self {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            publisher: Publisher::new(controller.live.ports.clone(), Arc::clone(&controller.tickets)),
+            known: Known::new(controller.overlay),
+            translator: Translator::new(Arc::clone(&controller.settings)),
+            settings: controller.settings,
+            live: controller.live,
+            tickets: controller.tickets,
+            next_rotation: Instant::now() + tickets::ROTATION,
+            debounce: Debounce::default(),
+            seen: None,
+            underway: Underway::default(),
+            stage: Stage::default(),
+            drain_timeout: controller.drain_timeout,
+            shutdown_grace_period: controller.shutdown_grace_period,
+            on_generation: controller.on_generation,
+            wanted_names: watch::Sender::default(),
+            stop,
+            events: controller.events,
+            changes,
+            // Nothing comes before the resolver is made.
+            resolved: mpsc::channel(1).1,
+            tick,
+            ticks: 0,
+        }
+    }
+
+    /// Publishes generation 1; what cannot be bound now is an error of the flags.
+    pub(super) async fn first(&mut self, change: Change) -> Result<(), Error> {
+        self.known.loaded(change.loaded);
+        let mut output = self.translate(change.seen).await?;
+        let names = &output.translation.wants.dns_names;
+        if !names.is_empty() {
+            // Otherwise external names would answer 503 until generation 2.
+            let nothing = Resolved::new();
+            let found = tokio::time::timeout(FIRST_LOOKUP, names::look_up_all(names.clone(), &nothing)).await;
+            self.known.resolved(found.unwrap_or_default());
+            output = self.translate(change.seen).await?;
+        }
+        match self.publish(output)?.into_iter().next() {
+            None => Ok(()),
+            Some(error) => Err(Error::Bind { flag: self.flag_of(error.socket), error }),
+        }
+    }
+
+    /// What looks the wanted names up from now on.
+    pub(super) fn resolver(&mut self) -> impl Future<Output = ()> + use<> {
+        let (answers, resolved) = mpsc::channel(1);
+        self.resolved = resolved;
+        names::resolve(self.known.names().clone(), self.wanted_names.subscribe(), answers)
+    }
+
+    async fn translate(&mut self, seen: Instant) -> Result<Output, Error> {
+        let input = self.known.input(seen);
+        self.translator.start(input);
+        self.translator.finished().await.map_err(|error| Error::Translation(error.to_string()))
+    }
+
+    /// Turns until the process must end.
+    pub(super) async fn turn(&mut self) -> Result<Ended, Error> {
+        loop {
+            match self.wake().await {
+                Wake::Stop => {
+                    if let Some(ended) = self.stop() {
+                        return Ok(ended);
+                    }
+                }
+                Wake::StageOver if self.stage.is_draining() => return Ok(Ended::TimedOut),
+                Wake::StageOver => self.drain(),
+                Wake::Event(Event::Died { shard, message }) => {
+                    return Err(Error::ShardDied { shard, message });
+                }
+                Wake::Event(Event::Drained { shard, cut }) => {
+                    if let Some(ended) = self.stage.drained(shard, cut) {
+                        return Ok(ended);
+                    }
+                }
+                Wake::Event(Event::Installed { shard, generation }) => self.installed(shard, generation),
+                Wake::Event(Event::Notice { shard, message }) => {
+                    tracing::warn!(shard, message, "shard notice")
+                }
+                Wake::Changed(change) => {
+                    self.known.loaded(change.loaded);
+                    self.changed(change.seen);
+                }
+                Wake::Resolved(resolved) => {
+                    self.known.resolved(resolved);
+                    self.changed(Instant::now());
+                }
+                Wake::Due => self.start_translation(),
+                // A generation after the end of accepting would reach nobody.
+                Wake::Translated(Ok(_)) if self.stage.is_draining() => {}
+                Wake::Translated(Ok(output)) => self.translated(output),
+                Wake::Translated(Err(error)) => {
+                    tracing::error!(%error, "translation failed; the generation before goes on");
+                }
+                Wake::Tick => self.tick(),
+            }
+        }
+    }
+
+    async fn wake(&mut self) -> Wake {
+        let due = self.debounce.due().filter(|_| !self.translator.is_running() && !self.stage.is_draining());
+        tokio::select! {
+            biased;
+            Some(()) = self.stop.recv() => Wake::Stop,
+            () = self.stage.over() => Wake::StageOver,
+            Some(event) = self.events.recv() => Wake::Event(event),
+            _ = self.tick.tick() => Wake::Tick,
+            output = self.translator.finished() => Wake::Translated(output),
+            Some(change) = self.changes.recv() => Wake::Changed(Box::new(change)),
+            Some(resolved) = self.resolved.recv() => Wake::Resolved(resolved),
+            () = until(due) => Wake::Due,
+        }
+    }
+}
+
+/// Waits until `due`; for ever without one. The timer rounds up to whole milliseconds, so what is due now does not ask it.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) if due <= Instant::now() => {}
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// From a change to a generation.
+impl Loop {
+    fn changed(&mut self, seen: Instant) {
+        self.seen.get_or_insert(seen);
+        self.debounce.changed(Instant::now());
+    }
+
+    fn start_translation(&mut self) {
+        let now = Instant::now();
+        self.debounce.take(now);
+        let input = self.known.input(self.seen.take().unwrap_or(now));
+        match self.live.view() {
+            Some(view) if same_objects(&view.objects, &input.objects) => self.only_problems(&view, &input),
+            _ => self.translator.start(input),
+        }
+    }
+
+    /// No object changed: no generation, but what could not be read may differ.
+    fn only_problems(&mut self, view: &View, input: &Input) {
+        let problems = all_problems(input, view.translation.problems.iter());
+        if problems == view.problems {
+            return;
+        }
+        let appeared = appeared(&view.problems, &problems);
+        let view = self.live.show(View { problems, ..view.clone() });
+        log_problems(&appeared);
+        (self.on_generation)(GenerationReport {
+            generation: view.snapshot.generation,
+            shards: self.live.ports.len(),
+            elapsed: input.seen.elapsed(),
+            fresh: false,
+            problems: Arc::clone(&view.problems),
+            appeared,
+            view,
+        });
+    }
+
+    fn translated(&mut self, output: Output) {
+        match self.publish(output) {
+            Ok(failed) => self.log_unbound(&failed),
+            Err(error) => tracing::error!(%error, "generation cannot be published; the one before goes on"),
+        }
+    }
+
+    fn publish(&mut self, output: Output) -> Result<Vec<BindError>, Error> {
+        let Output { input, translation } = output;
+        let Publication { snapshot, failed } = self.publisher.publish(translation.parts.clone())?;
+        let names = &translation.wants.dns_names;
+        self.wanted_names.send_if_modified(|wanted| {
+            let differs = wanted != names;
+            wanted.clone_from(names);
+            differs
+        });
+        let problems = all_problems(&input, translation.problems.iter());
+        let appeared = match self.live.view() {
+            Some(before) => appeared(&before.problems, &problems),
+            None => problems.to_vec(),
+        };
+        log_problems(&appeared);
+        let settings = Arc::clone(&self.settings);
+        let view = View { objects: input.objects, settings, translation, snapshot, problems };
+        let view = self.live.show(view);
+        self.underway.published(view, appeared, input.seen);
+        self.show_standing(&failed);
+        Ok(failed)
+    }
+
+    fn show_standing(&mut self, failed: &[BindError]) {
+        let snapshots = self.publisher.free();
+        let unbound =
+            failed.iter().map(|error| bind_message(error, self.flag_of(error.socket).as_deref())).collect();
+        let (generation, bound) = (self.publisher.generation(), self.publisher.bound().clone());
+        self.live.change(|standing| {
+            standing.generation = generation;
+            standing.snapshots = snapshots;
+            standing.bound = bound;
+            standing.unbound = unbound;
+        });
+    }
+
+    fn installed(&mut self, shard: ShardId, generation: Generation) {
+        let acknowledged = self.publisher.installed(shard, generation);
+        for report in self.underway.acknowledged(acknowledged, self.live.ports.len()) {
+            self.live.apply.observe(report.elapsed.as_secs_f64());
+            let elapsed_ms = report.elapsed.as_secs_f64() * 1000.0;
+            let (shards, problems) = (report.shards, report.problems.len());
+            tracing::info!(generation = report.generation, shards, elapsed_ms, problems, "generation live");
+            (self.on_generation)(report);
+        }
+    }
+
+    /// The flag that names the port of a socket.
+    fn flag_of(&self, socket: SocketId) -> Option<String> {
+        let named = |address: Option<SocketAddr>| address == Some(socket.address);
+        match () {
+            () if named(self.settings.http) => Some("--http-port".to_owned()),
+            () if named(self.settings.https) => Some("--https-port".to_owned()),
+            () => None,
+        }
+    }
+
+    fn log_unbound(&self, failed: &[BindError]) {
+        for error in failed {
+            let next = bind_message(error, self.flag_of(error.socket).as_deref());
+            tracing::warn!(socket = %error.socket, error = next, "socket cannot be bound");
+        }
+    }
+}
+
+/// Once a second.
+impl Loop {
+    fn tick(&mut self) {
+        let now = Instant::now();
+        self.ticks += 1;
+        self.live.listen_to_hearts(now);
+        let snapshots = self.publisher.free();
+        self.live.change(|standing| standing.snapshots = snapshots);
+        if let Some(generation) = self.underway.overdue(now) {
+            let installed: Vec<_> = self.live.ports.iter().map(|port| port.status().generation()).collect();
+            tracing::warn!(generation, ?installed, "generation is not live on every shard yet");
+        }
+        if now >= self.next_rotation {
+            self.rotate_tickets(now);
+        }
+        if self.ticks.is_multiple_of(REBIND_TICKS) && !self.stage.is_draining() {
+            self.rebind();
+        }
+    }
+
+    fn rotate_tickets(&mut self, now: Instant) {
+        self.next_rotation = now + tickets::ROTATION;
+        if self.tickets.rotate().is_err() {
+            tracing::error!("ticket keys are not rotated, because the system gives no random bytes");
+        }
+    }
+
+    fn rebind(&mut self) {
+        if self.live.standing().unbound.is_empty() {
+            return;
+        }
+        let failed = self.publisher.rebind();
+        self.show_standing(&failed);
+    }
+}
+
+/// The way out.
+impl Loop {
+    /// The end, where this was the second time.
+    fn stop(&mut self) -> Option<Ended> {
+        if !matches!(self.stage, Stage::Serving) {
+            tracing::warn!("stopping at once, because a second signal came");
+            return Some(Ended::Forced);
+        }
+        self.live.change(|standing| standing.draining = true);
+        if self.shutdown_grace_period.is_zero() {
+            self.drain();
+            return None;
+        }
+        tracing::info!(grace_period_s = self.shutdown_grace_period.as_secs_f64(), "not ready any more");
+        self.stage = Stage::Grace { until: Instant::now() + self.shutdown_grace_period };
+        None
+    }
+
+    fn drain(&mut self) {
+        let within = self.drain_timeout;
+        tracing::info!(within_s = within.as_secs_f64(), "draining");
+        for port in &self.live.ports {
+            port.send(Command::Drain { within });
+        }
+        self.stage = Stage::draining(self.live.ports.len(), within);
+    }
+}
+
+fn all_problems<'p>(input: &'p Input, translated: impl Iterator<Item = &'p Problem>) -> Arc<[Problem]> {
+    input.unread.iter().chain(translated).cloned().collect()
+}
+
+/// Those of `now` that are not among `before`; the line does not count, for it moves with every edit above.
+fn appeared(before: &[Problem], now: &[Problem]) -> Vec<Problem> {
+    fn what(problem: &Problem) -> (&ObjectRef, Reason, &str, &str) {
+        (&problem.object, problem.reason, &problem.field, &problem.message)
+    }
+    let before: BTreeSet<_> = before.iter().map(what).collect();
+    now.iter().filter(|problem| !before.contains(&what(problem))).cloned().collect()
+}
+
+fn log_problems(appeared: &[Problem]) {
+    for problem in appeared {
+        let Problem { object, level, reason, rule, field, message, place } = problem;
+        let place = place.as_ref().map(tracing::field::display);
+        match level {
+            Level::Error | Level::Warning => {
+                tracing::warn!(%object, field, %reason, %level, rule, message, place, "object has a problem");
+            }
+            Level::Info => {
+                tracing::debug!(%object, field, %reason, rule, message, place, "object has a remark")
+            }
+        }
+    }
+}
+
+/// Hearts are listened to and snapshots freed this often.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Sockets that could not be bound are tried again after so many ticks.
+const REBIND_TICKS: u64 = 5;
+
+/// The first generation waits so long for external names.
+const FIRST_LOOKUP: Duration = Duration::from_secs(1);

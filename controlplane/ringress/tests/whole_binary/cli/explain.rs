@@ -1,0 +1,176 @@
+//! `explain`: the winner, the losers and the checklist, offline and live.
+
+use super::{code, folder, json, path, ringress, stderr, stdout};
+use crate::support::{Launch, Upstream, on_both_drivers};
+
+#[test]
+fn explain_names_the_winner_and_why_the_others_lost() {
+    let files = folder(&[("shop.yaml", SHOP)]);
+    let ask = |url: &str| ringress(&["explain", url, "-f", path(&files), "-o", "json"]);
+    let routed = ask("http://shop.test/cart/1?x=y");
+    assert_eq!(code(&routed), Some(0), "{}", stderr(&routed));
+    let answer = json(&routed);
+    assert_eq!(answer["routed"], true);
+    assert_eq!(
+        answer["winner"]["object"],
+        serde_json::json!({"kind": "Ingress", "namespace": "default", "name": "shop"})
+    );
+    assert_eq!(answer["winner"]["field"], "spec.rules[0].http.paths[0]");
+    assert_eq!(answer["backends"][0]["endpoints"][0]["address"], "127.0.0.1:9");
+    let sent = answer["upstream_request"].as_str().unwrap();
+    assert!(
+        sent.starts_with("GET /cart/1?x=y HTTP/1.1\r\n") && sent.to_lowercase().contains("host: shop.test"),
+        "{sent}"
+    );
+    for (url, check) in [
+        ("http://nowhere.test/", "host"),
+        ("http://shop.test/nothing", "path"),
+        ("http://shop.test/foreign", "class"),
+        ("http://shop.test/pay", "service"),
+        ("http://shop.test/port", "port"),
+    ] {
+        let output = ask(url);
+        assert_eq!(code(&output), Some(1), "{url}: {}", stderr(&output));
+        let answer = json(&output);
+        assert_eq!(answer["routed"], false, "{url}");
+        let text = answer.to_string();
+        let failed = answer["checklist"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|line| line["state"] == "failed")
+            .map(|line| line["check"].as_str().unwrap().to_owned());
+        let lost = answer["losers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| line["check"].as_str().unwrap().to_owned());
+        assert!(failed.chain(lost).any(|failed| failed == check), "{url} fails at {check}: {text}");
+    }
+}
+
+#[test]
+fn explain_prints_the_checklist_in_the_order_of_the_article() {
+    let files = folder(&[("shop.yaml", SHOP)]);
+    let output = ringress(&["explain", "http://nowhere.test/", "-f", path(&files)]);
+    assert_eq!(code(&output), Some(1));
+    let text = stdout(&output).to_lowercase();
+    let at = |word: &str| text.find(word).unwrap_or_else(|| panic!("{word} is missing: {text}"));
+    let from = at("host");
+    let order: Vec<_> = ["path", "class", "service", "port"]
+        .iter()
+        .map(|word| text[from..].find(word).unwrap_or_else(|| panic!("{word}: {text}")))
+        .collect();
+    assert!(order.is_sorted(), "{text}");
+}
+
+#[test]
+fn explain_says_by_its_exit_code_what_went_wrong() {
+    let files = folder(&[("shop.yaml", SHOP)]);
+    let cases: [(&[&str], i32); 5] = [
+        (&["explain", "http://shop.test/cart", "-f", path(&files)], 0),
+        (&["explain", "http://shop.test/cart", "-f", path(&files), "-X", "POST", "-H", "X-Test: 1"], 0),
+        (&["explain", "http://shop.test/cart", "-f", "/nowhere/at/all"], 2),
+        (&["explain", "gopher://shop.test/", "-f", path(&files)], 2),
+        (&["explain", "http://shop.test/cart", "--admin", "127.0.0.1:1"], 3),
+    ];
+    for (arguments, expected) in cases {
+        let output = ringress(arguments);
+        assert_eq!(code(&output), Some(expected), "{arguments:?}: {}{}", stdout(&output), stderr(&output));
+        assert_eq!(expected > 1, !stderr(&output).is_empty(), "{arguments:?}");
+    }
+}
+
+on_both_drivers! {
+    fn explain_of_a_running_process_says_what_that_process_does(driver) {
+        let upstream = Upstream::named("web");
+        let process = Launch::new(driver).serving(&[&upstream]).start();
+        let admin = format!("127.0.0.1:{}", process.ports.admin);
+        let output = ringress(&["explain", "http://a.test/x", "--admin", &admin, "-o", "json"]);
+        assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+        let answer = json(&output);
+        assert_eq!(answer["generation"], 1);
+        assert_eq!(answer["backends"][0]["endpoints"][0]["address"], upstream.address().to_string());
+        // What it says is sent upstream is what is sent, but for the id that each request gets.
+        process.get("a.test", "/x");
+        let fields = |head: &str| {
+            let lines = head.lines().map(str::to_ascii_lowercase).filter(|line| !line.is_empty() && !line.starts_with("x-request-id"));
+            let mut lines: Vec<_> = lines.collect();
+            lines.sort();
+            lines
+        };
+        let sent = String::from_utf8(upstream.requests()[0].head.clone()).unwrap();
+        assert_eq!(fields(answer["upstream_request"].as_str().unwrap()), fields(&sent));
+        assert_eq!(code(&ringress(&["explain", "http://b.test/", "--admin", &admin])), Some(1));
+    }
+}
+
+const SHOP: &str = "\
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata:
+  name: ringress
+spec:
+  controller: ringress.dev/ingress-controller
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: shop
+spec:
+  ingressClassName: ringress
+  rules:
+    - host: shop.test
+      http:
+        paths:
+          - path: /cart
+            pathType: Prefix
+            backend: {service: {name: cart, port: {number: 80}}}
+          - path: /pay
+            pathType: Prefix
+            backend: {service: {name: pay, port: {number: 80}}}
+          - path: /port
+            pathType: Prefix
+            backend: {service: {name: cart, port: {number: 8080}}}
+    - host: other.test
+      http:
+        paths:
+          - path: /
+            pathType: Prefix
+            backend: {service: {name: cart, port: {number: 80}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: foreign
+spec:
+  ingressClassName: nginx
+  rules:
+    - host: shop.test
+      http:
+        paths:
+          - path: /foreign
+            pathType: Prefix
+            backend: {service: {name: cart, port: {number: 80}}}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: cart
+spec:
+  ports:
+    - port: 80
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: cart-1
+  labels:
+    kubernetes.io/service-name: cart
+addressType: IPv4
+endpoints:
+  - addresses: [127.0.0.1]
+    targetRef: {kind: Pod, name: cart-abc, namespace: default}
+ports:
+  - port: 9
+";

@@ -1,0 +1,153 @@
+//! Endpoints that fail, and how the others are chosen.
+
+use crate::support::manifest::{self, Ingress};
+use crate::support::upstream::{echo, ok};
+use crate::support::{Client, Launch, Upstream, on_both_drivers, wait_until};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+on_both_drivers! {
+    fn a_refused_connection_is_502_or_another_endpoint(driver) {
+        let gone = Upstream::named("gone").address();
+        let alone = Launch::new(driver)
+            .manifests(&[Ingress::simple("a", "a.test", "web").yaml(), manifest::service("web"), manifest::endpoints("web", &[gone])])
+            .start();
+        let answer = alone.get("a.test", "/");
+        assert_eq!(answer.status, 502);
+        assert!(answer.field("proxy-status").is_some_and(|value| value.contains("connection_refused")), "{:?}", answer.fields);
+
+        let upstream = Upstream::named("web");
+        let pair = Launch::new(driver)
+            .manifests(&[
+                Ingress::simple("a", "a.test", "web").yaml(),
+                manifest::service("web"),
+                manifest::endpoints("web", &[gone, upstream.address()]),
+            ])
+            .start();
+        let mut client = pair.client();
+        for round in 0..40 {
+            assert_eq!(client.get("a.test", "/").status, 200, "round {round}");
+        }
+    }
+
+    fn a_stale_connection_is_tried_again_only_where_that_is_safe(driver) {
+        // Every connection answers once and dies on the second request, the classic race of keep-alive.
+        let upstream = Upstream::start(|peer| {
+            let Some(request) = peer.read_request() else { return };
+            peer.send(echo("web", &request));
+            peer.read_request();
+        });
+        let ringress = Launch::new(driver).shards(1).serving(&[&upstream]).start();
+        let mut client = ringress.client();
+        for round in 0..10 {
+            assert_eq!(client.get("a.test", &format!("/get/{round}")).status, 200, "a GET is repeated on a fresh connection");
+        }
+        upstream.forget();
+        let post = client.ask("POST /post HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello");
+        let arrived = upstream.requests().iter().filter(|request| request.method() == "POST").count();
+        assert_eq!(arrived, 1, "a POST that may have had its effect is never repeated");
+        assert_eq!(post.status, 502);
+    }
+
+    fn a_connection_that_died_while_idle_costs_nobody_a_request(driver) {
+        let upstream = Upstream::answering(|request| ok(&[], request.target().as_bytes()));
+        let dead = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&dead);
+        let dying = Upstream::start(move |peer| {
+            if let Some(request) = peer.read_request() {
+                peer.send(ok(&[], request.target().as_bytes()));
+                peer.half_close();
+                count.fetch_add(1, Ordering::SeqCst);
+                peer.wait_end();
+            }
+        });
+        let ringress = Launch::new(driver).shards(1).serving(&[&upstream, &dying]).start();
+        let mut client = ringress.client();
+        for round in 0..40 {
+            let answer = client.ask(format!("POST /{round} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n"));
+            assert_eq!((answer.status, answer.text()), (200, format!("/{round}")));
+            wait_until("the FIN is sent", || dead.load(Ordering::SeqCst) + upstream.requests().len() == round + 1);
+        }
+    }
+
+    fn the_last_endpoint_is_never_ejected(driver) {
+        let healthy = Arc::new(AtomicUsize::new(0));
+        let state = Arc::clone(&healthy);
+        let upstream = Upstream::start(move |peer| {
+            while let Some(request) = peer.read_request() {
+                if state.load(Ordering::SeqCst) == 0 {
+                    peer.reset();
+                    return;
+                }
+                peer.send(echo("web", &request));
+            }
+        });
+        let ringress = Launch::new(driver).serving(&[&upstream]).start();
+        for _ in 0..30 {
+            assert_eq!(ringress.get("a.test", "/").status, 502);
+        }
+        healthy.store(1, Ordering::SeqCst);
+        for _ in 0..10 {
+            assert_eq!(ringress.get("a.test", "/").status, 200, "the only endpoint is asked whatever it did before");
+        }
+    }
+
+    fn an_endpoint_that_keeps_failing_is_left_alone_for_a_while(driver) {
+        let good = Upstream::named("good");
+        let bad = Upstream::start(|peer| {
+            if peer.read_request().is_some() {
+                peer.reset();
+            }
+        });
+        let ringress = Launch::new(driver).shards(1).serving(&[&good, &bad]).start();
+        let mut client = ringress.client();
+        for _ in 0..60 {
+            assert_eq!(client.get("a.test", "/").status, 200, "an idempotent request that was reset has another try");
+        }
+        let failed = bad.requests().len();
+        assert!(failed < 30, "half of the requests would be 30; {failed} reached the failing endpoint");
+        assert!(ringress.metric("ringress_ejections_total", "") >= 1.0);
+    }
+}
+
+on_both_drivers! {
+    fn round_robin_is_even(driver) {
+        let upstreams = [Upstream::named("one"), Upstream::named("two"), Upstream::named("three")];
+        let ringress = Launch::new(driver).shards(1).serving(&upstreams.each_ref()).start();
+        let mut client = ringress.client();
+        for _ in 0..30 {
+            client.get("a.test", "/");
+        }
+        assert_eq!(upstreams.each_ref().map(|upstream| upstream.requests().len()), [10, 10, 10]);
+    }
+
+    fn ewma_prefers_the_fast_endpoint(driver) {
+        let fast = Upstream::named("fast");
+        let slow = Upstream::start(|peer| {
+            while let Some(request) = peer.read_request() {
+                // The latency is the subject, nothing is waited for.
+                std::thread::sleep(Duration::from_millis(40));
+                peer.send(echo("slow", &request));
+            }
+        });
+        let ingress = Ingress::simple("a", "a.test", "web").annotation("ringress.dev/load-balance", "ewma");
+        let ringress = Launch::new(driver)
+            .shards(1)
+            .manifests(&[ingress.yaml(), manifest::service("web"), manifest::endpoints("web", &[fast.address(), slow.address()])])
+            .start();
+        let port = ringress.ports.http;
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                std::thread::spawn(move || {
+                    let mut client = Client::connect(port);
+                    (0..50).for_each(|_| assert_eq!(client.get("a.test", "/").status, 200));
+                })
+            })
+            .collect();
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        let (fast, slow) = (fast.requests().len(), slow.requests().len());
+        assert_eq!(fast + slow, 200);
+        assert!(fast > 4 * slow, "{fast} went to the fast endpoint, {slow} to the slow one");
+    }
+}
