@@ -52,6 +52,9 @@ struct Running {
     events: Receiver<Event>,
 }
 
+/// Numbers of shards: neighbours must differ.
+static SHARDS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
 /// One shard that sends everything to `endpoints`.
 fn start(
     driver: DriverChoice,
@@ -62,7 +65,7 @@ fn start(
     let (sender, events) = channel();
     let sender = Mutex::new(sender);
     let config = ShardConfig {
-        shard: 0,
+        shard: SHARDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
         core: None,
         driver,
         events: Arc::new(move |event| drop(sender.lock().unwrap().send(event))),
@@ -295,5 +298,36 @@ fn draining_answers_what_is_under_way_and_then_reports() {
         drop(client);
         assert!(matches!(running.events.recv_timeout(WITHIN), Ok(Event::Drained { cut: 0, .. })));
         assert!(TcpStream::connect(running.address).is_err());
+    }
+}
+
+#[test]
+fn connections_are_handed_to_a_shard_with_far_fewer() {
+    for driver in DRIVERS {
+        let (address, _) = endpoint(OK);
+        let [busy, idle] =
+            [0, 1].map(|_| start(driver, &[address], ClientTimeouts::default(), RuleTimeouts::default()));
+        // Both shards know the socket that the clients use; only the first one accepts on it.
+        let ports: Arc<[Arc<dyn ShardPort>]> = Arc::new([Arc::clone(&busy.port), Arc::clone(&idle.port)]);
+        let socket = SocketId { address: busy.address, transport: Transport::Tcp };
+        let shared = snapshot(2, socket, &[address], ClientTimeouts::default(), RuleTimeouts::default());
+        idle.port.send(Command::Apply(Arc::new(shared)));
+        assert!(matches!(idle.events.recv_timeout(WITHIN), Ok(Event::Installed { generation: 2, .. })));
+        busy.port.send(Command::Neighbours(ports));
+        let clients: Vec<TcpStream> = (0..40)
+            .map(|_| {
+                let mut client = connect(busy.address);
+                client.write_all(GET).unwrap();
+                assert!(read_until(&mut client, "hello").starts_with("HTTP/1.1 200 "));
+                client
+            })
+            .collect();
+        let open =
+            |running: &Running| running.port.status().connections.load(std::sync::atomic::Ordering::Relaxed);
+        let (kept, handed) = (open(&busy), open(&idle));
+        assert_eq!(kept + handed, 40);
+        assert!(kept.abs_diff(handed) <= 12, "{kept} stayed and {handed} moved");
+        drop(clients);
+        wait_until(|| open(&busy) == 0 && open(&idle) == 0);
     }
 }

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
-use super::message::{Inbox, Response};
+use super::message::{Inbox, Response, retried};
 
 /// One connection to ringress.
 pub(crate) struct Client<S = TcpStream> {
@@ -44,7 +44,7 @@ impl Client {
     /// Whether nothing arrives for `quiet`; the connection must stay open over it.
     pub(crate) fn is_silent_for(&mut self, quiet: Duration) -> bool {
         self.stream.set_read_timeout(Some(quiet)).expect("a timeout above zero");
-        let got = self.stream.peek(&mut [0]);
+        let got = retried(|| self.stream.peek(&mut [0]));
         self.stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
         self.inbox.pending().is_empty() && got.is_err_and(|error| is_timeout(&error))
     }
@@ -122,7 +122,7 @@ impl<S: Read + Write> Client<S> {
         let mut rest = self.inbox.pending().to_vec();
         self.inbox = Inbox::default();
         let mut buffer = [0; 16 * 1024];
-        while let Ok(count @ 1..) = self.stream.read(&mut buffer) {
+        while let Ok(count @ 1..) = retried(|| self.stream.read(&mut buffer)) {
             rest.extend_from_slice(&buffer[..count]);
         }
         rest
@@ -134,7 +134,7 @@ impl<S: Read + Write> Client<S> {
         if !self.inbox.pending().is_empty() {
             return None;
         }
-        match self.stream.read(&mut [0]) {
+        match retried(|| self.stream.read(&mut [0])) {
             Ok(0) => Some(began.elapsed()),
             Ok(_) => None,
             Err(error) if is_timeout(&error) => None,

@@ -209,7 +209,7 @@ impl Inbox {
 
     fn fill(&mut self, from: &mut impl Read) -> io::Result<()> {
         let mut buffer = [0; 16 * 1024];
-        match from.read(&mut buffer)? {
+        match retried(|| from.read(&mut buffer))? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             count => {
                 self.pending.extend_from_slice(&buffer[..count]);
@@ -262,6 +262,16 @@ fn parse_field(line: &[u8]) -> Option<(String, String)> {
 /// Where `needle` begins in `haystack`.
 pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+/// Repeats what a signal interrupted: with a timeout on the socket the kernel does not do it by itself.
+pub(crate) fn retried<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match operation() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }
 
 fn malformed(what: &str, bytes: &[u8]) -> io::Error {

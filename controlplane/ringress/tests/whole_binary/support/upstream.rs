@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::PATIENCE;
 use super::client::is_timeout;
-use super::message::{Inbox, Received};
+use super::message::{Inbox, Received, retried};
 
 /// A listening endpoint; one thread for each connection runs the script.
 pub(crate) struct Upstream {
@@ -203,7 +203,7 @@ impl Peer {
     /// Whether no byte arrives for `quiet`.
     pub(crate) fn is_silent_for(&mut self, quiet: Duration) -> bool {
         self.stream.set_read_timeout(Some(quiet)).expect("a timeout above zero");
-        let got = self.stream.peek(&mut [0]);
+        let got = retried(|| self.stream.peek(&mut [0]));
         self.stream.set_read_timeout(Some(2 * PATIENCE)).expect("a timeout above zero");
         self.inbox.pending().is_empty() && got.is_err_and(|error| is_timeout(&error))
     }
@@ -248,7 +248,7 @@ struct Recorder<'p> {
 
 impl Read for Recorder<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.stream.read(buffer)?;
+        let count = retried(|| self.stream.read(buffer))?;
         if !self.record.is_off.load(Ordering::Relaxed) {
             self.record.bytes.lock().unwrap()[self.number].extend_from_slice(&buffer[..count]);
         }
