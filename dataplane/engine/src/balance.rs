@@ -223,6 +223,7 @@ impl Drop for Lease {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a virtual clock needs a start
 mod tests {
     use super::*;
     use ringress_shared::origin::ObjectRef;

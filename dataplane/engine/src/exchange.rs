@@ -94,6 +94,8 @@ pub struct NoAnswer {
     pub reused: bool,
     /// Not one byte of an answer came.
     pub silent: bool,
+    /// Not one byte of the request was sent.
+    pub unsent: bool,
     /// The whole request is still at hand.
     pub replayable: bool,
     /// Why.
@@ -257,7 +259,11 @@ impl Exchange {
 
     fn may_repeat(&self, failure: NoAnswer, head: &Head, env: &mut Env<'_>) -> bool {
         let died_silent = failure.silent && failure.cause == NoAnswerCause::Closed;
-        if !died_silent || !failure.replayable || self.tries >= TRIES_MAX || !head.is_idempotent() {
+        if !died_silent
+            || !failure.replayable
+            || self.tries >= TRIES_MAX
+            || !(failure.unsent || head.is_idempotent())
+        {
             return false;
         }
         failure.reused || (!self.repeated && env.budget.withdraw())

@@ -52,6 +52,7 @@ impl Health {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a virtual clock needs a start
 mod tests {
     use super::*;
 

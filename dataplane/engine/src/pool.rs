@@ -88,6 +88,7 @@ impl<C> Pool<C> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a virtual clock needs a start
 mod tests {
     use super::*;
 

@@ -27,7 +27,7 @@ use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, Lis
 use ringress_shared::metric::Counter;
 use ringress_shared::route::RuleTimeouts;
 
-use crate::buffer::{Buffer, Outgoing};
+use crate::buffer::{Buffer, Outgoing, Send};
 use crate::clock::Clock;
 use crate::deadline::{Purpose, Remote};
 use crate::record::{Record, RuleRecord, class_counter};
@@ -327,7 +327,9 @@ impl<'p> Performance<'p> {
         self.tally.bytes_in.set(body as u64);
         let out = std::mem::take(&mut self.work.to_endpoint);
         // An endpoint that takes nothing any more may still have answered.
+        let whole = out.left().len();
         let (_, out) = connection.writer.write_all(out, routed.timeouts.response).await;
+        let unsent = out.left().len() == whole;
         self.work.to_endpoint = out;
         let await_head = AwaitHead {
             sent: &Cell::new(true),
@@ -348,7 +350,9 @@ impl<'p> Performance<'p> {
         match answered.await {
             Ok(()) => Outcome::Answered,
             Err(_) if waiting.client_is_gone() => Outcome::ClientGone,
-            Err((silent, cause)) => Outcome::NoAnswer(NoAnswer { reused, silent, replayable: true, cause }),
+            Err((silent, cause)) => {
+                Outcome::NoAnswer(NoAnswer { reused, silent, unsent, replayable: true, cause })
+            }
         }
     }
 
@@ -469,7 +473,7 @@ impl<'p> Performance<'p> {
                 Ok(()) => Outcome::Answered,
                 Err(_) if waiting.client_is_gone() || upload.client_is_gone() => Outcome::ClientGone,
                 Err((silent, cause)) => {
-                    Outcome::NoAnswer(NoAnswer { reused, silent, replayable: false, cause })
+                    Outcome::NoAnswer(NoAnswer { reused, silent, unsent: false, replayable: false, cause })
                 }
             };
             let now = Clock::now();
