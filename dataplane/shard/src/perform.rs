@@ -393,6 +393,7 @@ impl<'p> Performance<'p> {
 
     fn delivery(&self, routed: &Routed) -> Delivery {
         Delivery {
+            limits: self.terms.limits,
             version: self.work.request.version(),
             is_head: self.work.request.method() == b"HEAD",
             keep_alive: Cell::new(self.work.request.facts.keep_alive && !self.shard.is_draining()),
@@ -697,12 +698,24 @@ impl AwaitHead<'_> {
             h1::parse_response(&received.bytes()[..bytes], context, self.limits, response)
                 .map_err(malformed)?;
             received.consume(bytes);
-            if !matches!(response.status(), 100 | 102..=199) {
-                return Ok(());
+            match response.status() {
+                // The endpoint may switch to what the client asked for, and to nothing else (RFC 9110 §7.8).
+                101 if !self.asked_for(response.upgrade()) => {
+                    return Err(malformed(HeadError::UnexpectedUpgrade));
+                }
+                100 | 102..=199 => {}
+                _ => return Ok(()),
             }
             self.pass_interim(response, writer, out).await;
         }
         Err(malformed(HeadError::StatusLine))
+    }
+
+    fn asked_for(&self, switched_to: Option<&[u8]>) -> bool {
+        match (self.request.upgrade(), switched_to) {
+            (Some(asked), Some(switched)) => asked.eq_ignore_ascii_case(switched),
+            _ => false,
+        }
     }
 
     async fn next_head(
@@ -757,6 +770,7 @@ impl AwaitHead<'_> {
 
 /// Passes a final response on.
 struct Delivery {
+    limits: HeadLimits,
     version: Version,
     is_head: bool,
     keep_alive: Cell<bool>,
@@ -803,7 +817,7 @@ impl Delivery {
         };
         out.clear();
         let client = write_response(response, &forward, out.text());
-        let mut decoder = BodyDecoder::new(response.facts.framing);
+        let mut decoder = BodyDecoder::with_limits(response.facts.framing, &self.limits);
         let plan = Plan {
             chunked: client.framing == Framing::Chunked,
             trailers: request.facts.te_trailers,

@@ -206,6 +206,14 @@ pub(crate) async fn yield_now() {
     }
 }
 
+/// Makes what [`yield_now`] waits with, so that a shard's descriptors are all there when it starts.
+///
+/// # Errors
+/// Where no socket pair can be had.
+pub(crate) fn prepare_yielding() -> io::Result<()> {
+    if monoio::utils::is_legacy() { Ok(()) } else { always_ready().map(drop) }
+}
+
 fn always_ready() -> io::Result<&'static UnixStream> {
     READY.with(|cell| {
         if let Some(ready) = cell.get() {

@@ -93,6 +93,7 @@ fn run(
     status.driver.get_or_init(|| report);
     let _ = built.send(Ok(()));
     runtime.block_on(async move {
+        rt::prepare_yielding()?;
         let shard = Rc::new(Shard::new(config, status));
         Rc::clone(&shard).start_housekeeping();
         inbox.attend(|commands| shard.follow(commands)).await
