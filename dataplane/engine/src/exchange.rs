@@ -83,6 +83,8 @@ pub enum ConnectFailure {
     Refused,
     /// Nobody answered in time.
     TimedOut,
+    /// We lack a descriptor or a port: nobody's fault but ours.
+    Local,
     /// Anything else, such as an unreachable network.
     Other,
 }
@@ -221,6 +223,9 @@ impl Exchange {
                     Token::ConnectionTimeout,
                     "the endpoint did not take the connection in time",
                 ),
+                ConnectFailure::Local => {
+                    Answer::new(503, Token::ConnectionLimit, "no more connections can be opened here")
+                }
                 ConnectFailure::Other => {
                     Answer::new(502, Token::DestinationUnroutable, "the endpoint could not be reached")
                 }
@@ -291,6 +296,7 @@ impl Exchange {
 pub fn verdict(outcome: Outcome) -> Option<TryResult> {
     match outcome {
         Outcome::Answered => Some(TryResult::Answered),
+        Outcome::NotConnected(ConnectFailure::Local) => None,
         Outcome::NotConnected(_) => Some(TryResult::Failed),
         Outcome::NoAnswer(failure)
             if failure.reused && failure.silent && failure.cause == NoAnswerCause::Closed =>

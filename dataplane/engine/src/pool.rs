@@ -9,11 +9,15 @@ use ringress_shared::id::{EndpointId, IdMap};
 
 /// Idle connections per endpoint and shard.
 const IDLE_PER_ENDPOINT_MAX: usize = 1_024;
+/// Idle connections per shard: a burst must not leave descriptors behind for everybody else.
+const IDLE_MAX: usize = 8_192;
 
 /// Idle connections, by endpoint.
 #[derive(Debug)]
 pub struct Pool<C> {
     idle: IdMap<EndpointId, Vec<Idle<C>>>,
+    /// Over all endpoints, as of the last put, take or sweep.
+    len: usize,
 }
 
 #[derive(Debug)]
@@ -24,7 +28,7 @@ struct Idle<C> {
 
 impl<C> Default for Pool<C> {
     fn default() -> Self {
-        Self { idle: IdMap::default() }
+        Self { idle: IdMap::default(), len: 0 }
     }
 }
 
@@ -38,6 +42,7 @@ impl<C> Pool<C> {
     ) -> Option<C> {
         let idle = self.idle.get_mut(&endpoint)?;
         while let Some(candidate) = idle.pop() {
+            self.len -= 1;
             if now < candidate.expires && is_alive(&candidate.connection) {
                 return Some(candidate.connection);
             }
@@ -48,9 +53,10 @@ impl<C> Pool<C> {
     /// Keeps a clean connection for `life`; gives it back where there are enough.
     pub fn put(&mut self, endpoint: EndpointId, connection: C, now: Instant, life: Duration) -> Option<C> {
         let idle = self.idle.entry(endpoint).or_default();
-        if idle.len() >= IDLE_PER_ENDPOINT_MAX {
+        if idle.len() >= IDLE_PER_ENDPOINT_MAX || self.len >= IDLE_MAX {
             return Some(connection);
         }
+        self.len += 1;
         idle.push(Idle { connection, expires: now + life });
         None
     }
@@ -69,21 +75,17 @@ impl<C> Pool<C> {
             idle.retain(|one| now < one.expires && is_alive(&one.connection));
             !idle.is_empty()
         });
-    }
-
-    /// Drops everything.
-    pub fn clear(&mut self) {
-        self.idle.clear();
+        self.len = self.idle.values().map(Vec::len).sum();
     }
 
     /// Idle connections, over all endpoints.
     pub fn len(&self) -> usize {
-        self.idle.values().map(Vec::len).sum()
+        self.len
     }
 
     /// Whether none is idle.
     pub fn is_empty(&self) -> bool {
-        self.idle.is_empty()
+        self.len == 0
     }
 }
 
@@ -122,6 +124,19 @@ mod tests {
         pool.sweep(later, |id| id == endpoint("a"), |_| true);
         assert_eq!(pool.len(), 1);
         assert_eq!(pool.take(endpoint("a"), later, |_| true), Some(2));
+    }
+
+    #[test]
+    fn a_full_shard_gives_the_connection_back() {
+        let now = Instant::now();
+        let mut pool = Pool::default();
+        for number in 0..IDLE_MAX {
+            assert!(pool.put(endpoint(&format!("{}", number % 64)), number, now, LIFE).is_none());
+        }
+        assert_eq!(pool.put(endpoint("another"), 1, now, LIFE), Some(1));
+        assert!(pool.take(endpoint("0"), now, |_| true).is_some());
+        assert!(pool.put(endpoint("another"), 1, now, LIFE).is_none());
+        assert_eq!(pool.len(), IDLE_MAX);
     }
 
     #[test]

@@ -20,6 +20,9 @@ use crate::rt::{self, Sleep};
 
 /// Width of a slot of the wheel.
 const SLOT: Duration = Duration::from_millis(10);
+/// The farthest slot that a watch is put in; a later deadline takes several hops. So a connection that ended is forgotten
+/// soon, and not when its hour of silence would have been over.
+const HOP: u64 = 500;
 
 /// What a connection is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,11 +153,13 @@ impl Wheel {
     }
 
     fn arm(&self, inner: &Rc<Inner>, purpose: Purpose, within: Duration) {
-        let slot = self.slot_of(Clock::coarse() + within) + 1;
+        let now = Clock::coarse();
+        let slot = self.slot_of(now + within) + 1;
         inner.purpose.set(purpose);
         inner.deadline.set(slot);
-        if slot < inner.scheduled.get() {
-            self.schedule(Rc::clone(inner), slot);
+        let look_at = slot.min(self.slot_of(now) + HOP);
+        if look_at < inner.scheduled.get() {
+            self.schedule(Rc::clone(inner), look_at);
         }
     }
 
@@ -206,7 +211,7 @@ impl Wheel {
             return;
         }
         if deadline > now {
-            self.schedule(inner, deadline);
+            self.schedule(inner, deadline.min(now + HOP));
             return;
         }
         inner.deadline.set(NEVER);
@@ -312,6 +317,29 @@ mod tests {
         drop(watch);
         wheel.fire_until(NEVER - 1);
         assert!(!inner.expired.get());
+    }
+
+    #[test]
+    fn what_was_dropped_is_forgotten_within_a_hop() {
+        let (wheel, watch) = watch();
+        watch.arm(Purpose::Read, Duration::from_secs(3600));
+        let inner = Rc::downgrade(&watch.inner);
+        drop(watch);
+        wheel.fire_until(HOP + 2);
+        assert!(inner.upgrade().is_none());
+    }
+
+    #[test]
+    fn a_far_deadline_is_reached_in_hops() {
+        let (wheel, watch) = watch();
+        watch.arm(Purpose::Read, Duration::from_secs(60));
+        let deadline = watch.inner.deadline.get();
+        for now in (0..deadline).step_by(100) {
+            wheel.fire_until(now);
+            assert!(!watch.has_expired(), "slot {now} of {deadline}");
+        }
+        wheel.fire_until(deadline);
+        assert!(watch.has_expired());
     }
 
     #[test]

@@ -20,7 +20,8 @@ use ringress_engine::exchange::{
     Answer, Env, Exchange, NoAnswer, NoAnswerCause, NoRoute, Outcome, Routed, Step, Token, Try, verdict,
 };
 use ringress_engine::http::forward::{
-    ForwardRequest, ForwardResponse, LocalAnswer, Scheme, write_local_answer, write_request, write_response,
+    ForwardRequest, ForwardResponse, LocalAnswer, Scheme, client_request_id, write_local_answer,
+    write_request, write_response,
 };
 use ringress_engine::http::{Framing, Head, Known, Version};
 use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, Listener, SocketId};
@@ -235,9 +236,9 @@ impl<'p> Performance<'p> {
                     return Box::pin(self.answer(&answer)).await;
                 }
                 // Only a response leads to a relay, and that is delivered where it came.
-                Step::Relay | Step::Abandon => return After::Cut,
+                Step::Relay | Step::Abandon => return After::End,
             };
-            let Some(routed) = self.exchange.routed().copied() else { return After::Cut };
+            let Some(routed) = self.exchange.routed().copied() else { return After::End };
             self.tally.endpoint = Some(attempt.lease.address());
             let opened = upstream::open(self.shard, &attempt, &routed.timeouts, now).await;
             let mut connection = match opened {
@@ -263,9 +264,9 @@ impl<'p> Performance<'p> {
                 Outcome::Answered => {
                     drop(taken);
                     self.client.received.consume(body);
-                    return self.deliver_and_give_back(connection, attempt, &routed).await;
+                    return self.deliver_and_give_back(connection, attempt, waiting, &routed).await;
                 }
-                Outcome::ClientGone => return After::Cut,
+                Outcome::ClientGone => return After::End,
                 _ => {}
             }
         }
@@ -334,7 +335,6 @@ impl<'p> Performance<'p> {
         let await_head = AwaitHead {
             sent: &Cell::new(true),
             request: &self.work.request,
-            limits: &self.terms.limits,
             timeouts: &routed.timeouts,
             write_timeout: self.terms.timeouts.write,
         };
@@ -350,6 +350,10 @@ impl<'p> Performance<'p> {
         match answered.await {
             Ok(()) => Outcome::Answered,
             Err(_) if waiting.client_is_gone() => Outcome::ClientGone,
+            Err((silent, _)) if connection.writer.watch.has_expired() => {
+                let cause = NoAnswerCause::TimedOut;
+                Outcome::NoAnswer(NoAnswer { reused, silent, unsent: false, replayable: true, cause })
+            }
             Err((silent, cause)) => {
                 Outcome::NoAnswer(NoAnswer { reused, silent, unsent, replayable: true, cause })
             }
@@ -360,6 +364,7 @@ impl<'p> Performance<'p> {
         &mut self,
         mut connection: Connection,
         attempt: Try,
+        waiting: Wait,
         routed: &Routed,
     ) -> After {
         let delivery = self.delivery(routed);
@@ -378,8 +383,10 @@ impl<'p> Performance<'p> {
         self.tally.status = self.work.response.status();
         self.tally.bytes_out.set(delivery.bytes.get());
         if switched && delivered.end == End::Complete {
+            // In a tunnel both sides may finish at their own time.
+            drop(waiting);
             Box::pin(self.tunnel(connection, routed.timeouts.tunnel)).await;
-            return After::Cut;
+            return After::End;
         }
         drop(attempt);
         let now = Clock::now();
@@ -393,7 +400,6 @@ impl<'p> Performance<'p> {
 
     fn delivery(&self, routed: &Routed) -> Delivery {
         Delivery {
-            limits: self.terms.limits,
             version: self.work.request.version(),
             is_head: self.work.request.method() == b"HEAD",
             keep_alive: Cell::new(self.work.request.facts.keep_alive && !self.shard.is_draining()),
@@ -436,6 +442,7 @@ impl<'p> Performance<'p> {
         let upload = Upload {
             failure: Cell::new(None),
             finished: Cell::new(false),
+            ended: Cell::new(false),
             stop: Cell::new(false),
             client_watch: self.client.reader.watch.remote(),
             endpoint_watch: connection.reader.watch.remote(),
@@ -457,9 +464,8 @@ impl<'p> Performance<'p> {
         let Client { reader, writer, received, .. } = &mut *self.client;
         let sending = upload.pump(reader, received, &mut decoder, &mut connection.writer, to_endpoint, &plan);
         let await_head = AwaitHead {
-            sent: &upload.finished,
+            sent: &upload.ended,
             request,
-            limits: &self.terms.limits,
             timeouts: &routed.timeouts,
             write_timeout: self.terms.timeouts.write,
         };
@@ -486,7 +492,8 @@ impl<'p> Performance<'p> {
             let told = match (step, upload.refusal()) {
                 (Step::Relay, _) => {
                     // In the middle of a body that nobody reads, no next request can be found.
-                    delivery.keep_alive.set(delivery.keep_alive.get() && upload.finished.get());
+                    let goes_on = upload.finished.get() && !shard.is_draining();
+                    delivery.keep_alive.set(delivery.keep_alive.get() && goes_on);
                     let delivered = delivery
                         .perform(
                             request,
@@ -524,7 +531,7 @@ impl<'p> Performance<'p> {
             connection.give_back(self.shard, &routed.timeouts, seconds, Clock::now());
         }
         match (told.delivered.after(), sent_whole) {
-            (After::Keep, Sent::Whole | Sent::Discarded) => After::Keep,
+            (After::Keep, Sent::Whole) => After::Keep,
             (After::Keep, Sent::Not) => After::Close,
             (after, _) => after,
         }
@@ -577,7 +584,10 @@ impl<'p> Performance<'p> {
         let micros =
             u64::try_from(finished.saturating_duration_since(self.started).as_micros()).unwrap_or(u64::MAX);
         let status = self.tally.status;
-        self.shard.observe(micros);
+        // The life of a tunnel is no latency, and what never was a request has none.
+        if has_head && status != 101 {
+            self.shard.observe(micros);
+        }
         if status != 0 {
             self.shard.count(class_counter(status));
         }
@@ -614,7 +624,7 @@ impl<'p> Performance<'p> {
             status: if status == 0 { 499 } else { status },
             token: self.tally.token,
             no_route,
-            request_id: head.and_then(|head| head.find(Known::XRequestId)).unwrap_or(&self.request_id),
+            request_id: head.and_then(client_request_id).unwrap_or(&self.request_id),
             bytes_in: self.tally.bytes_in.get(),
             bytes_out: self.tally.bytes_out.get(),
             endpoint: self.tally.endpoint,
@@ -667,12 +677,12 @@ fn report(shard: &Shard, attempt: &Try, outcome: Outcome, now: Instant) {
     }
 }
 
-/// Waits for the head of a final response, passing interim ones on.
+/// Waits for the head of a final response, passing interim ones on. Heads of endpoints have limits of their own: what a
+/// client may send says nothing of what it may get.
 struct AwaitHead<'a> {
-    /// Whether the request was sent whole: until then the endpoint owes nothing.
+    /// Whether the request is over: until then the endpoint owes nothing.
     sent: &'a Cell<bool>,
     request: &'a Head,
-    limits: &'a HeadLimits,
     timeouts: &'a RuleTimeouts,
     write_timeout: Duration,
 }
@@ -692,11 +702,11 @@ impl AwaitHead<'_> {
             head: self.request.method() == b"HEAD",
             upgrade: self.request.upgrade().is_some(),
         };
+        let limits = HeadLimits::default();
         let malformed = |error| (false, NoAnswerCause::Malformed(error));
         for interim in 0..=INTERIM_MAX {
             let bytes = self.next_head(reader, received, interim == 0).await?;
-            h1::parse_response(&received.bytes()[..bytes], context, self.limits, response)
-                .map_err(malformed)?;
+            h1::parse_response(&received.bytes()[..bytes], context, &limits, response).map_err(malformed)?;
             received.consume(bytes);
             match response.status() {
                 // The endpoint may switch to what the client asked for, and to nothing else (RFC 9110 §7.8).
@@ -724,10 +734,11 @@ impl AwaitHead<'_> {
         received: &mut Buffer,
         is_first: bool,
     ) -> Result<usize, (bool, NoAnswerCause)> {
+        let limits = HeadLimits::default();
         let mut scanner = HeadScanner::default();
         loop {
             let silent = is_first && received.is_empty();
-            match scanner.scan(received.bytes(), self.limits) {
+            match scanner.scan(received.bytes(), &limits) {
                 Ok(Some(bytes)) => return Ok(bytes),
                 Ok(None) if received.make_room() => {}
                 Ok(None) => return Err((silent, NoAnswerCause::Malformed(HeadError::HeadTooLarge))),
@@ -770,7 +781,6 @@ impl AwaitHead<'_> {
 
 /// Passes a final response on.
 struct Delivery {
-    limits: HeadLimits,
     version: Version,
     is_head: bool,
     keep_alive: Cell<bool>,
@@ -785,6 +795,8 @@ struct Delivery {
 struct Delivered {
     end: End,
     keep_alive: bool,
+    /// Whether only the end of the connection tells the client where the body ends.
+    until_close: bool,
 }
 
 impl Delivered {
@@ -792,8 +804,9 @@ impl Delivered {
         match (self.end, self.keep_alive) {
             (End::Complete, true) => After::Keep,
             (End::Complete, false) => After::Close,
-            // The client must see that the body has an end missing.
-            _ => After::Cut,
+            // The client must see that the end of the body is missing: by its framing, or else by a reset.
+            _ if self.until_close => After::Cut,
+            _ => After::End,
         }
     }
 }
@@ -817,7 +830,7 @@ impl Delivery {
         };
         out.clear();
         let client = write_response(response, &forward, out.text());
-        let mut decoder = BodyDecoder::with_limits(response.facts.framing, &self.limits);
+        let mut decoder = BodyDecoder::new(response.facts.framing);
         let plan = Plan {
             chunked: client.framing == Framing::Chunked,
             trailers: request.facts.te_trailers,
@@ -835,7 +848,8 @@ impl Delivery {
         } else {
             Box::pin(relay::body(reader, received, &mut decoder, writer, out, &plan)).await
         };
-        Delivered { end, keep_alive: client.keep_alive }
+        let until_close = client.framing == Framing::UntilClose;
+        Delivered { end, keep_alive: client.keep_alive, until_close }
     }
 }
 
@@ -848,7 +862,11 @@ struct Told {
 
 impl Told {
     fn nothing() -> Self {
-        Self { status: 0, token: "", delivered: Delivered { end: End::Stopped, keep_alive: false } }
+        Self {
+            status: 0,
+            token: "",
+            delivered: Delivered { end: End::Stopped, keep_alive: false, until_close: false },
+        }
     }
 }
 
@@ -881,13 +899,16 @@ async fn tell(
     lent.clear();
     *out = lent;
     let end = if result.is_ok() { End::Complete } else { End::Unwritable };
-    Told { status: answer.status, token, delivered: Delivered { end, keep_alive } }
+    Told { status: answer.status, token, delivered: Delivered { end, keep_alive, until_close: false } }
 }
 
 /// The request body on its way, seen by both directions.
 struct Upload {
     failure: Cell<Option<End>>,
+    /// The endpoint has all of it.
     finished: Cell<bool>,
+    /// Nothing more of it will be sent.
+    ended: Cell<bool>,
     stop: Cell<bool>,
     client_watch: Remote,
     endpoint_watch: Remote,
@@ -900,9 +921,7 @@ struct Upload {
 enum Sent {
     /// The endpoint has all of it.
     Whole,
-    /// The endpoint did not want all of it; the rest was read and forgotten.
-    Discarded,
-    /// It did not end in time.
+    /// It has not, and will not.
     Not,
 }
 
@@ -917,27 +936,21 @@ impl Upload {
         plan: &Plan<'_>,
     ) -> Sent {
         let end = relay::body(reader, received, decoder, writer, out, plan).await;
-        self.finished.set(true);
+        self.ended.set(true);
         match end {
             End::Complete => {
+                self.finished.set(true);
                 reader.watch.disarm();
                 // From now on the endpoint owes an answer.
                 self.endpoint_watch.arm(Purpose::Read, self.response_timeout);
                 Sent::Whole
             }
-            // The endpoint may have answered early; the answer decides, this side only makes room.
-            End::Unwritable | End::Stopped => {
-                if !self.stop.get() {
-                    reader.watch.arm(Purpose::Read, plan.read_timeout);
-                }
-                match relay::discard(reader, received, decoder, DISCARDED_BYTES_MAX).await {
-                    true => {
-                        reader.watch.disarm();
-                        Sent::Discarded
-                    }
-                    false => Sent::Not,
-                }
+            // The endpoint may have answered early; its answer decides. Where the next request begins cannot be known.
+            End::Unwritable => {
+                self.endpoint_watch.arm(Purpose::Read, self.response_timeout);
+                Sent::Not
             }
+            End::Stopped => Sent::Not,
             End::Truncated | End::Silent | End::Malformed(_) | End::TooLarge => {
                 self.failure.set(Some(end));
                 // The endpoint must not take what it has for a whole request.
@@ -950,7 +963,7 @@ impl Upload {
     /// The client has its answer: what it still sends is nobody's business.
     fn answered(&self) {
         self.stop.set(true);
-        if !self.finished.get() {
+        if !self.ended.get() {
             self.client_watch.arm(Purpose::Read, DISCARD);
             rt::shutdown(self.endpoint, std::net::Shutdown::Write);
         }

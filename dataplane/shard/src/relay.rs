@@ -167,7 +167,9 @@ async fn pass_through(
         return false;
     }
     let buffer = std::mem::replace(received, Buffer::empty());
-    let (result, buffer) = writer.write_all(buffer, plan.write_timeout).await;
+    let (result, mut buffer) = writer.write_all(buffer, plan.write_timeout).await;
+    // What could not be sent was decoded all the same: left behind, it would be taken for what follows the body.
+    buffer.clear();
     *received = buffer;
     result.is_ok()
 }

@@ -343,6 +343,13 @@ pub(crate) fn shutdown(descriptor: RawFd, how: std::net::Shutdown) {
     let _ = socket2::SockRef::from(&borrow(descriptor)).shutdown(how);
 }
 
+/// Resets a connection: the peer must not take what it got for everything. A close would not do, since monoio's writing
+/// half ends the sending direction in order when it is dropped.
+pub(crate) fn reset(descriptor: RawFd) {
+    // A connection that is gone already needs no resetting.
+    let _ = rustix::net::connect_unspec(borrow(descriptor));
+}
+
 /// What an idle connection holds, seen without waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peek {

@@ -18,7 +18,7 @@ use ringress_engine::pool::Pool;
 use ringress_engine::random::Random;
 use ringress_shared::command::{Command, DriverReport, Event, EventSink, ShardPort, ShardStatus};
 use ringress_shared::id::{EndpointId, IdMap, RuleId};
-use ringress_shared::listener::{Socket, SocketId};
+use ringress_shared::listener::{Routing, Socket, SocketId};
 use ringress_shared::metric::{Counter, ShardReport};
 use ringress_shared::route::{Rule, Scratch};
 use ringress_shared::snapshot::Snapshot;
@@ -29,7 +29,7 @@ use crate::inbox::{self, Inbox};
 use crate::listen::{self, StopSign};
 use crate::record::{RuleRecord, Statistics};
 use crate::rt::{self, DriverChoice, TcpListener};
-use crate::serve::{self, waiting::Waiting};
+use crate::serve::{self, h1::IDLE_WHILE_DRAINING, waiting::Waiting};
 use crate::upstream::Idle;
 use crate::workspace::Workspaces;
 
@@ -118,6 +118,8 @@ pub(crate) struct Shard {
     pub(crate) desk: RefCell<Desk>,
     current: RefCell<Option<Rc<Current>>>,
     rules: RefCell<IdMap<RuleId, Rc<RuleRecord>>>,
+    /// How many of them the last clearing left.
+    rules_kept: Cell<usize>,
     statistics: Statistics,
     listeners: RefCell<HashMap<SocketId, Rc<StopSign>>>,
     /// Connections and accepting tasks that are open.
@@ -156,8 +158,8 @@ impl Current {
 /// A batch of log lines is handed over at this size, or after a beat of the housekeeping.
 const LOG_BATCH_BYTES: usize = 32 * 1024;
 const BEAT: Duration = Duration::from_millis(250);
-/// How long idle clients may send another request after draining began.
-const IDLE_GRACE_MAX: Duration = Duration::from_secs(1);
+/// Rules whose books may be kept beyond those that the last sweep found.
+const RULES_SLACK: usize = 256;
 
 impl Shard {
     fn new(config: ShardConfig, status: Arc<ShardStatus>) -> Self {
@@ -177,6 +179,7 @@ impl Shard {
             }),
             current: RefCell::new(None),
             rules: RefCell::default(),
+            rules_kept: Cell::new(0),
             statistics: Statistics::new(),
             listeners: RefCell::default(),
             open: Cell::new(0),
@@ -356,16 +359,21 @@ impl Shard {
         let sockets: Vec<SocketId> = self.listeners.borrow().keys().copied().collect();
         sockets.into_iter().for_each(|id| self.unlisten(id));
         // Who honours `Connection: close` gets it with the next answer; who stays silent is closed.
-        self.wheel.hurry_idle(IDLE_GRACE_MAX.min(within / 2));
+        self.wheel.hurry_idle(IDLE_WHILE_DRAINING.min(within / 2));
         let shard = Rc::clone(self);
         let deadline = async move {
             rt::sleep(within).await;
             shard.report_drained();
         };
         rt::spawn_guarded(deadline, |_| {});
-        if self.open.get() == 0 {
+        if self.is_empty() {
             self.report_drained();
         }
+    }
+
+    /// Nothing is open, and nothing is on its way here from a neighbour.
+    fn is_empty(&self) -> bool {
+        self.open.get() == 0 && self.status.connections.load(Ordering::Relaxed) <= 0
     }
 
     fn report_drained(&self) {
@@ -429,6 +437,22 @@ impl Shard {
         };
         self.pool.borrow_mut().sweep(Clock::now(), |endpoint| known.contains_key(&endpoint), Idle::is_alive);
         self.desk.borrow_mut().balancers.retain(upstreams);
+        self.forget_rules(&current);
+    }
+
+    /// Closes the books of rules that are gone, once there are many more than there were.
+    fn forget_rules(&self, current: &Current) {
+        let mut rules = self.rules.borrow_mut();
+        if rules.len() < 2 * self.rules_kept.get() + RULES_SLACK {
+            return;
+        }
+        let mut known: IdMap<RuleId, ()> = IdMap::default();
+        for listener in current.snapshot.sockets.iter().flat_map(|socket| socket.listeners.iter()) {
+            let Routing::Http(table) = &listener.routing;
+            known.extend(table.rules().map(|rule| (rule.id, ())));
+        }
+        rules.retain(|id, _| known.contains_key(id));
+        self.rules_kept.set(rules.len());
     }
 }
 
@@ -451,7 +475,7 @@ impl Drop for Place {
             shard.status.connections.fetch_sub(1, Ordering::Relaxed);
         }
         shard.open.set(shard.open.get() - 1);
-        if shard.draining.get() && shard.open.get() == 0 {
+        if shard.draining.get() && shard.is_empty() {
             shard.report_drained();
         }
     }

@@ -49,6 +49,13 @@ impl Reader {
         self.tls = Some(Box::new(Ciphertext { session, received }));
     }
 
+    /// Gives back what only a busy connection needs.
+    pub(crate) fn shrink(&mut self) {
+        if let Some(ciphertext) = &mut self.tls {
+            ciphertext.received.shrink();
+        }
+    }
+
     /// Reads into the free room of `buffer`; 0 is the end. Must be awaited to its end, see [`crate::rt`].
     pub(crate) async fn read(&mut self, buffer: Buffer) -> (io::Result<usize>, Buffer) {
         match &mut self.tls {
@@ -82,9 +89,14 @@ pub(crate) async fn receive(half: &mut ReadHalf, into: &mut Buffer) -> io::Resul
     if !into.make_room() {
         return Err(io::Error::other("a TLS record does not fit any buffer"));
     }
+    let room = into.free();
     let lent = std::mem::replace(into, Buffer::empty());
     let (result, lent) = half.read(lent).await;
     *into = lent;
+    // A read that filled its block will find more waiting.
+    if matches!(result, Ok(count) if count == room) {
+        into.widen();
+    }
     result
 }
 

@@ -30,7 +30,9 @@ pub(crate) struct Session {
 const SPARE_BYTES_MAX: usize = 4 * 1024;
 
 impl Session {
-    fn new(connection: ServerConnection) -> Self {
+    fn new(mut connection: ServerConnection) -> Self {
+        // What is written is sent at once, so nothing piles up; a limit would only refuse a full write behind a ticket.
+        connection.set_buffer_limit(None);
         Self { connection: RefCell::new(connection), spare: RefCell::new(None) }
     }
 

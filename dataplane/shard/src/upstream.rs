@@ -62,12 +62,19 @@ pub(crate) async fn open(
         Err(error) => {
             shard.count(Counter::UpstreamConnectFailures);
             Err(match error.kind() {
+                _ if is_ours(&error) => ConnectFailure::Local,
                 io::ErrorKind::ConnectionRefused => ConnectFailure::Refused,
                 io::ErrorKind::TimedOut => ConnectFailure::TimedOut,
                 _ => ConnectFailure::Other,
             })
         }
     }
+}
+
+/// Whether an error of connecting says something of this machine, not of the endpoint.
+fn is_ours(error: &io::Error) -> bool {
+    let ours = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| ours.contains(&code))
 }
 
 impl Connection {

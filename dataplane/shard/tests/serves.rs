@@ -331,3 +331,34 @@ fn connections_are_handed_to_a_shard_with_far_fewer() {
         wait_until(|| open(&busy) == 0 && open(&idle) == 0);
     }
 }
+
+#[test]
+fn a_body_that_lost_its_end_never_looks_complete() {
+    for driver in DRIVERS {
+        let address =
+            endpoint_that_breaks(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        let running = start(driver, &[address], ClientTimeouts::default(), RuleTimeouts::default());
+        // Chunks tell a 1.1 client; a 1.0 client has only the way the connection ends.
+        let mut modern = connect(running.address);
+        modern.write_all(GET).unwrap();
+        assert!(!read_until(&mut modern, "\0").contains("0\r\n\r\n"));
+        let mut old = connect(running.address);
+        old.write_all(b"GET /web HTTP/1.0\r\nHost: a\r\n\r\n").unwrap();
+        let mut rest = Vec::new();
+        let ended = old.read_to_end(&mut rest);
+        assert_eq!(ended.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset));
+    }
+}
+
+/// An endpoint that closes every connection after `answer`.
+fn endpoint_that_breaks(answer: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer);
+        }
+    });
+    address
+}

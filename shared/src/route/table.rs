@@ -233,6 +233,15 @@ impl RouteTable {
         hosts
     }
 
+    /// Every rule, in no order; one that several candidates lead to comes several times.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        let hosts = self.exact.values().chain(self.wildcard.values()).chain(self.deep_wildcard.values());
+        let of_hosts = hosts.chain(&self.any).flat_map(|entry| {
+            entry.candidates.iter().map(|candidate| &candidate.rule).chain(&entry.fallback)
+        });
+        of_hosts.chain(&self.default)
+    }
+
     /// Takes what no host and path matches, if there is such a backend.
     pub fn default_rule(&self) -> Option<&Arc<Rule>> {
         self.default.as_ref()

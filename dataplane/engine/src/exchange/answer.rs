@@ -28,6 +28,8 @@ pub enum Token {
     DestinationUnroutable,
     /// Nobody listens.
     ConnectionRefused,
+    /// We have no descriptor or port left.
+    ConnectionLimit,
     /// Nobody took the connection in time.
     ConnectionTimeout,
     /// The connection ended without an answer.
@@ -55,6 +57,7 @@ impl Token {
             Self::DestinationUnavailable => "destination_unavailable",
             Self::DestinationUnroutable => "destination_ip_unroutable",
             Self::ConnectionRefused => "connection_refused",
+            Self::ConnectionLimit => "connection_limit_reached",
             Self::ConnectionTimeout => "connection_timeout",
             Self::ConnectionTerminated => "connection_terminated",
             Self::HttpResponseTimeout => "http_response_timeout",

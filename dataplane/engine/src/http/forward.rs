@@ -13,7 +13,7 @@ mod response;
 pub use answer::{CONTINUE, LocalAnswer, write_local_answer};
 pub use edit::Edit;
 pub use peer::PeerText;
-pub use request::{ForwardRequest, write_request};
+pub use request::{ForwardRequest, client_request_id, write_request};
 pub use response::{ClientBody, ForwardResponse, write_response};
 
 use super::framing::Framing;

@@ -15,7 +15,8 @@ pub(super) fn on_request(policy: &HttpsRedirect, head: &Head, facts: &RequestFac
     if policy.port != 443 {
         location.extend_from_slice(format!(":{}", policy.port).as_bytes());
     }
-    location.extend_from_slice(head.path());
+    // `OPTIONS *` names no path.
+    location.extend_from_slice(if head.path() == b"*" { b"/" } else { head.path() });
     if let Some(query) = head.query() {
         location.push(b'?');
         location.extend_from_slice(query);

@@ -23,6 +23,7 @@ use crate::buffer::{Buffer, Size};
 use crate::clock::Clock;
 use crate::deadline::Purpose;
 use crate::perform;
+use crate::rt;
 use crate::shard::{Current, Place, Shard};
 use crate::stream::{Reader, Writer};
 use crate::tls::Session;
@@ -49,7 +50,9 @@ pub(crate) enum After {
     Keep,
     /// Not: after the client had time to read the answer.
     Close,
-    /// Not at all: the client must see that something is missing.
+    /// Not at all: nothing is left to say.
+    End,
+    /// Not at all, and the client must see that something is missing.
     Cut,
 }
 
@@ -87,8 +90,12 @@ impl Client {
     }
 }
 
+/// Exchanges before other tasks have their turn.
+const EXCHANGES_PER_TURN: u32 = 32;
+
 /// Serves a connection to its end.
 pub(crate) async fn serve(mut client: Box<Client>) {
+    let mut exchanges = 0_u32;
     let after = loop {
         let Some((limits, timeouts)) = settings(&client) else { break After::Close };
         let after = match arrival(&mut client, &limits, &timeouts).await {
@@ -104,9 +111,17 @@ pub(crate) async fn serve(mut client: Box<Client>) {
             break after;
         }
         client.received.shrink();
+        client.reader.shrink();
+        // Who sends one request after the other without a pause gets its turn, not everybody's.
+        exchanges += 1;
+        if exchanges.is_multiple_of(EXCHANGES_PER_TURN) {
+            rt::yield_now().await;
+        }
     };
-    if after == After::Close {
-        Box::pin(linger(client)).await;
+    match after {
+        After::Close => Box::pin(linger(client)).await,
+        After::Cut => rt::reset(client.reader.descriptor()),
+        After::Keep | After::End => {}
     }
 }
 
@@ -121,7 +136,8 @@ async fn arrival(client: &mut Client, limits: &HeadLimits, timeouts: &ClientTime
     let mut began = false;
     loop {
         if client.received.is_empty() {
-            client.reader.watch.arm(Purpose::Idle, timeouts.idle);
+            let idle = if client.shard().is_draining() { IDLE_WHILE_DRAINING } else { timeouts.idle };
+            client.reader.watch.arm(Purpose::Idle, idle.min(timeouts.idle));
         } else {
             match scanner.scan(client.received.bytes(), limits) {
                 Ok(Some(bytes)) => {
@@ -163,6 +179,9 @@ async fn refuse(client: &mut Client, answer: Answer) -> After {
     perform::refuse(client, &answer).await
 }
 
+/// How long a connection may stay idle once draining began: its client may have sent a request just then.
+pub(crate) const IDLE_WHILE_DRAINING: Duration = Duration::from_secs(1);
+
 /// How long a client may be silent, and how long it may go on sending, after its last answer: a connection that is closed
 /// over unread bytes is reset, and the client may never read the answer.
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
@@ -183,5 +202,6 @@ async fn linger(mut client: Box<Client>) {
         if !matches!(result, Ok(count) if count > 0) {
             return;
         }
+        rt::yield_now().await;
     }
 }

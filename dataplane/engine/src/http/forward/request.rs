@@ -163,6 +163,11 @@ impl RequestWriter<'_> {
     }
 }
 
+/// The client's request id, where it is fit to be sent on: what the endpoint and the log both see.
+pub fn client_request_id(head: &Head) -> Option<&[u8]> {
+    usable_id(head).map(|span| head.bytes(span))
+}
+
 /// The client's id is kept if it is one, and cannot break a log line.
 fn usable_id(head: &Head) -> Option<Span> {
     let mut ids = head.fields.iter().filter(|field| field.known == Some(Known::XRequestId));
