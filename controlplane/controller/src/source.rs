@@ -5,6 +5,7 @@
 
 mod folder;
 pub mod names;
+mod text;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub use folder::FolderSource;
+pub use text::read_text;
 
 /// Where objects come from.
 #[derive(Debug, Clone)]

@@ -7,11 +7,14 @@
 mod check;
 mod values;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use ringress_translate::settings::Settings;
 
 pub(crate) use check::Mistakes;
@@ -22,6 +25,35 @@ pub(crate) use check::Mistakes;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+impl Cli {
+    /// What the user asks for. Ends the process where help is asked for and where clap refuses the arguments.
+    pub(crate) fn read() -> Self {
+        Self::try_read(std::env::args_os()).unwrap_or_else(|refused| refused.exit())
+    }
+
+    fn try_read(
+        arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let is_told_twice = matches.subcommand_matches("explain").is_some_and(has_two_sources);
+        match command.find_subcommand_mut("explain") {
+            Some(explain) if is_told_twice => Err(explain.error(ErrorKind::ArgumentConflict, TWO_SOURCES)),
+            _ => Self::from_arg_matches(&matches).map_err(|refused| refused.format(&mut command)),
+        }
+    }
+}
+
+const TWO_SOURCES: &str =
+    "the argument '--manifests <PATH>' cannot be used with '--admin <IP:PORT>': one of them answers";
+
+/// Whether `explain` is told two places to ask. clap's own conflicts count a variable like a flag, and a variable that is
+/// set for the whole shell must not forbid `-f`.
+fn has_two_sources(explain: &ArgMatches) -> bool {
+    let is_flag_given = |id| explain.value_source(id) == Some(ValueSource::CommandLine);
+    is_flag_given("manifests") && is_flag_given("admin")
 }
 
 /// What the binary can do.
@@ -110,8 +142,8 @@ pub(crate) struct DevArgs {
 pub(crate) struct ExplainArgs {
     /// What a client would ask for, as in http://web.local/cart
     url: String,
-    /// Answer from these manifests (a folder, a file, or - for stdin).
-    #[arg(short = 'f', long = "manifests", value_name = "PATH", conflicts_with = "admin")]
+    /// Answer from these manifests (a folder, a file, or - for stdin), not from a process.
+    #[arg(short = 'f', long = "manifests", value_name = "PATH")]
     pub(crate) manifests: Option<PathBuf>,
     /// Ask a process that runs.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:10254", env = "RINGRESS_ADMIN_ADDRESS")]

@@ -120,3 +120,27 @@ fn place_in(folder: &Folder, origin: &Origin) -> Place {
         None => Place::default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::explanation::State;
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_shown_where_no_rule_is_found() {
+        let question = Question { url: "http://a.test/".into(), method: "GET".into(), headers: Vec::new() };
+        let flattened = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\nname: web\nspec:\nrules:\n- host: a.test\n";
+        for (text, word) in [("kind: [\n", "a.yaml"), (flattened, "ringress fmt")] {
+            let texts = [("a.yaml".to_owned(), text.into())].into();
+            let explanation = explain_texts(texts, &Settings::default(), &question).unwrap();
+            let shown = text::render(&explanation, Style::plain());
+            let verdict =
+                "verdict  404: there is no rule at all; 1 part of the manifests could not be read\n";
+            assert!(shown.contains(verdict), "{shown}");
+            let [problem] = &explanation.problems[..] else { panic!("{explanation:?}") };
+            assert!(problem.contains(word) && problem.contains("(a.yaml:"), "{problem}");
+            assert!(shown.contains(&format!("what could not be read\n  {problem}\n")), "{shown}");
+            assert_eq!(explanation.checklist[0].state, State::Failed);
+        }
+    }
+}

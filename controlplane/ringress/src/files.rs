@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use ringress_controller::source::read_text;
 use ringress_translate::manifest::Folder;
 
 /// Texts by the name under which a person finds them again.
@@ -79,7 +80,7 @@ fn read_folder(folder: &Path, texts: &mut Texts, depth: usize) -> anyhow::Result
             if depth < DEPTH_MAX {
                 read_folder(&path, texts, depth + 1)?;
             }
-        } else if is_manifest(&path) {
+        } else if is_manifest(&path) && !is_pipe_or_device(&path) {
             read_file(&path, texts)?;
         }
     }
@@ -87,9 +88,24 @@ fn read_folder(folder: &Path, texts: &mut Texts, depth: usize) -> anyhow::Result
 }
 
 fn read_file(path: &Path, texts: &mut Texts) -> anyhow::Result<()> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    texts.insert(path.display().to_string(), text.into());
+    texts.insert(path.display().to_string(), text(path)?.into());
     Ok(())
+}
+
+/// The text of one file.
+///
+/// # Errors
+/// It is no regular file, is too large, is not UTF-8, or cannot be read.
+pub(crate) fn text(path: &Path) -> anyhow::Result<String> {
+    read_text(path).with_context(|| match is_pipe_or_device(path) {
+        true => format!("cannot read {}; write - to read a pipe on stdin", path.display()),
+        false => format!("cannot read {}", path.display()),
+    })
+}
+
+/// What a running process leaves alone, too. A link to nothing is none of these: it is named as an error.
+fn is_pipe_or_device(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
 fn is_manifest(path: &Path) -> bool {
@@ -115,6 +131,19 @@ mod tests {
         assert_eq!(names(&[dir.path().to_owned()]), ["a.yaml", "sub/b.json"]);
         // A file that is named is read whatever its name.
         assert_eq!(names(&[dir.path().join("c.txt")]), ["c.txt"]);
+    }
+
+    #[test]
+    fn a_pipe_is_left_out_of_a_folder_and_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, pipe) = (dir.path().join("a.yaml"), dir.path().join("pipe.yaml"));
+        fs::write(&file, "a").unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::os::unix::fs::symlink(&pipe, dir.path().join("link.yaml")).unwrap();
+        let folder = read(&[dir.path().to_owned()]).unwrap();
+        assert_eq!(folder.keys().collect::<Vec<_>>(), [&file.display().to_string()]);
+        let error = format!("{:#}", read(&[pipe]).unwrap_err());
+        assert!(error.contains("pipe.yaml; write -") && error.contains("no regular file"), "{error}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) fn run(args: FmtArgs) -> anyhow::Result<ExitCode> {
         let is_stdin = path.as_os_str() == "-";
         let text = match is_stdin {
             true => files::stdin()?,
-            false => fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+            false => files::text(path)?,
         };
         match manifest::unflatten(&text) {
             Err(error) => {

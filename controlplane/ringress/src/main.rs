@@ -25,12 +25,10 @@ mod wire;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::{Cli, Mistakes, Verb};
 
 fn main() -> ExitCode {
-    match Cli::parse().verb {
+    match Cli::read().verb {
         Verb::Run(args) => answer(args.check(), run::run),
         Verb::Dev(args) => answer(args.check(), dev::run),
         Verb::Explain(args) => answer(args.check(), explain::run),

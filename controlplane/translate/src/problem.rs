@@ -571,10 +571,14 @@ impl Problem {
     }
 
     /// A protection of ingress-nginx that the strict dialect cannot give.
-    pub fn unsupported_protection(object: &ObjectRef, key: &str) -> Self {
+    pub fn unsupported_protection(object: &ObjectRef, key: &str, instead: Option<&str>) -> Self {
+        let way_out = match instead {
+            Some(instead) => format!("use {instead}"),
+            None => "remove the annotation once the protection is not needed".to_owned(),
+        };
         let message = format!(
             "{key} asks for a protection that is not applied in the strict dialect, so every path of this object \
-             answers 503 instead of being open; remove the annotation once the protection is not needed"
+             answers 503 instead of being open; {way_out}"
         );
         finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
             .of(object, &annotation_field(key))
@@ -584,6 +588,13 @@ impl Problem {
     pub fn void_protection(object: &ObjectRef, key: &str) -> Self {
         let message =
             format!("{key} is not applied; as it is set it closes nothing, so nothing is opened by that");
+        finding(Info, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A protection of ingress-nginx beside our annotation for the same.
+    pub fn replaced_protection(object: &ObjectRef, key: &str, ours: &str) -> Self {
+        let message = format!("{key} is not applied; {ours} of this object holds instead");
         finding(Info, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
             .of(object, &annotation_field(key))
     }

@@ -155,7 +155,7 @@ impl Loop {
                 }
                 Wake::Event(Event::Installed { shard, generation }) => self.installed(shard, generation),
                 Wake::Event(Event::Notice { shard, message }) => {
-                    tracing::warn!(shard, message, "shard notice")
+                    tracing::warn!(shard, notice = message, "shard notice")
                 }
                 Wake::Changed(change) => {
                     self.known.loaded(change.loaded);
@@ -392,12 +392,14 @@ fn log_problems(appeared: &[Problem]) {
     for problem in appeared {
         let Problem { object, level, reason, rule, field, message, place } = problem;
         let place = place.as_ref().map(tracing::field::display);
+        // A line of JSON has a level and a message of its own, and no object may have a key twice.
+        let (severity, problem) = (level.as_str(), message);
         match level {
             Level::Error | Level::Warning => {
-                tracing::warn!(%object, field, %reason, %level, rule, message, place, "object has a problem");
+                tracing::warn!(%object, field, %reason, severity, rule, problem, place, "object has a problem");
             }
             Level::Info => {
-                tracing::debug!(%object, field, %reason, rule, message, place, "object has a remark")
+                tracing::debug!(%object, field, %reason, severity, rule, problem, place, "object has a remark")
             }
         }
     }
@@ -411,3 +413,50 @@ const REBIND_TICKS: u64 = 5;
 
 /// The first generation waits so long for external names.
 const FIRST_LOOKUP: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::sync::Mutex;
+    use tracing::level_filters::LevelFilter;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_logged_problem_has_no_key_twice() {
+        let out = Shared::default();
+        let writer = out.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::DEBUG)
+            .with_writer(move || writer.clone())
+            .json()
+            .flatten_event(true)
+            .finish();
+        let object = ObjectRef::new("Ingress", "shop", "web");
+        let problem = Problem::undecodable(&object, "spec", "why not");
+        let remark = Problem { level: Level::Info, ..problem.clone() };
+        tracing::subscriber::with_default(subscriber, || log_problems(&[problem, remark]));
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        for (line, severity) in text.lines().zip(["error", "info"]) {
+            for key in ["level", "message", "severity", "problem", "object", "field", "reason", "rule"] {
+                assert_eq!(line.matches(&format!("\"{key}\":")).count(), 1, "{key} in {line}");
+            }
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["severity"], severity);
+            assert_eq!(line["problem"], "cannot be read: why not");
+        }
+        assert_eq!(text.lines().count(), 2, "{text}");
+    }
+}

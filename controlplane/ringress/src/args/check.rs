@@ -9,6 +9,7 @@ use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, Htt
 use ringress_shared::route::{Dialect, RuleTimeouts};
 use ringress_translate::objects::Key;
 use ringress_translate::settings::Settings;
+use tracing_subscriber::EnvFilter;
 
 use super::{
     Dev, DevArgs, Driver, EchoArgs, Explain, ExplainArgs, ExplainSource, LintArgs, MeaningArgs, Output, Pin,
@@ -297,7 +298,10 @@ impl Mistakes {
             shards: self.read("shards", &args.shards, values::shards),
             pin: self.one_of("pin", &args.pin, PINS),
             io_driver: self.one_of("io-driver", &args.io_driver, DRIVERS),
-            log_level: args.log_level.map(|level| self.read("log-level", &level, log_level)),
+            log_level: args
+                .log_level
+                .filter(|level| !level.is_empty())
+                .map(|level| self.read("log-level", &level, log_level)),
         }
     }
 
@@ -329,11 +333,20 @@ fn field_parts(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A lone word that is no level would be taken for the name of a module, and everything else fall silent.
 fn log_level(text: &str) -> Result<String, String> {
-    tracing_subscriber::EnvFilter::try_new(text)
-        .map(|_| text.to_owned())
-        .map_err(|error| format!("is no log level ({error}); write info, or info,ringress_controller=debug"))
+    let is_known =
+        |part: &str| part.contains('=') || LOG_LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level));
+    match text.split(',').all(|part| is_known(part.trim())) && EnvFilter::try_new(text).is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "is no log level; write {}, or directives by module, as in info,ringress_controller=debug",
+            LOG_LEVELS.join(", ")
+        )),
+    }
 }
+
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 #[cfg(test)]
 mod tests {
@@ -344,7 +357,7 @@ mod tests {
 
     fn run(arguments: &[&str]) -> Result<Run, Mistakes> {
         let arguments = ["ringress", "run"].iter().chain(arguments);
-        match Cli::try_parse_from(arguments).expect("clap takes every text").verb {
+        match Cli::try_read(arguments).expect("clap takes every text").verb {
             Verb::Run(args) => args.check(),
             other => panic!("{other:?}"),
         }
@@ -404,6 +417,19 @@ mod tests {
     }
 
     #[test]
+    fn a_log_level_that_nobody_knows_is_a_mistake() {
+        for wrong in ["foo", "info,foo", "ringress_shard", "foo=bar", "info;debug"] {
+            let mistakes = run(&["--manifests=.", "--log-level", wrong]).unwrap_err().to_string();
+            let is_named = ["--log-level", "off, error, warn, info, debug, trace"];
+            assert!(is_named.iter().all(|part| mistakes.contains(part)), "{wrong}: {mistakes}");
+        }
+        for right in ["off", "info", "WARN", "info,ringress_controller=debug", "ringress_shard=trace"] {
+            let run = run(&["--manifests=.", "--log-level", right]).unwrap();
+            assert_eq!(run.process.log_level.as_deref(), Some(right));
+        }
+    }
+
+    #[test]
     fn run_without_a_folder_says_what_is_missing_in_one_sentence() {
         let mistakes = run(&[]).unwrap_err().to_string();
         assert_eq!(mistakes.lines().count(), 1, "{mistakes}");
@@ -444,11 +470,28 @@ mod tests {
             [(&[][..], true), (&["--watch-ingress-without-class=false"], false), (&["--http-port=1"], true)]
         {
             let arguments = ["ringress", "dev"].iter().chain(arguments);
-            let Verb::Dev(args) = Cli::try_parse_from(arguments).unwrap().verb else { panic!("dev") };
+            let Verb::Dev(args) = Cli::try_read(arguments).unwrap().verb else { panic!("dev") };
             let dev = args.check().unwrap();
             assert_eq!(dev.settings.watch_ingress_without_class, expected);
             assert!(dev.settings.create_named_classes);
         }
+    }
+
+    #[test]
+    fn explain_asks_manifests_or_a_process() {
+        let source = |arguments: &[&str]| {
+            let arguments = ["ringress", "explain", "http://a.test/"].iter().chain(arguments);
+            let Verb::Explain(args) = Cli::try_read(arguments).map_err(|refused| refused.kind())?.verb else {
+                panic!("explain")
+            };
+            Ok(args.check().unwrap().source)
+        };
+        let admin = "--admin=127.0.0.1:1";
+        assert!(
+            matches!(source(&["-f", "."]), Ok(ExplainSource::Manifests(path, _)) if path.as_os_str() == ".")
+        );
+        assert!(matches!(source(&[admin]), Ok(ExplainSource::Admin(address)) if address.port() == 1));
+        assert!(matches!(source(&["-f", ".", admin]), Err(clap::error::ErrorKind::ArgumentConflict)));
     }
 
     #[test]

@@ -19,9 +19,9 @@ use ringress_shared::route::{
 };
 use ringress_shared::snapshot::Parts;
 use ringress_shared::upstream::UpstreamTable;
-use ringress_translate::{Chunks, Claim, Level, Outcome, Problem};
+use ringress_translate::{Chunks, Claim, Level, Outcome, Problem, Reason};
 
-use super::checklist::Candidates;
+use super::checklist::{Absence, Candidates};
 use super::explanation::{Applied, Explanation, OwnAnswer, Place, Reached, ReachedEndpoint, Shown, Winner};
 use super::question::{Question, Url, read_head};
 
@@ -124,14 +124,15 @@ impl Asked<'_> {
             Lookup::Found(found) => self.follow(found, explanation),
             Lookup::NoHost => explanation.answer = Some(refusal(404, "no rule names this host")),
             Lookup::NoPath => explanation.answer = Some(refusal(404, "no rule of this host takes this path")),
-            Lookup::Ambiguous => {
-                let message = "an encoded slash in the path would choose another rule";
-                explanation.answer = Some(refusal(400, message));
-            }
+            Lookup::Ambiguous => explanation.answer = Some(refusal(400, AMBIGUOUS)),
+        }
+        if matches!(lookup, Lookup::NoHost | Lookup::NoPath) {
+            explanation.problems = unread(self.world.problems);
         }
         let winner = match &lookup {
-            Lookup::Found(found) => Some(&**found.rule),
-            Lookup::NoHost | Lookup::NoPath | Lookup::Ambiguous => None,
+            Lookup::Found(found) => Ok(&**found.rule),
+            Lookup::NoHost | Lookup::NoPath => Err(Absence::NoRule { unread: explanation.problems.len() }),
+            Lookup::Ambiguous => Err(Absence::Ambiguous),
         };
         let candidates = Candidates {
             claims: self.world.claims,
@@ -206,6 +207,24 @@ impl Asked<'_> {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
+
+/// What cannot have become a rule, because nobody could read it.
+fn unread(problems: &[Problem]) -> Vec<String> {
+    let is_unread = |problem: &&Problem| match problem.reason {
+        Reason::Undecodable | Reason::Flattened => problem.level == Level::Error,
+        // A version that Kubernetes has dropped; kinds that nobody asked us to read are remarks.
+        Reason::UnknownKind => problem.level != Level::Info,
+        _ => false,
+    };
+    let text = |problem: &Problem| match &problem.place {
+        Some(place) => format!("{problem}  ({place})"),
+        None => problem.to_string(),
+    };
+    problems.iter().filter(is_unread).map(text).collect()
+}
+
+/// Why a shard answers 400 although rules fit.
+pub(super) const AMBIGUOUS: &str = "an encoded slash in the path would choose another rule";
 
 /// Stands where a shard puts a random id.
 const GENERATED_ID: &[u8] = b"(generated)";
@@ -359,7 +378,7 @@ spec: {ports: [{port: 80}]}
         let world = World {
             parts: &translation.parts,
             claims: &translation.claims,
-            problems: &[],
+            problems: &translation.problems.iter().cloned().collect::<Vec<_>>(),
             generation: None,
             place: &|_| Place::default(),
         };
@@ -452,6 +471,16 @@ spec: {ports: [{port: 80}]}
             assert_eq!(explanation.answer.map(|answer| answer.status), Some(status), "{url} {headers:?}");
             assert!(!explanation.routed, "{url}");
         }
+    }
+
+    #[test]
+    fn an_ambiguous_slash_fails_at_the_path() {
+        let text = ingress(&[("a.test", "/", "web", 80), ("a.test", "/admin", "web", 80)], "[]");
+        let explanation = ask(&text, "http://a.test/admin%2fx");
+        assert_eq!(failed(&explanation), Some(Checked::Path));
+        let [host, path, ..] = &explanation.checklist[..] else { panic!("{:?}", explanation.checklist) };
+        assert_eq!((host.state, &*path.says), (State::Ok, AMBIGUOUS));
+        assert!(explanation.losers.iter().all(|loser| loser.why != "another rule comes first"));
     }
 
     #[test]

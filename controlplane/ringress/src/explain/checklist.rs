@@ -7,7 +7,7 @@ use ringress_shared::origin::Origin;
 use ringress_shared::route::{PathMatch, Rule};
 use ringress_translate::{Chunks, Claim, Outcome, ServiceVerdict, Verdict};
 
-use super::answer::is_of;
+use super::answer::{AMBIGUOUS, is_of};
 use super::explanation::{Check, Checked, Loser, Place, State};
 
 /// All claims, seen from one request.
@@ -20,7 +20,19 @@ pub(super) struct Candidates<'c> {
     pub(super) path: &'c [u8],
     /// The hosts whose rules the matcher tried; `*` for every host.
     pub(super) deciding: Vec<String>,
-    pub(super) winner: Option<&'c Rule>,
+    pub(super) winner: Result<&'c Rule, Absence>,
+}
+
+/// Why no rule takes the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// None fits, of those that could be read.
+    NoRule {
+        /// Things in the manifests that could not be read.
+        unread: usize,
+    },
+    /// Several fit, depending on who decodes the path.
+    Ambiguous,
 }
 
 impl Candidates<'_> {
@@ -28,15 +40,15 @@ impl Candidates<'_> {
     pub(super) fn checklist(&self) -> Vec<Check> {
         let mut list = Checklist::default();
         match self.winner {
-            Some(rule) => self.check_winner(rule, &mut list),
-            None => self.check_absence(&mut list),
+            Ok(rule) => self.check_winner(rule, &mut list),
+            Err(absence) => self.check_absence(absence, &mut list),
         }
         list.finished()
     }
 
     /// Every claim that is not the winner's, by the first check that it fails.
     pub(super) fn losers(&self) -> Vec<Loser> {
-        let others = self.claims.iter().filter(|claim| !self.winner.is_some_and(|rule| is_of(claim, rule)));
+        let others = self.claims.iter().filter(|claim| !self.winner.is_ok_and(|rule| is_of(claim, rule)));
         let mut losers: Vec<_> = others.map(|claim| self.loser(claim)).collect();
         losers.sort_by_key(|loser| loser.check);
         losers
@@ -69,20 +81,21 @@ impl Candidates<'_> {
         }
     }
 
-    fn check_absence(&self, list: &mut Checklist) {
+    fn check_absence(&self, absence: Absence, list: &mut Checklist) {
         let by_host: Vec<_> = self.claims.iter().filter(|claim| self.host_loss(claim).is_none()).collect();
         if by_host.is_empty() {
-            return list.failed(Checked::Host, self.no_host_says());
+            return list.failed(Checked::Host, self.no_host_says() + &absence.unread_says());
         }
         list.ok(Checked::Host, format!("{} is named by {}", self.host, objects(&by_host)));
+        if absence == Absence::Ambiguous {
+            return list.failed(Checked::Path, AMBIGUOUS.to_owned());
+        }
         let by_path: Vec<_> =
             by_host.iter().copied().filter(|claim| self.path_loss(claim).is_none()).collect();
         if by_path.is_empty() {
             let paths = listed(by_host.iter().map(|claim| path_text(claim)));
-            return list.failed(
-                Checked::Path,
-                format!("{} falls under none of the paths: {paths}", self.path_text()),
-            );
+            let says = format!("{} falls under none of the paths: {paths}", self.path_text());
+            return list.failed(Checked::Path, says + &absence.unread_says());
         }
         list.ok(Checked::Path, format!("{} falls under {}", self.path_text(), objects(&by_path)));
         let (ours, foreign): (Vec<_>, Vec<_>) = by_path.into_iter().partition(|claim| claim.class.is_ours());
@@ -185,7 +198,10 @@ impl Candidates<'_> {
     }
 
     fn precedence_loss(&self, claim: &Claim) -> String {
-        let winner = self.winner.and_then(|rule| self.claims.iter().find(|claim| is_of(claim, rule)));
+        if self.winner.err() == Some(Absence::Ambiguous) {
+            return "the request is refused: ".to_owned() + AMBIGUOUS;
+        }
+        let winner = self.winner.ok().and_then(|rule| self.claims.iter().find(|claim| is_of(claim, rule)));
         let winning = winner.and_then(|claim| claim.path.as_ref());
         match (&claim.path, winning) {
             (None, Some(_)) => "a default backend takes only what no path matches".to_owned(),
@@ -199,6 +215,17 @@ impl Candidates<'_> {
 
     fn path_text(&self) -> String {
         String::from_utf8_lossy(self.path).into_owned()
+    }
+}
+
+impl Absence {
+    /// What is not known may be what was looked for.
+    fn unread_says(self) -> String {
+        match self {
+            Self::NoRule { unread: 0 } | Self::Ambiguous => String::new(),
+            Self::NoRule { unread: 1 } => "; 1 part of the manifests could not be read".to_owned(),
+            Self::NoRule { unread } => format!("; {unread} parts of the manifests could not be read"),
+        }
     }
 }
 

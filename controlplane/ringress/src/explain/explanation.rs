@@ -38,7 +38,7 @@ pub(crate) struct Explanation {
     pub(crate) checklist: Vec<Check>,
     /// Every other path of every object, in the order of the checklist.
     pub(crate) losers: Vec<Loser>,
-    /// What else is wrong with the winner's object.
+    /// What else is wrong with the winner's object; without a winner, what could not be read and so became no rule.
     pub(crate) problems: Vec<String>,
 }
 

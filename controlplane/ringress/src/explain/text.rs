@@ -22,7 +22,10 @@ pub(super) fn render(explanation: &Explanation, style: Style) -> String {
         text.push_str(&columns(&checks(&explanation.checklist, style), "  "));
     }
     if !explanation.problems.is_empty() {
-        text.push_str("\nwhat is wrong with this object\n");
+        text.push_str(match explanation.winner {
+            Some(_) => "\nwhat is wrong with this object\n",
+            None => "\nwhat could not be read\n",
+        });
         for problem in &explanation.problems {
             text.push_str(&format!("  {problem}\n"));
         }

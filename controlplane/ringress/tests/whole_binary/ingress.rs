@@ -285,7 +285,18 @@ on_both_drivers! {
 
     fn foreign_annotations_that_protect_close_their_paths(driver) {
         let fleet = Fleet::new(&["web"]);
-        let protective = ["auth-url", "auth-type", "whitelist-source-range", "denylist-source-range", "limit-rps", "auth-tls-secret", "satisfy"];
+        let protective = [
+            "auth-url",
+            "auth-type",
+            "whitelist-source-range",
+            "denylist-source-range",
+            "limit-rps",
+            "auth-tls-secret",
+            "satisfy",
+            "configuration-snippet",
+            "server-snippet",
+            "proxy-body-size",
+        ];
         let mut ingresses: Vec<_> = protective
             .iter()
             .map(|key| Ingress::simple(key, &format!("{key}.test"), "web").annotation(&format!("nginx.ingress.kubernetes.io/{key}"), "x"))

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use ringress_shared::policy::Denied;
 use ringress_shared::route::Dialect;
 
-use super::{Annotations, value};
+use super::{Annotations, PREFIX, value};
 use crate::problem::Problem;
 use crate::settings::Settings;
 
@@ -45,8 +45,10 @@ pub(super) fn read(
         let known = known(name);
         if known.protects && is_void(name, value) {
             problems.push(Problem::void_protection(object, &key));
+        } else if let Some(ours) = known.instead.filter(|ours| known.protects && is_set(annotations, ours)) {
+            problems.push(Problem::replaced_protection(object, &key, ours));
         } else if known.protects {
-            problems.push(Problem::unsupported_protection(object, &key));
+            problems.push(Problem::unsupported_protection(object, &key, known.instead));
             denied.push(Denial { because: format!("{key} is not applied").into(), body_limit: false });
         } else if name == "rewrite-target" {
             problems.push(rewrite(object, &key, value));
@@ -76,9 +78,23 @@ fn is_void(name: &str, value: &str) -> bool {
     match name {
         "allowlist-source-range" | "whitelist-source-range" => admits_everybody(value),
         "enable-modsecurity" | "enable-owasp-core-rules" => value::truth(value) == Some(false),
+        // It leaves a protection of all paths, which is not there either.
+        "enable-global-auth" => value::truth(value) == Some(false),
+        "proxy-body-size" => is_no_limit(value),
         "auth-tls-verify-client" => value == "off",
         _ => name.starts_with("limit-") && value == "0",
     }
+}
+
+/// nginx takes any zero for no limit, with a unit too.
+fn is_no_limit(size: &str) -> bool {
+    let digits = size.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    !digits.is_empty() && digits.bytes().all(|digit| digit == b'0')
+}
+
+/// Whether the object has this annotation of ours; one that cannot be read closes the paths by itself.
+fn is_set(annotations: Annotations<'_>, ours: &str) -> bool {
+    ours.strip_prefix(PREFIX).is_some_and(|key| annotations.own(key).is_some())
 }
 
 fn admits_everybody(list: &str) -> bool {
@@ -104,7 +120,8 @@ fn known(name: &str) -> &'static Known {
     let protects = name.starts_with("auth-")
         || name.starts_with("limit-")
         || name.starts_with("global-rate-limit")
-        || name.contains("modsecurity");
+        || name.contains("modsecurity")
+        || name.ends_with("-snippet");
     match TABLE.iter().find(|known| known.name == name) {
         Some(known) => known,
         None if protects => &UNKNOWN_PROTECTION,
@@ -122,6 +139,10 @@ const fn protects(name: &'static str) -> Known {
 
 const fn ours(name: &'static str, instead: &'static str) -> Known {
     Known { name, protects: false, instead: Some(instead) }
+}
+
+const fn protects_as_ours(name: &'static str, instead: &'static str) -> Known {
+    Known { name, protects: true, instead: Some(instead) }
 }
 
 /// All 138 annotations of the last ingress-nginx.
@@ -147,7 +168,7 @@ const TABLE: &[Known] = &[
     plain("service-upstream"),
     plain("upstream-vhost"),
     plain("backend-protocol"),
-    ours("proxy-body-size", "ringress.dev/max-body-bytes"),
+    protects_as_ours("proxy-body-size", "ringress.dev/max-body-bytes"),
     plain("client-body-buffer-size"),
     plain("proxy-connect-timeout"),
     plain("proxy-send-timeout"),
@@ -210,7 +231,7 @@ const TABLE: &[Known] = &[
     protects("auth-keepalive-share-vars"),
     protects("auth-always-set-cookie"),
     protects("auth-snippet"),
-    plain("enable-global-auth"),
+    protects("enable-global-auth"),
     protects("satisfy"),
     protects("allowlist-source-range"),
     protects("whitelist-source-range"),
@@ -261,8 +282,10 @@ const TABLE: &[Known] = &[
     protects("enable-owasp-core-rules"),
     protects("modsecurity-transaction-id"),
     protects("modsecurity-snippet"),
-    plain("configuration-snippet"),
-    plain("server-snippet"),
+    // Raw text may hold `deny` or `auth_basic`, and nobody but nginx can tell.
+    protects("configuration-snippet"),
+    protects("server-snippet"),
+    // Concerns TCP and UDP alone: no path of an Ingress is closed by it.
     plain("stream-snippet"),
 ];
 
@@ -276,7 +299,7 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), 138);
-        assert_eq!(TABLE.iter().filter(|known| known.protects).count(), 41);
+        assert_eq!(TABLE.iter().filter(|known| known.protects).count(), 45);
     }
 
     #[test]
@@ -292,6 +315,14 @@ mod tests {
             ("limit-rps", "0", true),
             ("limit-rps", "5", false),
             ("auth-type", "basic", false),
+            ("enable-global-auth", "false", true),
+            ("enable-global-auth", "true", false),
+            ("enable-global-auth", "nonsense", false),
+            ("proxy-body-size", "0", true),
+            ("proxy-body-size", "0m", true),
+            ("proxy-body-size", "10m", false),
+            ("proxy-body-size", "m", false),
+            ("configuration-snippet", "0", false),
         ] {
             assert_eq!(is_void(name, value), expected, "{name}: {value}");
         }
@@ -301,6 +332,8 @@ mod tests {
     fn unknown_keys_are_judged_by_their_group() {
         assert!(known("auth-of-tomorrow").protects);
         assert!(known("global-rate-limit").protects);
+        assert!(known("location-snippet").protects);
+        assert!(!known("stream-snippet").protects);
         assert!(!known("colour").protects);
     }
 }

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::source::text::read_text;
+
 /// A folder and what was read in it last.
 #[derive(Debug)]
 pub(super) struct Scanner {
@@ -96,9 +98,9 @@ impl Scanner {
             let path = self.root.join(name);
             let known = self.files.remove(name);
             scan.unreadable.remove(name);
-            let known = match fs::symlink_metadata(&path) {
-                Ok(_) => read(name, &path, known, held, &mut scan),
-                Err(_) => known.and_then(|known| outlive(name, known, &mut scan)),
+            let known = match is_there(&path) {
+                true => read(name, &path, known, held, &mut scan),
+                false => known.and_then(|known| outlive(name, known, &mut scan)),
             };
             match known {
                 Some(known) => {
@@ -109,6 +111,14 @@ impl Scanner {
             }
         }
         scan
+    }
+}
+
+/// Whether a name stands for a manifest: pipes and devices do not, a link to nothing does.
+fn is_there(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(metadata) => metadata.is_file(),
+        Err(_) => fs::symlink_metadata(path).is_ok(),
     }
 }
 
@@ -204,11 +214,7 @@ fn read(
     if before.as_ref().is_some_and(|known| known.stamp == Some(stamp)) {
         return before;
     }
-    if metadata.len() > FILE_BYTES_MAX {
-        let error = format!("has {} bytes; at most {FILE_BYTES_MAX} are read", metadata.len());
-        return unreadable(name, &error, before, scan);
-    }
-    match fs::read_to_string(path) {
+    match read_text(path) {
         Ok(text) if just_emptied(&text, &metadata, before.as_ref()) => {
             scan.unsettled = true;
             before
@@ -264,9 +270,6 @@ pub(super) const RECENT: Duration = Duration::from_millis(50);
 /// Folders inside each other that are followed.
 const DEPTH_MAX: usize = 16;
 
-/// Far above any manifest (etcd takes 1.5 MiB an object), far below what would hurt.
-const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,6 +296,43 @@ mod tests {
             fs::write(dir.path().join(name), name).unwrap();
         }
         assert_eq!(names(&scan(&mut Scanner::new(dir.path()))), ["a.yaml", "b.yml", "sub/c.json"]);
+    }
+
+    #[test]
+    fn pipes_and_devices_are_left_alone_by_whole_and_partial_scans() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.yaml"), "a").unwrap();
+        let pipe = dir.path().join("pipe.yaml");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::os::unix::fs::symlink(&pipe, dir.path().join("link.yaml")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", dir.path().join("device.yaml")).unwrap();
+        let hinted = ["pipe.yaml", "link.yaml", "device.yaml"].map(str::to_owned).into();
+        // On a thread of its own: an open pipe would hold the test for ever.
+        let (done, both) = std::sync::mpsc::channel();
+        let root = dir.path().to_owned();
+        std::thread::spawn(move || {
+            let mut scanner = Scanner::new(&root);
+            let whole = scan(&mut scanner);
+            let some = scanner.scan_some(&hinted, &HashSet::new(), &whole);
+            done.send((whole, some)).unwrap();
+        });
+        let (whole, some) = both.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert_eq!(names(&whole), ["a.yaml"]);
+        assert!(whole.unreadable.is_empty(), "{whole:?}");
+        assert_eq!(some, whole);
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_named_and_keeps_the_text_it_had() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.yaml");
+        fs::write(&path, "a").unwrap();
+        let mut scanner = Scanner::new(dir.path());
+        scan(&mut scanner);
+        fs::File::options().write(true).open(&path).unwrap().set_len(17 * 1024 * 1024).unwrap();
+        let second = scan(&mut scanner);
+        assert_eq!(&*second.texts["a.yaml"], "a");
+        assert!(second.unreadable["a.yaml"].contains("16 MiB"), "{:?}", second.unreadable);
     }
 
     #[test]

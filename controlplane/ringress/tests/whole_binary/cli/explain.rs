@@ -1,5 +1,7 @@
 //! `explain`: the winner, the losers and the checklist, offline and live.
 
+use std::process::Command;
+
 use super::{code, folder, json, path, ringress, stderr, stdout};
 use crate::support::{Launch, Upstream, on_both_drivers};
 
@@ -79,6 +81,20 @@ fn explain_says_by_its_exit_code_what_went_wrong() {
         assert_eq!(code(&output), Some(expected), "{arguments:?}: {}{}", stdout(&output), stderr(&output));
         assert_eq!(expected > 1, !stderr(&output).is_empty(), "{arguments:?}");
     }
+}
+
+#[test]
+fn explain_of_manifests_leaves_the_variable_of_the_process_alone() {
+    let files = folder(&[("shop.yaml", SHOP)]);
+    let ask = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringress"));
+        command.args(["explain", "http://shop.test/cart"]).args(arguments);
+        command.env("RINGRESS_ADMIN_ADDRESS", "127.0.0.1:1").output().unwrap()
+    };
+    let offline = ask(&["-f", path(&files)]);
+    assert_eq!(code(&offline), Some(0), "{}", stderr(&offline));
+    assert_eq!(code(&ask(&[])), Some(3), "the variable names the process to ask");
+    assert_eq!(code(&ask(&["-f", path(&files), "--admin", "127.0.0.1:1"])), Some(2));
 }
 
 on_both_drivers! {
