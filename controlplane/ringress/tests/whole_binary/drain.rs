@@ -18,6 +18,12 @@ fn slow(time: Duration) -> Upstream {
     })
 }
 
+/// The longest that clients with nothing under way may hold a process: two seconds of lingering, the rest is for a machine
+/// that is busy with other tests. Far below the drain timeout.
+const PROMPT: Duration = Duration::from_secs(8);
+/// Beyond the drain timeout of those tests, so that a process that is held tells for how long.
+const HELD: Duration = Duration::from_secs(25);
+
 on_both_drivers! {
     fn every_accepted_request_is_answered_under_load(driver) {
         // Several times, since what is under way when the signal comes differs each time.
@@ -49,6 +55,58 @@ on_both_drivers! {
         assert!(began.elapsed() < Duration::from_secs(10), "it waited {:?} for nobody", began.elapsed());
         assert!(idle.iter_mut().all(|client| client.is_closed().is_some()));
         drop(unused);
+    }
+
+    fn a_client_that_keeps_its_connection_after_the_last_answer_does_not_hold_the_process(driver) {
+        let upstream = Upstream::named("web");
+        let mut ringress = Launch::new(driver).flags(&["--drain-timeout=20s"]).serving(&[&upstream]).start();
+        let mut kept: Vec<_> = (0..4).map(|_| ringress.client()).collect();
+        kept.iter_mut().for_each(|client| assert_eq!(client.get("a.test", "/").status, 200));
+        let began = Instant::now();
+        ringress.signal("TERM");
+        // Asks until it is told to go, and stays all the same.
+        kept.iter_mut().for_each(|client| {
+            wait_until("the answer says close", || client.get("a.test", "/").says_close());
+        });
+        assert_eq!(ringress.wait_exit_within(HELD).code(), Some(0));
+        println!("exit on {} after {:?}", driver.as_str(), began.elapsed());
+        assert!(began.elapsed() < PROMPT, "clients that were told to go held it for {:?}", began.elapsed());
+        assert!(kept.iter_mut().all(|client| client.is_closed().is_some()));
+    }
+
+    fn an_exchange_that_ends_after_the_signal_does_not_hold_the_process(driver) {
+        // The one head has left before the signal and promised to keep the connection, the other comes after it.
+        let (released, gate) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (open, waiting) = (Arc::clone(&released), Arc::clone(&gate));
+        let upstream = Upstream::start(move |peer| {
+            while let Some(request) = peer.read_request() {
+                let (before, after) = ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab", "cd");
+                let begins = request.target() == "/begun";
+                let said = if begins { before.len() } else { 0 };
+                peer.send(&before[..said]);
+                waiting.fetch_add(1, Ordering::SeqCst);
+                wait_until("the endpoint may go on", || open.load(Ordering::SeqCst));
+                peer.send(format!("{}{after}", &before[said..]));
+            }
+        });
+        let mut ringress = Launch::new(driver).flags(&["--drain-timeout=20s"]).serving(&[&upstream]).start();
+        let (mut begun, mut silent) = (ringress.client(), ringress.client());
+        begun.send("GET /begun HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        silent.send("GET /silent HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        wait_until("both requests are under way", || gate.load(Ordering::SeqCst) == 2);
+        assert!(!begun.is_silent_for(Duration::from_secs(5)), "the first half of the answer came");
+        ringress.signal("TERM");
+        wait_until("the listener is closed", || Client::try_connect(ringress.ports.http).is_err());
+        assert!(ringress.is_running(), "it waits for what is under way");
+        released.store(true, Ordering::SeqCst);
+        assert_eq!(begun.read("GET").unwrap().text(), "abcd");
+        let late = silent.read("GET").unwrap();
+        assert!(late.text() == "abcd" && late.says_close());
+        let began = Instant::now();
+        assert_eq!(ringress.wait_exit_within(HELD).code(), Some(0));
+        println!("exit on {} after {:?}", driver.as_str(), began.elapsed());
+        assert!(began.elapsed() < PROMPT, "exchanges that were over held it for {:?}", began.elapsed());
+        assert!(begun.is_closed().is_some() && silent.is_closed().is_some());
     }
 
     fn an_exchange_under_way_is_finished_and_its_connection_ends(driver) {

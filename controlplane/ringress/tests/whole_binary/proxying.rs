@@ -4,6 +4,7 @@ mod bodies;
 mod clients;
 mod connections;
 mod endpoints;
+mod fairness;
 mod told;
 mod tunnels;
 

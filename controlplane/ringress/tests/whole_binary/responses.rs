@@ -4,6 +4,7 @@
 //! what happens to the connection after it. One shard: after each row another request goes out, and must neither see a byte
 //! of the row's answer nor ride on a connection that the row has spoiled.
 
+mod early;
 mod framing;
 mod heads;
 mod relaying;

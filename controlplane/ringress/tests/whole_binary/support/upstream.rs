@@ -14,6 +14,7 @@ use super::message::{Inbox, Received, retried};
 pub(crate) struct Upstream {
     address: SocketAddr,
     record: Arc<Record>,
+    listener: TcpListener,
 }
 
 /// What reached an upstream, over all its connections.
@@ -36,8 +37,18 @@ impl Upstream {
         let record = Arc::new(Record::default());
         let shared = Arc::clone(&record);
         let script: Arc<Script> = Arc::new(script);
-        std::thread::spawn(move || accept(&listener, &shared, &script));
-        Self { address, record }
+        let listens = listener.try_clone().expect("descriptors are left");
+        std::thread::spawn(move || accept(&listens, &shared, &script));
+        Self { address, record, listener }
+    }
+
+    /// Makes the kernel take little for connections that nobody reads from: whoever writes to them stands still soon.
+    pub(crate) fn narrow(self) -> Self {
+        let listener = socket2::SockRef::from(&self.listener);
+        listener.set_recv_buffer_size(4 * 1024).expect("a TCP socket");
+        // The sender's buffer grows with the segments that it may send.
+        listener.set_tcp_mss(536).expect("a TCP socket");
+        self
     }
 
     /// Answers every request with 200 and the answer's name, then what it received.
