@@ -504,7 +504,7 @@ impl<'p> Performance<'p> {
                             to_client,
                         )
                         .await;
-                    Told { status: response.status(), token: "", delivered }
+                    Told { bytes: 0, status: response.status(), token: "", delivered }
                 }
                 (Step::Abandon, _) => Told::nothing(),
                 (_, Some(answer)) | (Step::Answer(answer), None) => {
@@ -519,7 +519,7 @@ impl<'p> Performance<'p> {
         let (sent_whole, told) = rt::join(sending, answering).await;
         self.tally.status = told.status;
         self.tally.token = told.token;
-        self.tally.bytes_out.set(delivery.bytes.get());
+        self.tally.bytes_out.set(delivery.bytes.get() + told.bytes);
         drop(attempt);
         let complete = told.delivered.end == End::Complete && upload.failure.get().is_none();
         if complete
@@ -559,6 +559,7 @@ impl<'p> Performance<'p> {
             tell(answer, request, keep_alive, &date, self.terms.timeouts.write, writer, to_client).await;
         self.tally.status = told.status;
         self.tally.token = told.token;
+        self.tally.bytes_out.set(told.bytes);
         match told.delivered.after() {
             After::Keep => self.discard_request(framing).await,
             after => after,
@@ -855,6 +856,8 @@ impl Delivery {
 
 /// What the client was told.
 struct Told {
+    /// Content of an answer of our own.
+    bytes: u64,
     status: u16,
     token: &'static str,
     delivered: Delivered,
@@ -863,6 +866,7 @@ struct Told {
 impl Told {
     fn nothing() -> Self {
         Self {
+            bytes: 0,
             status: 0,
             token: "",
             delivered: Delivered { end: End::Stopped, keep_alive: false, until_close: false },
@@ -899,7 +903,8 @@ async fn tell(
     lent.clear();
     *out = lent;
     let end = if result.is_ok() { End::Complete } else { End::Unwritable };
-    Told { status: answer.status, token, delivered: Delivered { end, keep_alive, until_close: false } }
+    let bytes = if local.head { 0 } else { body.len() as u64 };
+    Told { bytes, status: answer.status, token, delivered: Delivered { end, keep_alive, until_close: false } }
 }
 
 /// The request body on its way, seen by both directions.

@@ -189,7 +189,8 @@ const LINGER: Duration = Duration::from_secs(10);
 
 async fn linger(mut client: Box<Client>) {
     client.writer.finish(LINGER_SILENCE).await;
-    let until = Clock::coarse() + LINGER;
+    // Nobody waits for a client that does not listen when the process is about to end.
+    let until = Clock::coarse() + if client.shard().is_draining() { LINGER_SILENCE } else { LINGER };
     let mut buffer = std::mem::replace(&mut client.received, Buffer::empty());
     while !client.reader.watch.has_expired() && Clock::coarse() < until {
         client.reader.watch.arm(Purpose::Read, LINGER_SILENCE);
