@@ -9,28 +9,32 @@
 //! The snapshot is held from the complete head to the response head. Whatever was taken is only good for reuse when both
 //! messages were complete; everything else closes.
 
+mod await_head;
+mod delivery;
+mod upload;
+
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ringress_engine::codec::body::BodyDecoder;
-use ringress_engine::codec::h1::{self, HeadError, HeadScanner, ResponseContext};
+use ringress_engine::codec::h1;
 use ringress_engine::exchange::{
     Answer, Env, Exchange, NoAnswer, NoAnswerCause, NoRoute, Outcome, Routed, Step, Token, Try, verdict,
 };
-use ringress_engine::http::forward::{
-    ForwardRequest, ForwardResponse, LocalAnswer, Scheme, client_request_id, write_local_answer,
-    write_request, write_response,
-};
-use ringress_engine::http::{Framing, Head, Known, Version};
+use ringress_engine::http::forward::{ForwardRequest, Scheme, client_request_id, write_request};
+use ringress_engine::http::{Framing, Head, Known};
 use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, Listener, SocketId};
 use ringress_shared::metric::Counter;
-use ringress_shared::route::RuleTimeouts;
 
-use crate::buffer::{Buffer, Outgoing, Send};
+use await_head::AwaitHead;
+use delivery::{Delivery, Told, tell};
+use upload::Upload;
+
+use crate::buffer::{Buffer, Send};
 use crate::clock::Clock;
-use crate::deadline::{Purpose, Remote};
+use crate::deadline::Purpose;
 use crate::record::{Record, RuleRecord, class_counter};
 use crate::relay::{self, End, Plan};
 use crate::rt;
@@ -39,15 +43,12 @@ use crate::serve::listener_for;
 use crate::serve::tunnel::{self, Passed, Side};
 use crate::serve::waiting::Wait;
 use crate::shard::{Current, Shard};
-use crate::stream::{Reader, Writer};
 use crate::upstream::{self, Connection};
 use crate::workspace::Workspace;
 
 /// Content that a client may still send after its answer, for the connection to go on.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024;
 const DISCARD: Duration = Duration::from_secs(1);
-/// Interim responses before a final one.
-const INTERIM_MAX: usize = 16;
 
 /// Performs the exchange whose head stands at the front of the client's buffer.
 pub(crate) async fn exchange(client: &mut Client, head_bytes: usize) -> After {
@@ -516,24 +517,19 @@ impl<'p> Performance<'p> {
             upload.answered();
             told
         };
-        let (sent_whole, told) = rt::join(sending, answering).await;
+        let ((), told) = rt::join(sending, answering).await;
         self.tally.status = told.status;
         self.tally.token = told.token;
         self.tally.bytes_out.set(delivery.bytes.get() + told.bytes);
         drop(attempt);
         let complete = told.delivered.end == End::Complete && upload.failure.get().is_none();
-        if complete
-            && sent_whole == Sent::Whole
-            && self.work.response.facts.keep_alive
-            && told.token.is_empty()
-        {
+        if complete && upload.finished.get() && self.work.response.facts.keep_alive && told.token.is_empty() {
             let seconds = self.work.response.facts.keep_alive_secs;
             connection.give_back(self.shard, &routed.timeouts, seconds, Clock::now());
         }
-        match (told.delivered.after(), sent_whole) {
-            (After::Keep, Sent::Whole) => After::Keep,
-            (After::Keep, Sent::Not) => After::Close,
-            (after, _) => after,
+        match told.delivered.after() {
+            After::Keep if !upload.finished.get() => After::Close,
+            after => after,
         }
     }
 
@@ -675,325 +671,6 @@ fn report(shard: &Shard, attempt: &Try, outcome: Outcome, now: Instant) {
         && attempt.lease.report(result, now)
     {
         shard.count(Counter::Ejections);
-    }
-}
-
-/// Waits for the head of a final response, passing interim ones on. Heads of endpoints have limits of their own: what a
-/// client may send says nothing of what it may get.
-struct AwaitHead<'a> {
-    /// Whether the request is over: until then the endpoint owes nothing.
-    sent: &'a Cell<bool>,
-    request: &'a Head,
-    timeouts: &'a RuleTimeouts,
-    write_timeout: Duration,
-}
-
-impl AwaitHead<'_> {
-    /// # Errors
-    /// Whether not one byte came, and why there is no final head.
-    async fn perform(
-        &self,
-        reader: &mut Reader,
-        received: &mut Buffer,
-        response: &mut Head,
-        writer: &mut Writer,
-        out: &mut Outgoing,
-    ) -> Result<(), (bool, NoAnswerCause)> {
-        let context = ResponseContext {
-            head: self.request.method() == b"HEAD",
-            upgrade: self.request.upgrade().is_some(),
-        };
-        let limits = HeadLimits::default();
-        let malformed = |error| (false, NoAnswerCause::Malformed(error));
-        for interim in 0..=INTERIM_MAX {
-            let bytes = self.next_head(reader, received, interim == 0).await?;
-            h1::parse_response(&received.bytes()[..bytes], context, &limits, response).map_err(malformed)?;
-            received.consume(bytes);
-            match response.status() {
-                // The endpoint may switch to what the client asked for, and to nothing else (RFC 9110 §7.8).
-                101 if !self.asked_for(response.upgrade()) => {
-                    return Err(malformed(HeadError::UnexpectedUpgrade));
-                }
-                100 | 102..=199 => {}
-                _ => return Ok(()),
-            }
-            self.pass_interim(response, writer, out).await;
-        }
-        Err(malformed(HeadError::StatusLine))
-    }
-
-    fn asked_for(&self, switched_to: Option<&[u8]>) -> bool {
-        match (self.request.upgrade(), switched_to) {
-            (Some(asked), Some(switched)) => asked.eq_ignore_ascii_case(switched),
-            _ => false,
-        }
-    }
-
-    async fn next_head(
-        &self,
-        reader: &mut Reader,
-        received: &mut Buffer,
-        is_first: bool,
-    ) -> Result<usize, (bool, NoAnswerCause)> {
-        let limits = HeadLimits::default();
-        let mut scanner = HeadScanner::default();
-        loop {
-            let silent = is_first && received.is_empty();
-            match scanner.scan(received.bytes(), &limits) {
-                Ok(Some(bytes)) => return Ok(bytes),
-                Ok(None) if received.make_room() => {}
-                Ok(None) => return Err((silent, NoAnswerCause::Malformed(HeadError::HeadTooLarge))),
-                Err(error) => return Err((silent, NoAnswerCause::Malformed(error))),
-            }
-            if self.sent.get() {
-                reader.watch.arm(Purpose::Read, self.timeouts.response);
-            }
-            let buffer = std::mem::replace(received, Buffer::empty());
-            let (result, buffer) = reader.read(buffer).await;
-            *received = buffer;
-            match result {
-                Ok(count) if count > 0 => {}
-                _ if reader.watch.has_expired() => return Err((silent, NoAnswerCause::TimedOut)),
-                _ if silent => return Err((true, NoAnswerCause::Closed)),
-                _ => return Err((false, NoAnswerCause::Malformed(HeadError::Incomplete))),
-            }
-        }
-    }
-
-    async fn pass_interim(&self, response: &Head, writer: &mut Writer, out: &mut Outgoing) {
-        // HTTP/1.0 knows no interim responses (RFC 9110 §15.2).
-        if self.request.version() != Version::Http11 {
-            return;
-        }
-        let forward = ForwardResponse {
-            version: Version::Http11,
-            head: false,
-            keep_alive: true,
-            date: &[],
-            edits: &[],
-        };
-        out.clear();
-        write_response(response, &forward, out.text());
-        let (_, mut lent) = writer.write_all(std::mem::take(out), self.write_timeout).await;
-        lent.clear();
-        *out = lent;
-    }
-}
-
-/// Passes a final response on.
-struct Delivery {
-    version: Version,
-    is_head: bool,
-    keep_alive: Cell<bool>,
-    date: [u8; 29],
-    response_timeout: Duration,
-    write_timeout: Duration,
-    bytes: Cell<u64>,
-}
-
-/// How a response reached its client.
-#[derive(Debug, Clone, Copy)]
-struct Delivered {
-    end: End,
-    keep_alive: bool,
-    /// Whether only the end of the connection tells the client where the body ends.
-    until_close: bool,
-}
-
-impl Delivered {
-    fn after(self) -> After {
-        match (self.end, self.keep_alive) {
-            (End::Complete, true) => After::Keep,
-            (End::Complete, false) => After::Close,
-            // The client must see that the end of the body is missing: by its framing, or else by a reset.
-            _ if self.until_close => After::Cut,
-            _ => After::End,
-        }
-    }
-}
-
-impl Delivery {
-    async fn perform(
-        &self,
-        request: &Head,
-        response: &Head,
-        reader: &mut Reader,
-        received: &mut Buffer,
-        writer: &mut Writer,
-        out: &mut Outgoing,
-    ) -> Delivered {
-        let forward = ForwardResponse {
-            version: self.version,
-            head: self.is_head,
-            keep_alive: self.keep_alive.get(),
-            date: &self.date,
-            edits: &[],
-        };
-        out.clear();
-        let client = write_response(response, &forward, out.text());
-        let mut decoder = BodyDecoder::new(response.facts.framing);
-        let plan = Plan {
-            chunked: client.framing == Framing::Chunked,
-            trailers: request.facts.te_trailers,
-            read_timeout: self.response_timeout,
-            write_timeout: self.write_timeout,
-            bytes_max: None,
-            bytes: &self.bytes,
-            stop: &Cell::new(false),
-        };
-        let end = if relay::take_whole(received, &mut decoder, out, &plan) {
-            let (result, mut lent) = writer.write_all(std::mem::take(out), self.write_timeout).await;
-            lent.clear();
-            *out = lent;
-            if result.is_ok() { End::Complete } else { End::Unwritable }
-        } else {
-            Box::pin(relay::body(reader, received, &mut decoder, writer, out, &plan)).await
-        };
-        let until_close = client.framing == Framing::UntilClose;
-        Delivered { end, keep_alive: client.keep_alive, until_close }
-    }
-}
-
-/// What the client was told.
-struct Told {
-    /// Content of an answer of our own.
-    bytes: u64,
-    status: u16,
-    token: &'static str,
-    delivered: Delivered,
-}
-
-impl Told {
-    fn nothing() -> Self {
-        Self {
-            bytes: 0,
-            status: 0,
-            token: "",
-            delivered: Delivered { end: End::Stopped, keep_alive: false, until_close: false },
-        }
-    }
-}
-
-/// Gives an answer of our own.
-async fn tell(
-    answer: &Answer,
-    request: &Head,
-    keep_alive: bool,
-    date: &[u8; 29],
-    within: Duration,
-    writer: &mut Writer,
-    out: &mut Outgoing,
-) -> Told {
-    let body = format!("{}\n", answer.message);
-    let token = answer.token.as_str();
-    let location = answer.location.as_deref().map(|location| ("Location", location));
-    let local = LocalAnswer {
-        status: answer.status,
-        error: Some(token).filter(|token| !token.is_empty()),
-        body: body.as_bytes(),
-        fields: location.as_slice(),
-        date,
-        version: request.version(),
-        head: request.method() == b"HEAD",
-        keep_alive,
-    };
-    out.clear();
-    write_local_answer(&local, out.text());
-    let (result, mut lent) = writer.write_all(std::mem::take(out), within).await;
-    lent.clear();
-    *out = lent;
-    let end = if result.is_ok() { End::Complete } else { End::Unwritable };
-    let bytes = if local.head { 0 } else { body.len() as u64 };
-    Told { bytes, status: answer.status, token, delivered: Delivered { end, keep_alive, until_close: false } }
-}
-
-/// The request body on its way, seen by both directions.
-struct Upload {
-    failure: Cell<Option<End>>,
-    /// The endpoint has all of it.
-    finished: Cell<bool>,
-    /// Nothing more of it will be sent.
-    ended: Cell<bool>,
-    stop: Cell<bool>,
-    client_watch: Remote,
-    endpoint_watch: Remote,
-    response_timeout: Duration,
-    endpoint: std::os::fd::RawFd,
-}
-
-/// What became of a request body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sent {
-    /// The endpoint has all of it.
-    Whole,
-    /// It has not, and will not.
-    Not,
-}
-
-impl Upload {
-    async fn pump(
-        &self,
-        reader: &mut Reader,
-        received: &mut Buffer,
-        decoder: &mut BodyDecoder,
-        writer: &mut Writer,
-        out: &mut Outgoing,
-        plan: &Plan<'_>,
-    ) -> Sent {
-        let end = relay::body(reader, received, decoder, writer, out, plan).await;
-        self.ended.set(true);
-        match end {
-            End::Complete => {
-                self.finished.set(true);
-                reader.watch.disarm();
-                // From now on the endpoint owes an answer.
-                self.endpoint_watch.arm(Purpose::Read, self.response_timeout);
-                Sent::Whole
-            }
-            // The endpoint may have answered early; its answer decides. Where the next request begins cannot be known.
-            End::Unwritable => {
-                self.endpoint_watch.arm(Purpose::Read, self.response_timeout);
-                Sent::Not
-            }
-            End::Stopped => Sent::Not,
-            End::Truncated | End::Silent | End::Malformed(_) | End::TooLarge => {
-                self.failure.set(Some(end));
-                // The endpoint must not take what it has for a whole request.
-                rt::shutdown(self.endpoint, std::net::Shutdown::Both);
-                Sent::Not
-            }
-        }
-    }
-
-    /// The client has its answer: what it still sends is nobody's business.
-    fn answered(&self) {
-        self.stop.set(true);
-        if !self.ended.get() {
-            self.client_watch.arm(Purpose::Read, DISCARD);
-            rt::shutdown(self.endpoint, std::net::Shutdown::Write);
-        }
-    }
-
-    fn client_is_gone(&self) -> bool {
-        self.failure.get() == Some(End::Truncated)
-    }
-
-    /// The answer to a body that cannot be passed on.
-    fn refusal(&self) -> Option<Answer> {
-        match self.failure.get()? {
-            End::Silent => {
-                Some(Answer::closing(408, Token::HttpRequestError, "the request body did not arrive in time"))
-            }
-            End::Malformed(error) => {
-                Some(Answer::closing(error.status(), Token::Other(error.token()), error.message()))
-            }
-            End::TooLarge => Some(Answer::closing(
-                413,
-                Token::RequestBodyTooLarge,
-                "the request body is larger than this route takes",
-            )),
-            _ => None,
-        }
     }
 }
 

@@ -200,13 +200,7 @@ fn transcribe(
 }
 
 async fn flush(writer: &mut Writer, out: &mut Outgoing, plan: &Plan<'_>) -> bool {
-    if out.left().is_empty() {
-        return true;
-    }
-    let (result, mut lent) = writer.write_all(std::mem::take(out), plan.write_timeout).await;
-    lent.clear();
-    *out = lent;
-    result.is_ok()
+    out.left().is_empty() || writer.flush(out, plan.write_timeout).await
 }
 
 /// `None` where more was received; else how the reading ended.

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::buffer::{Buffer, Send};
+use crate::buffer::{Buffer, Outgoing, Send};
 use crate::deadline::{Purpose, Watch, Wheel};
 use crate::rt::{self, AsyncReadRent, AsyncWriteRent, Halves, ReadHalf, WriteHalf};
 use crate::tls::Session;
@@ -124,10 +124,18 @@ impl Writer {
         self.descriptor
     }
 
+    /// Sends what `out` holds and empties it; whether the peer took it. Keeps the text's capacity.
+    pub(crate) async fn flush(&mut self, out: &mut Outgoing, within: Duration) -> bool {
+        let (result, mut lent) = self.write_all(std::mem::take(out), within).await;
+        lent.clear();
+        *out = lent;
+        result.is_ok()
+    }
+
     /// Says that nothing more comes, in the language of the connection, and ends the sending direction.
     pub(crate) async fn finish(&mut self, within: Duration) {
         if let Some(session) = &self.tls {
-            let mut out = crate::buffer::Outgoing::default();
+            let mut out = Outgoing::default();
             session.close(out.text());
             self.watch.arm(Purpose::Write, within);
             // The peer may be gone; there is nobody to tell.
