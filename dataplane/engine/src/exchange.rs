@@ -277,7 +277,8 @@ impl Exchange {
     fn try_next(&mut self, env: &mut Env<'_>) -> Option<Step> {
         let Target::Upstream(id) = self.routed.as_ref()?.target else { return None };
         let upstream = env.snapshot.upstreams.get(&id)?;
-        let ctx = PickCtx { now: env.now, random: env.random, avoid: &self.failed };
+        let generation = env.snapshot.generation;
+        let ctx = PickCtx { now: env.now, random: env.random, generation, avoid: &self.failed };
         let lease = env.balancers.pick(upstream, ctx)?;
         self.tries += 1;
         self.last = Some(lease.endpoint());

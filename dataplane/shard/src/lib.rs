@@ -20,6 +20,7 @@ mod perform;
 mod record;
 mod relay;
 mod rt;
+mod seat;
 mod serve;
 mod shard;
 mod stream;

@@ -10,6 +10,7 @@
 //! messages were complete; everything else closes.
 
 mod await_head;
+mod converse;
 mod delivery;
 mod upload;
 
@@ -25,19 +26,17 @@ use ringress_engine::exchange::{
 };
 use ringress_engine::http::forward::{ForwardRequest, Scheme, client_request_id, write_request};
 use ringress_engine::http::{Framing, Head, Known};
-use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, Listener, SocketId};
+use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, Listener, Socket, SocketId};
 use ringress_shared::metric::Counter;
 
 use await_head::AwaitHead;
-use delivery::{Delivery, Told, tell};
-use upload::Upload;
+use delivery::{Delivery, tell};
 
 use crate::buffer::{Buffer, Send};
 use crate::clock::Clock;
 use crate::deadline::Purpose;
 use crate::record::{Record, RuleRecord, class_counter};
-use crate::relay::{self, End, Plan};
-use crate::rt;
+use crate::relay::{self, End};
 use crate::serve::h1::{After, Client};
 use crate::serve::listener_for;
 use crate::serve::tunnel::{self, Passed, Side};
@@ -51,13 +50,13 @@ const DISCARDED_BYTES_MAX: usize = 64 * 1024;
 const DISCARD: Duration = Duration::from_secs(1);
 
 /// Performs the exchange whose head stands at the front of the client's buffer.
-pub(crate) async fn exchange(client: &mut Client, head_bytes: usize) -> After {
+pub(crate) async fn exchange(mut client: Box<Client>, head_bytes: usize) -> (Box<Client>, After) {
     let shard = Rc::clone(client.shard());
-    let Some(current) = shard.current() else { return After::Close };
+    let Some(current) = shard.current() else { return (client, After::Close) };
     let mut work = shard.workspaces.take();
-    let after = begin(&shard, current, client, &mut work, head_bytes).await;
+    let after = begin(&shard, current, &mut client, &mut work, head_bytes).await;
     shard.workspaces.put(work);
-    after
+    (client, after)
 }
 
 /// Refuses what could not even become a head.
@@ -95,9 +94,8 @@ async fn begin(
     }
     client.received.consume(head_bytes);
     let refusal = refuse_method(&work.request);
-    let (listener, misdirected) = choose_listener(socket, first, client, &work.request);
-    let terms = Terms::new(&current, listener, client, &work.request);
-    let listener = socket.listeners.iter().position(|other| std::ptr::eq(other, listener)).unwrap_or(0);
+    let (listener, misdirected) = choose_listener(socket, client, &work.request);
+    let terms = Terms::new(&current, &socket.listeners[listener], client, &work.request);
     let taken = Taken { socket: socket.id, listener, current };
     let mut performance = Performance::new(shard, terms, client, work);
     let after = match refusal.or(misdirected) {
@@ -114,27 +112,19 @@ fn refuse_method(head: &Head) -> Option<Answer> {
     })
 }
 
-/// The listener that the host picks, and a refusal where another one took the connection: what the client was promised
-/// there (certificate, client authentication) does not hold here (RFC 9110 §15.5.20).
-fn choose_listener<'l>(
-    socket: &'l ringress_shared::listener::Socket,
-    first: &'l Listener,
-    client: &Client,
-    head: &Head,
-) -> (&'l Listener, Option<Answer>) {
+/// The number of the listener that the host picks, and a refusal where another one took the connection: what the client
+/// was promised there (certificate, client authentication) does not hold here (RFC 9110 §15.5.20).
+fn choose_listener(socket: &Socket, client: &Client, head: &Head) -> (usize, Option<Answer>) {
     if socket.listeners.len() == 1 {
-        return (first, None);
+        return (0, None);
     }
     let mut host = String::new();
     let host = ringress_shared::hostname::normalise_host(head.authority(), &mut host);
     let misdirected =
         || Answer::closing(421, Token::HttpRequestError, "this connection was made for another host");
-    let Some(listener) = listener_for(socket, host) else { return (first, Some(misdirected())) };
+    let Some(listener) = listener_for(socket, host) else { return (0, Some(misdirected())) };
     let taken_by = client.server_name.as_deref().and_then(|name| listener_for(socket, name));
-    match taken_by {
-        Some(other) if other.id != listener.id => (listener, Some(misdirected())),
-        _ => (listener, None),
-    }
+    (listener, taken_by.filter(|other| *other != listener).map(|_| misdirected()))
 }
 
 /// The snapshot that an exchange took when its head was complete, and its listener there. Given up when the response head
@@ -241,7 +231,9 @@ impl<'p> Performance<'p> {
             };
             let Some(routed) = self.exchange.routed().copied() else { return After::End };
             self.tally.endpoint = Some(attempt.lease.address());
-            let opened = upstream::open(self.shard, &attempt, &routed.timeouts, now).await;
+            let body = self.body_at_hand();
+            let repeatable = body.is_some() && self.work.request.is_idempotent();
+            let opened = upstream::open(self.shard, &attempt, &routed.timeouts, now, repeatable).await;
             let mut connection = match opened {
                 Ok(connection) => connection,
                 Err(failure) => {
@@ -251,9 +243,15 @@ impl<'p> Performance<'p> {
                     continue;
                 }
             };
-            let Some(body) = self.body_at_hand() else {
-                // Streaming is rarer and its future large: it is made when it is needed, like those below.
-                return Box::pin(self.converse(taken, connection, attempt, &routed)).await;
+            let Some(body) = body else {
+                match self.announce(&mut connection) {
+                    // Streaming is rarer and its future large: it is made when it is needed, like those below.
+                    Ok(()) => return Box::pin(self.converse(taken, connection, attempt, &routed)).await,
+                    Err(failure) => outcome = Outcome::NoAnswer(failure),
+                }
+                now = Clock::now();
+                report(self.shard, &attempt, outcome, now);
+                continue;
             };
             // Whoever resets while an endpoint is silent is noticed until the last byte of the answer.
             let waiting =
@@ -428,111 +426,6 @@ impl<'p> Performance<'p> {
         self.tally.bytes_out.set(passed.from_endpoint.get());
     }
 
-    /// Sends a request whose body still flows: both directions at once, and no second try.
-    async fn converse(
-        &mut self,
-        taken: Taken,
-        mut connection: Connection,
-        attempt: Try,
-        routed: &Routed,
-    ) -> After {
-        self.write_request_head();
-        let delivery = self.delivery(routed);
-        let endpoint_descriptor = connection.reader.descriptor();
-        let waiting = self.shard.waiting.enter(self.client.reader.descriptor(), endpoint_descriptor);
-        let upload = Upload {
-            failure: Cell::new(None),
-            finished: Cell::new(false),
-            ended: Cell::new(false),
-            stop: Cell::new(false),
-            client_watch: self.client.reader.watch.remote(),
-            endpoint_watch: connection.reader.watch.remote(),
-            response_timeout: routed.timeouts.response,
-            endpoint: endpoint_descriptor,
-        };
-        let framing = self.work.request.facts.framing;
-        let mut decoder = BodyDecoder::with_limits(framing, &self.terms.limits);
-        let plan = Plan {
-            chunked: framing == Framing::Chunked,
-            trailers: true,
-            read_timeout: self.terms.timeouts.body,
-            write_timeout: routed.timeouts.response,
-            bytes_max: routed.body_bytes_max,
-            bytes: &self.tally.bytes_in,
-            stop: &upload.stop,
-        };
-        let Workspace { request, response, to_endpoint, to_client } = &mut *self.work;
-        let Client { reader, writer, received, .. } = &mut *self.client;
-        let sending = upload.pump(reader, received, &mut decoder, &mut connection.writer, to_endpoint, &plan);
-        let await_head = AwaitHead {
-            sent: &upload.ended,
-            request,
-            timeouts: &routed.timeouts,
-            write_timeout: self.terms.timeouts.write,
-        };
-        let reused = connection.reused;
-        let (shard, exchange, is_https) = (self.shard, &mut self.exchange, self.terms.is_https);
-        let date = delivery.date;
-        let answering = async {
-            let answered = await_head
-                .perform(&mut connection.reader, &mut connection.received, response, writer, to_client)
-                .await;
-            let outcome = match answered {
-                Ok(()) => Outcome::Answered,
-                Err(_) if waiting.client_is_gone() || upload.client_is_gone() => Outcome::ClientGone,
-                Err((silent, cause)) => {
-                    Outcome::NoAnswer(NoAnswer { reused, silent, unsent: false, replayable: false, cause })
-                }
-            };
-            let now = Clock::now();
-            if upload.failure.get().is_none() {
-                report(shard, &attempt, outcome, now);
-            }
-            let (step, _) = decide(shard, now, &taken, exchange, outcome, request, is_https);
-            drop(taken);
-            let told = match (step, upload.refusal()) {
-                (Step::Relay, _) => {
-                    // In the middle of a body that nobody reads, no next request can be found.
-                    let goes_on = upload.finished.get() && !shard.is_draining();
-                    delivery.keep_alive.set(delivery.keep_alive.get() && goes_on);
-                    let delivered = delivery
-                        .perform(
-                            request,
-                            response,
-                            &mut connection.reader,
-                            &mut connection.received,
-                            writer,
-                            to_client,
-                        )
-                        .await;
-                    Told { bytes: 0, status: response.status(), token: "", delivered }
-                }
-                (Step::Abandon, _) => Told::nothing(),
-                (_, Some(answer)) | (Step::Answer(answer), None) => {
-                    tell(&answer, request, false, &date, delivery.write_timeout, writer, to_client).await
-                }
-                // No second try was asked for: the body is gone.
-                (Step::Try(_), None) => Told::nothing(),
-            };
-            upload.answered();
-            told
-        };
-        let ((), told) = rt::join(sending, answering).await;
-        self.tally.status = told.status;
-        self.tally.token = told.token;
-        self.tally.bytes_out.set(delivery.bytes.get() + told.bytes);
-        drop(attempt);
-        let complete = told.delivered.end == End::Complete && upload.failure.get().is_none();
-        if complete && upload.finished.get() && self.work.response.facts.keep_alive && told.token.is_empty() {
-            let seconds = self.work.response.facts.keep_alive_secs;
-            connection.give_back(self.shard, &routed.timeouts, seconds, Clock::now());
-        }
-        match told.delivered.after() {
-            After::Keep if !upload.finished.get() => After::Close,
-            after => after,
-        }
-    }
-
     /// Answers the client ourselves and decides about what it still sends.
     async fn answer(&mut self, answer: &Answer) -> After {
         let request = &self.work.request;
@@ -687,7 +580,7 @@ mod tests {
 
     use super::*;
 
-    fn future_bytes<F: Future>(_: impl Fn(&'static mut Client, usize) -> F) -> usize {
+    fn future_bytes<F: Future>(_: impl Fn(Box<Client>, usize) -> F) -> usize {
         size_of::<F>()
     }
 

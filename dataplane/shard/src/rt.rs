@@ -20,6 +20,7 @@ use monoio::io::{OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use ringress_shared::command::{DriverReport, IoDriver};
+use rustix::net::SendFlags;
 
 pub(crate) use monoio::buf::{IoBuf, IoBufMut};
 pub(crate) use monoio::io::{AsyncReadRent, AsyncWriteRent};
@@ -77,6 +78,10 @@ const LADDER: [Rung; 5] = [
     Rung { submissions: 256, completions: 2048, flags: Flags::None },
 ];
 
+/// What one client's connection can have in flight: reading and writing, here and towards its endpoint. A completion queue
+/// that overflows makes monoio spin.
+const OPERATIONS_PER_CONNECTION: u32 = 4;
+
 /// Builds the runtime of the calling thread.
 ///
 /// # Errors
@@ -103,6 +108,7 @@ fn climb_down() -> Result<(Runtime, DriverReport), String> {
                     driver: IoDriver::IoUring,
                     rung: rung.describe(),
                     reason: refusals.join("; "),
+                    connections_max: u64::from(rung.completions / OPERATIONS_PER_CONNECTION),
                 };
                 return Ok((Runtime::Ring(Box::new(runtime)), report));
             }
@@ -114,7 +120,8 @@ fn climb_down() -> Result<(Runtime, DriverReport), String> {
 
 fn build_epoll(reason: String) -> io::Result<(Runtime, DriverReport)> {
     let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
-    let report = DriverReport { driver: IoDriver::Epoll, rung: "epoll".to_owned(), reason };
+    let report =
+        DriverReport { driver: IoDriver::Epoll, rung: "epoll".to_owned(), reason, connections_max: u64::MAX };
     Ok((Runtime::Epoll(Box::new(runtime)), report))
 }
 
@@ -366,6 +373,16 @@ pub(crate) fn peek(descriptor: RawFd) -> Peek {
     match socket2::SockRef::from(&borrow(descriptor)).recv_with_flags(&mut byte, flags) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Peek::Quiet,
         _ => Peek::Noise,
+    }
+}
+
+/// Sends what there is room for; `None` where there is none. `more` lets the kernel wait a moment for the rest of a packet.
+pub(crate) fn send_at_once(descriptor: RawFd, bytes: &[u8], more: bool) -> Option<io::Result<usize>> {
+    let mut flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    flags.set(SendFlags::MORE, more);
+    match rustix::net::send(borrow(descriptor), bytes, flags) {
+        Err(rustix::io::Errno::AGAIN) => None,
+        result => Some(result.map_err(io::Error::from)),
     }
 }
 

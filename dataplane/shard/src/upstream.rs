@@ -38,16 +38,24 @@ impl Idle {
     }
 }
 
+/// How long ago a connection may have been in use for a request that can be repeated to take it unseen: looking costs a
+/// system call, and within a turn of the loop it would see nothing that the retry does not mend.
+const UNSEEN: Duration = Duration::from_millis(1);
+
 /// A connection for one try.
 pub(crate) async fn open(
     shard: &Rc<Shard>,
     attempt: &Try,
     timeouts: &RuleTimeouts,
     now: Instant,
+    repeatable: bool,
 ) -> Result<Connection, ConnectFailure> {
     let endpoint = attempt.lease.endpoint();
-    let pooled =
-        if attempt.fresh { None } else { shard.pool.borrow_mut().take(endpoint, now, Idle::is_alive) };
+    let unseen = if repeatable { UNSEEN } else { Duration::ZERO };
+    let pooled = match attempt.fresh {
+        true => None,
+        false => shard.pool.borrow_mut().take(endpoint, now, unseen, Idle::is_alive),
+    };
     if let Some(Idle { reader, writer }) = pooled {
         shard.count(Counter::UpstreamReuses);
         return Ok(Connection { reader, writer, received: Buffer::new(Size::Small), reused: true, endpoint });
