@@ -23,7 +23,6 @@ pub struct Pool<C> {
 #[derive(Debug)]
 struct Idle<C> {
     connection: C,
-    since: Instant,
     expires: Instant,
 }
 
@@ -35,19 +34,16 @@ impl<C> Default for Pool<C> {
 
 impl<C> Pool<C> {
     /// The connection that was used last, if it is young enough and `is_alive` says so. Dead ones are dropped on the way.
-    /// One that was in use less than `unchecked` ago is taken without asking.
     pub fn take(
         &mut self,
         endpoint: EndpointId,
         now: Instant,
-        unchecked: Duration,
         mut is_alive: impl FnMut(&C) -> bool,
     ) -> Option<C> {
         let idle = self.idle.get_mut(&endpoint)?;
         while let Some(candidate) = idle.pop() {
             self.len -= 1;
-            let was_in_use = now.saturating_duration_since(candidate.since) < unchecked;
-            if now < candidate.expires && (was_in_use || is_alive(&candidate.connection)) {
+            if now < candidate.expires && is_alive(&candidate.connection) {
                 return Some(candidate.connection);
             }
         }
@@ -61,7 +57,7 @@ impl<C> Pool<C> {
             return Some(connection);
         }
         self.len += 1;
-        idle.push(Idle { connection, since: now, expires: now + life });
+        idle.push(Idle { connection, expires: now + life });
         None
     }
 
@@ -99,7 +95,6 @@ mod tests {
     use super::*;
 
     const LIFE: Duration = Duration::from_secs(60);
-    const CHECKED: Duration = Duration::ZERO;
 
     fn endpoint(name: &str) -> EndpointId {
         EndpointId::of(&[name])
@@ -112,22 +107,10 @@ mod tests {
         for number in 1..=3 {
             assert!(pool.put(endpoint("a"), number, now, LIFE).is_none());
         }
-        assert_eq!(pool.take(endpoint("a"), now, CHECKED, |_| true), Some(3));
-        assert_eq!(pool.take(endpoint("b"), now, CHECKED, |_| true), None);
-        assert_eq!(pool.take(endpoint("a"), now, CHECKED, |number| *number < 2), Some(1), "2 was dead");
-        assert_eq!(pool.take(endpoint("a"), now, CHECKED, |_| true), None);
-    }
-
-    #[test]
-    fn only_one_that_was_just_in_use_is_taken_unchecked() {
-        let start = Instant::now();
-        let mut pool = Pool::default();
-        let millis = Duration::from_millis;
-        pool.put(endpoint("a"), 1, start, LIFE);
-        pool.put(endpoint("a"), 2, start + millis(2), LIFE);
-        let now = start + millis(2) + Duration::from_micros(999);
-        assert_eq!(pool.take(endpoint("a"), now, millis(1), |_| false), Some(2));
-        assert_eq!(pool.take(endpoint("a"), now, millis(1), |_| false), None, "1 was in use 3 ms ago");
+        assert_eq!(pool.take(endpoint("a"), now, |_| true), Some(3));
+        assert_eq!(pool.take(endpoint("b"), now, |_| true), None);
+        assert_eq!(pool.take(endpoint("a"), now, |number| *number < 2), Some(1), "2 was dead");
+        assert_eq!(pool.take(endpoint("a"), now, |_| true), None);
     }
 
     #[test]
@@ -140,7 +123,7 @@ mod tests {
         let later = now + Duration::from_secs(2);
         pool.sweep(later, |id| id == endpoint("a"), |_| true);
         assert_eq!(pool.len(), 1);
-        assert_eq!(pool.take(endpoint("a"), later, CHECKED, |_| true), Some(2));
+        assert_eq!(pool.take(endpoint("a"), later, |_| true), Some(2));
     }
 
     #[test]
@@ -151,7 +134,7 @@ mod tests {
             assert!(pool.put(endpoint(&format!("{}", number % 64)), number, now, LIFE).is_none());
         }
         assert_eq!(pool.put(endpoint("another"), 1, now, LIFE), Some(1));
-        assert!(pool.take(endpoint("0"), now, CHECKED, |_| true).is_some());
+        assert!(pool.take(endpoint("0"), now, |_| true).is_some());
         assert!(pool.put(endpoint("another"), 1, now, LIFE).is_none());
         assert_eq!(pool.len(), IDLE_MAX);
     }

@@ -231,9 +231,7 @@ impl<'p> Performance<'p> {
             };
             let Some(routed) = self.exchange.routed().copied() else { return After::End };
             self.tally.endpoint = Some(attempt.lease.address());
-            let body = self.body_at_hand();
-            let repeatable = body.is_some() && self.work.request.is_idempotent();
-            let opened = upstream::open(self.shard, &attempt, &routed.timeouts, now, repeatable).await;
+            let opened = upstream::open(self.shard, &attempt, &routed.timeouts, now).await;
             let mut connection = match opened {
                 Ok(connection) => connection,
                 Err(failure) => {
@@ -243,7 +241,7 @@ impl<'p> Performance<'p> {
                     continue;
                 }
             };
-            let Some(body) = body else {
+            let Some(body) = self.body_at_hand() else {
                 match self.announce(&mut connection) {
                     // Streaming is rarer and its future large: it is made when it is needed, like those below.
                     Ok(()) => return Box::pin(self.converse(taken, connection, attempt, &routed)).await,

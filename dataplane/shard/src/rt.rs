@@ -20,6 +20,7 @@ use monoio::io::{OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use ringress_shared::command::{DriverReport, IoDriver};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::SendFlags;
 
 pub(crate) use monoio::buf::{IoBuf, IoBufMut};
@@ -357,23 +358,10 @@ pub(crate) fn reset(descriptor: RawFd) {
     let _ = rustix::net::connect_unspec(borrow(descriptor));
 }
 
-/// What an idle connection holds, seen without waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Peek {
-    /// Nothing: it is as it should be.
-    Quiet,
-    /// Bytes, or the end.
-    Noise,
-}
-
-/// Looks into the receive queue without taking from it.
-pub(crate) fn peek(descriptor: RawFd) -> Peek {
-    let mut byte = [std::mem::MaybeUninit::uninit(); 1];
-    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-    match socket2::SockRef::from(&borrow(descriptor)).recv_with_flags(&mut byte, flags) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Peek::Quiet,
-        _ => Peek::Noise,
-    }
+/// Whether nothing came that nobody asked for: neither bytes nor an end. Takes nothing from the receive queue, and is the
+/// cheapest call that sees both.
+pub(crate) fn is_quiet(descriptor: RawFd) -> bool {
+    events(descriptor, PollFlags::IN | PollFlags::RDHUP).is_ok_and(|events| events.is_empty())
 }
 
 /// Sends what there is room for; `None` where there is none. `more` lets the kernel wait a moment for the rest of a packet.
@@ -388,11 +376,16 @@ pub(crate) fn send_at_once(descriptor: RawFd, bytes: &[u8], more: bool) -> Optio
 
 /// Whether the peer has reset the connection. A peer that only finished sending has not.
 pub(crate) fn is_reset(descriptor: RawFd) -> bool {
-    use rustix::event::{PollFd, PollFlags, poll};
+    events(descriptor, PollFlags::empty())
+        .is_ok_and(|events| events.intersects(PollFlags::ERR | PollFlags::HUP))
+}
+
+/// What of `wanted` is the case now, and errors.
+fn events(descriptor: RawFd, wanted: PollFlags) -> io::Result<PollFlags> {
     let descriptor = borrow(descriptor);
-    let mut polled = [PollFd::from_borrowed_fd(descriptor, PollFlags::empty())];
-    let looked = poll(&mut polled, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }));
-    looked.is_ok() && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+    let mut polled = [PollFd::from_borrowed_fd(descriptor, wanted)];
+    poll(&mut polled, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    Ok(polled[0].revents())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use ringress_shared::metric::Counter;
 use ringress_shared::route::RuleTimeouts;
 
 use crate::buffer::{Buffer, Size};
-use crate::rt::{self, Peek};
+use crate::rt;
 use crate::shard::Shard;
 use crate::stream::{Reader, Writer, plain};
 
@@ -34,13 +34,9 @@ pub(crate) struct Idle {
 impl Idle {
     /// Whether it can be used: bytes or an end that nobody asked for rule it out.
     pub(crate) fn is_alive(&self) -> bool {
-        rt::peek(self.reader.descriptor()) == Peek::Quiet
+        rt::is_quiet(self.reader.descriptor())
     }
 }
-
-/// How long ago a connection may have been in use for a request that can be repeated to take it unseen: looking costs a
-/// system call, and within a turn of the loop it would see nothing that the retry does not mend.
-const UNSEEN: Duration = Duration::from_millis(1);
 
 /// A connection for one try.
 pub(crate) async fn open(
@@ -48,14 +44,10 @@ pub(crate) async fn open(
     attempt: &Try,
     timeouts: &RuleTimeouts,
     now: Instant,
-    repeatable: bool,
 ) -> Result<Connection, ConnectFailure> {
     let endpoint = attempt.lease.endpoint();
-    let unseen = if repeatable { UNSEEN } else { Duration::ZERO };
-    let pooled = match attempt.fresh {
-        true => None,
-        false => shard.pool.borrow_mut().take(endpoint, now, unseen, Idle::is_alive),
-    };
+    let pooled =
+        if attempt.fresh { None } else { shard.pool.borrow_mut().take(endpoint, now, Idle::is_alive) };
     if let Some(Idle { reader, writer }) = pooled {
         shard.count(Counter::UpstreamReuses);
         return Ok(Connection { reader, writer, received: Buffer::new(Size::Small), reused: true, endpoint });
