@@ -72,11 +72,6 @@ rbac.scope: without a ClusterRole ringress reads single namespaces alone; set co
 {{- if and $scope.enabled $scope.namespaceSelector }}
 controller.scope.namespaceSelector: it chooses among all namespaces; set controller.scope.enabled to false, or name namespaces instead
 {{- end -}}
-{{- $watched := include "ringress.watched" . | fromJsonArray }}
-{{- $backend := splitList "/" (index $controller.extraArgs "default-backend-service" | default "") | first }}
-{{- if and $watched $backend (not (has $backend $watched)) }}
-controller.extraArgs.default-backend-service: namespace {{ $backend }} is not watched, so its endpoints are not known; add it to controller.scope.namespace
-{{- end -}}
 {{- $drain := include "ringress.drainSeconds" . | int }}
 {{- $needed := add (include "ringress.preStopSeconds" . | int) (int $controller.shutdownGracePeriodSeconds) (max 1 $drain) 5 }}
 {{- if gt (int $needed) (int $controller.terminationGracePeriodSeconds) }}

@@ -54,18 +54,30 @@
 {{- end }}
 {{- end -}}
 
-{{/* Single objects that flags name, as a JSON list of {namespace, resource, name}; those in watched namespaces are known already. */}}
+{{/*
+Single objects that flags name, as a JSON list of {namespace, name, rules}; none where the namespace is watched anyway, but for
+ConfigMaps, which are never watched as a whole.
+*/}}
 {{- define "ringress.named" -}}
 {{- $arguments := .Values.controller.extraArgs -}}
 {{- $watched := include "ringress.watched" . | fromJsonArray -}}
+{{- $wanted := list
+  (dict "reference" (include "ringress.publishService" .) "resource" "services" "name" "address")
+  (dict "reference" (index $arguments "default-ssl-certificate") "resource" "secrets" "name" "certificate")
+  (dict "reference" (index $arguments "default-backend-service") "resource" "services" "name" "backend")
+  (dict "reference" (index $arguments "configmap") "resource" "configmaps" "name" "configmap") -}}
+{{- $reading := list "get" "list" "watch" -}}
 {{- $named := list -}}
-{{- range $resource, $reference := dict "services" (include "ringress.publishService" .) "secrets" (index $arguments "default-ssl-certificate") "configmaps" (index $arguments "configmap") -}}
-{{- $parts := splitList "/" (default "" $reference) -}}
-{{- if eq (len $parts) 2 -}}
+{{- range $wanted -}}
+{{- $parts := splitList "/" (default "" .reference) -}}
 {{- $known := or (empty $watched) (has (first $parts) $watched) -}}
-{{- if or (not $known) (eq $resource "configmaps") -}}
-{{- $named = append $named (dict "namespace" (first $parts) "resource" $resource "name" (last $parts)) -}}
+{{- if and (eq (len $parts) 2) (or (not $known) (eq .resource "configmaps")) -}}
+{{- $rules := list (dict "apiGroups" (list "") "resources" (list .resource) "resourceNames" (list (last $parts)) "verbs" $reading) -}}
+{{- if eq .name "backend" -}}
+{{- /* Names of EndpointSlices are made up by their controller. */ -}}
+{{- $rules = append $rules (dict "apiGroups" (list "discovery.k8s.io") "resources" (list "endpointslices") "verbs" $reading) -}}
 {{- end -}}
+{{- $named = append $named (dict "namespace" (first $parts) "name" .name "rules" $rules) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $named -}}
