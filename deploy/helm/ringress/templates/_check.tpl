@@ -72,6 +72,21 @@ rbac.scope: without a ClusterRole ringress reads single namespaces alone; set co
 {{- if and $scope.enabled $scope.namespaceSelector }}
 controller.scope.namespaceSelector: it chooses among all namespaces; set controller.scope.enabled to false, or name namespaces instead
 {{- end -}}
+{{- $class := $controller.ingressClassResource }}
+{{- $own := "ringress.dev/ingress-controller" }}
+{{- $served := include "ringress.controllerClass" . }}
+{{- if and (ne $class.controllerValue $own) (ne $class.controllerValue $served) }}
+controller.ingressClassResource.controllerValue: IngressClass {{ $class.name }} exists and belongs to {{ $served }}, which cannot be changed; say {{ $served }}, delete that class, or choose another controller.ingressClassResource.name
+{{- end -}}
+{{- range $alias := ternary $class.aliases list $class.enabled }}
+{{- $owner := include "ringress.foreignController" (dict "root" $ "name" $alias) }}
+{{- if and $owner (ne $owner $served) }}
+controller.ingressClassResource.aliases: IngressClass {{ $alias }} exists and belongs to {{ $owner }}, which cannot be changed, while {{ $served }} is served; delete that class, or leave it out
+{{- end -}}
+{{- end -}}
+{{- if and $class.default $class.enabled (include "ringress.foreignController" (dict "root" . "name" $class.name)) }}
+controller.ingressClassResource.default: IngressClass {{ $class.name }} is not of this release and stays as it is; annotate it yourself: kubectl annotate ingressclass {{ $class.name }} ingressclass.kubernetes.io/is-default-class=true
+{{- end -}}
 {{- $drain := include "ringress.drainSeconds" . | int }}
 {{- $needed := add (include "ringress.preStopSeconds" . | int) (int $controller.shutdownGracePeriodSeconds) (max 1 $drain) 5 }}
 {{- if gt (int $needed) (int $controller.terminationGracePeriodSeconds) }}

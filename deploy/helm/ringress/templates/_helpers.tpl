@@ -48,6 +48,29 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default .Values.controller.ingressClassResource.name .Values.controller.ingressClass -}}
 {{- end -}}
 
+{{/*
+The spec.controller of an IngressClass of this name that exists and is not of this release; nothing where there is none, or no
+cluster to ask: {root, name}. Such a class stays as it is, and ringress follows its controller: that is how it is taken over.
+*/}}
+{{- define "ringress.foreignController" -}}
+{{- $release := .root.Release -}}
+{{- $found := lookup "networking.k8s.io/v1" "IngressClass" "" .name | default dict -}}
+{{- $owner := dig "metadata" "annotations" dict $found -}}
+{{- $isOurs := and (eq (get $owner "meta.helm.sh/release-name") $release.Name) (eq (get $owner "meta.helm.sh/release-namespace") $release.Namespace) -}}
+{{- if not $isOurs -}}
+{{- dig "spec" "controller" "" $found -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "ringress.controllerClass" -}}
+{{- $class := .Values.controller.ingressClassResource -}}
+{{- $foreign := "" -}}
+{{- if $class.enabled -}}
+{{- $foreign = include "ringress.foreignController" (dict "root" . "name" $class.name) -}}
+{{- end -}}
+{{- default $class.controllerValue $foreign -}}
+{{- end -}}
+
 {{- define "ringress.electionID" -}}
 {{- default (printf "%s-leader" (include "ringress.fullname" .)) .Values.controller.electionID -}}
 {{- end -}}

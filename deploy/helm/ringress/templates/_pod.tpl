@@ -149,7 +149,7 @@ spec:
 - --health-address={{ include "ringress.healthAddress" . }}
 - --admin-address=127.0.0.1:{{ $controller.admin.port }}
 - --ingress-class={{ include "ringress.ingressClass" . }}
-- --controller-class={{ $controller.ingressClassResource.controllerValue }}
+- --controller-class={{ include "ringress.controllerClass" . }}
 {{- if $controller.watchIngressWithoutClass }}
 - --watch-ingress-without-class=true
 {{- end }}
