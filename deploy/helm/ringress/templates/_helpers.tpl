@@ -35,10 +35,15 @@ app.kubernetes.io/component: controller
 
 {{- define "ringress.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "ringress.selectorLabels" . }}
+{{ include "ringress.podLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: {{ include "ringress.name" . }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{/* Without what changes from version to version: the leader finds the pods beside it by their labels, in a roll-out, too. */}}
+{{- define "ringress.podLabels" -}}
+{{ include "ringress.selectorLabels" . }}
+app.kubernetes.io/part-of: {{ include "ringress.name" . }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}

@@ -4,7 +4,7 @@
 {{- $controller := .Values.controller -}}
 metadata:
   labels:
-    {{- include "ringress.labels" . | nindent 4 }}
+    {{- include "ringress.podLabels" . | nindent 4 }}
     {{- with $controller.labels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

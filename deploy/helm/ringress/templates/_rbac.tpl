@@ -29,11 +29,6 @@
   resources: [namespaces]
   verbs: [get, list, watch]
 {{- end }}
-{{- if include "ringress.publishesNodes" . }}
-- apiGroups: [""]
-  resources: [nodes]
-  verbs: [get, list, watch]
-{{- end }}
 {{- end -}}
 
 {{/* In the namespace of ringress itself, whatever is watched. */}}
@@ -47,10 +42,10 @@
   resourceNames: [{{ include "ringress.electionID" . }}]
   verbs: [get, list, watch, update, patch]
 {{- if include "ringress.publishesNodes" . }}
-# On which nodes ringress runs.
+# The addresses of the nodes that ringress runs on stand in its pods.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [get, list]
 {{- end }}
 {{- end -}}
 
