@@ -87,6 +87,9 @@ controller.ingressClassResource.aliases: IngressClass {{ $alias }} exists and be
 {{- if and $class.default $class.enabled (include "ringress.foreignController" (dict "root" . "name" $class.name)) }}
 controller.ingressClassResource.default: IngressClass {{ $class.name }} is not of this release and stays as it is; annotate it yourself: kubectl annotate ingressclass {{ $class.name }} ingressclass.kubernetes.io/is-default-class=true
 {{- end -}}
+{{- if contains "ingress-nginx" (include "ringress.image" .) }}
+controller.image: {{ include "ringress.image" . }} is not ringress; leave registry, image, tag and digest of the other chart out
+{{- end -}}
 {{- $drain := include "ringress.drainSeconds" . | int }}
 {{- $needed := add (include "ringress.preStopSeconds" . | int) (int $controller.shutdownGracePeriodSeconds) (max 1 $drain) 5 }}
 {{- if gt (int $needed) (int $controller.terminationGracePeriodSeconds) }}

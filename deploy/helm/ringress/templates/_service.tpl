@@ -24,6 +24,9 @@ spec:
   {{ $field }}: {{ toJson . }}
   {{- end }}
   {{- end }}
+  {{- if and (eq $service.type "LoadBalancer") (hasKey $service "allocateLoadBalancerNodePorts") }}
+  allocateLoadBalancerNodePorts: {{ $service.allocateLoadBalancerNodePorts }}
+  {{- end }}
   ports:
     {{- if $service.enableHttp }}
     - name: http
