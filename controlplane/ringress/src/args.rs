@@ -262,6 +262,12 @@ struct MeaningArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Clients and endpoints")]
 struct TrafficArgs {
+    /// Port that clients see for plain text, for X-Forwarded-Port; default: the port of --http-port.
+    #[arg(long, value_name = "PORT", env = "RINGRESS_HTTP_PUBLIC_PORT")]
+    http_public_port: Option<String>,
+    /// Port that clients see for TLS, for redirects and X-Forwarded-Port; default: the port of --https-port.
+    #[arg(long, value_name = "PORT", env = "RINGRESS_HTTPS_PUBLIC_PORT")]
+    https_public_port: Option<String>,
     /// Peers whose X-Forwarded fields are believed: ranges, separated by commas. Nobody by default.
     #[arg(
         long,

@@ -30,6 +30,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::terminal;
 use helpers::Helper;
@@ -59,7 +60,12 @@ pub(crate) fn run((address, service, pod): (SocketAddr, String, Option<String>))
         // Whoever asked for port 0 reads the real one here.
         terminal::print(&format!("{address}\n"));
         let pod = pod.unwrap_or_else(|| format!("{service}-{}", address.port()));
-        serve(listener, Identity { service, pod }).await;
+        // As the first process of a container it would not be ended by a signal that it does not handle.
+        let mut ended = signal(SignalKind::terminate())?;
+        tokio::select! {
+            () = serve(listener, Identity { service, pod }) => {}
+            _ = ended.recv() => {}
+        }
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -85,6 +85,7 @@ fn explain_manifests(
         claims: &translation.claims,
         problems: &problems,
         generation: None,
+        endpoints_known: !loaded.objects.endpoint_slices.is_empty() || !loaded.objects.endpoints.is_empty(),
         place: &|origin| place_in(&folder, origin),
     };
     answer::explain(&world, question)
@@ -108,6 +109,7 @@ fn explain_view(view: &View, manifests: &Manifests, question: &Question) -> Resu
         claims: &view.translation.claims,
         problems: &view.problems,
         generation: Some(snapshot.generation),
+        endpoints_known: true,
         place: &|origin| place_in(&folder, origin),
     };
     answer::explain(&world, question)

@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::args::Output;
 use crate::files::{self, Gathered};
-use crate::terminal::{self, Style};
+use crate::terminal::{self, Style, escaped};
 use crate::wire::ObjectName;
 
 /// Lints what the paths name; 1 where something is an error.
@@ -153,8 +153,9 @@ fn text(findings: &[Finding], style: Style) -> String {
             _ => style.dim(finding.level),
         };
         let field = if finding.path.is_empty() { String::new() } else { format!(" {}", finding.path) };
-        let (rule, object, message) = (finding.rule, &finding.object, &finding.message);
-        text.push_str(&format!("{place}  {level}  {rule}  {object}{field}: {message}\n"));
+        let Finding { rule, object, message, .. } = finding;
+        let said = format!("{rule}  {object}{field}: {message}");
+        text.push_str(&format!("{}  {level}  {}\n", escaped(&place), escaped(&said)));
     }
     text.push_str(&format!("{}\n", summary(findings)));
     text
@@ -238,6 +239,19 @@ spec:
         assert!(line.starts_with("a.yaml:"), "{line}");
         assert!(line.contains("  error  service-missing  Ingress default/web spec.rules[0]"), "{line}");
         assert!(text.lines().last().unwrap().starts_with("1 error, "), "{text}");
+    }
+
+    #[test]
+    fn no_name_and_no_message_writes_a_line_of_its_own() {
+        let mut wrong = findings(WITHOUT_SERVICE)[0].clone();
+        wrong.object.name = "web\nb.yaml:1  error  forged".to_owned();
+        wrong.path = "metadata.annotations[\x1b[2J]".to_owned();
+        wrong.message.push_str("\r\u{9b}31m");
+        wrong.file = Some("a\n.yaml".to_owned());
+        let text = text(&[wrong], Style::plain());
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.trim_end_matches('\n').replace('\n', "").contains(char::is_control), "{text:?}");
+        assert!(text.contains(r"web\nb.yaml:1  error  forged metadata.annotations[\u{1b}[2J]"), "{text}");
     }
 
     #[test]

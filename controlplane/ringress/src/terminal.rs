@@ -1,5 +1,8 @@
 //! Printing for people: stdout that may be closed, columns, and emphasis only where somebody can see it.
+//!
+//! Texts of manifests are anybody's: [`escaped`] comes before every line that a terminal gets of them.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use crate::args;
@@ -8,6 +11,25 @@ use crate::args;
 pub(crate) fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// On one line, and without anything that a terminal would obey or show in another order.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unprintable) {
+        return text.into();
+    }
+    let shown = |c: char| match is_unprintable(c) {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(shown).collect::<String>().into()
+}
+
+fn is_unprintable(c: char) -> bool {
+    // Line and paragraph separators; marks and overrides of direction.
+    let reorders =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || reorders
 }
 
 /// As a shell takes it for one word.
@@ -58,7 +80,8 @@ impl Style {
     }
 
     fn with(self, code: &str, text: &str) -> String {
-        if self.escapes { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        let text = escaped(text);
+        if self.escapes { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into_owned() }
     }
 }
 
@@ -83,6 +106,21 @@ pub(crate) fn columns<const N: usize>(rows: &[[String; N]], indent: &str) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_comes_through() {
+        for (text, shown) in [
+            ("Ingress shop/web: grün", "Ingress shop/web: grün"),
+            ("a\x1b[2Jb", r"a\u{1b}[2Jb"),
+            ("a\nerror  b\r\tc", r"a\nerror  b\r\tc"),
+            ("a\u{9b}31m", r"a\u{9b}31m"),
+            ("a\u{202e}b\u{2066}", r"a\u{202e}b\u{2066}"),
+        ] {
+            assert_eq!(escaped(text), shown);
+            assert_eq!(Style { escapes: false }.bad(text), shown);
+            assert_eq!(Style { escapes: true }.bad(text), format!("\x1b[31m{shown}\x1b[0m"));
+        }
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -1,7 +1,10 @@
 //! The names under `tls` of all objects: who named them, and which certificate each gets.
 //!
 //! The oldest object that names a host decides. A Secret that is missing, broken or for other names leaves the host with
-//! the default certificate; it stays named, so it still redirects to https.
+//! the default certificate.
+//!
+//! An entry without hosts, in an object whose rules name none, serves the names of its certificate, as far as no other
+//! object names them: what is claimed by a certificate alone never wins over what is written in an object.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,8 +12,9 @@ use std::sync::Arc;
 use ringress_shared::certificate::{Certificate, CertificateStore};
 use ringress_shared::hostname::HostPattern;
 use ringress_shared::listener::{TlsProfile, TlsProfileId};
-use ringress_shared::origin::Origin;
+use ringress_shared::origin::{ObjectRef, Origin};
 
+use crate::ingress::covers;
 use crate::ir::{IngressIr, TlsHosts, TlsIr};
 use crate::merge::{Contributors, wildcard_above, winner};
 use crate::objects::{Key, Objects};
@@ -24,6 +28,10 @@ pub(crate) struct Certificates {
     names: BTreeMap<HostPattern, Name>,
     /// Objects with an entry that names no host.
     unnamed: Contributors,
+    /// What is said of the names of their certificates.
+    unnamed_problems: BTreeMap<Key, Vec<Problem>>,
+    /// Hosts of rules and names under `tls`, with who names them.
+    claimed: BTreeMap<HostPattern, BTreeMap<Key, ObjectRef>>,
     secrets: BTreeMap<Key, SecretState>,
     dirty: BTreeSet<HostPattern>,
     dirty_store: bool,
@@ -70,6 +78,8 @@ impl Certificates {
         let mut certificates = Self {
             names: BTreeMap::new(),
             unnamed: BTreeMap::new(),
+            unnamed_problems: BTreeMap::new(),
+            claimed: BTreeMap::new(),
             secrets: BTreeMap::new(),
             dirty: BTreeSet::new(),
             dirty_store: true,
@@ -85,18 +95,15 @@ impl Certificates {
         certificates
     }
 
-    /// Takes the entries of an object out and in. Gives the names that came to be named, or no longer are.
+    /// Takes the entries of an object out and in.
     pub(crate) fn replace(
         &mut self,
         before: Option<&Arc<IngressIr>>,
         after: Option<&Arc<IngressIr>>,
         objects: &Objects,
         last_good: &CertificatesByKey,
-    ) -> BTreeSet<HostPattern> {
-        let mut touched = BTreeMap::new();
-        for host in names_of(before).chain(names_of(after)) {
-            touched.insert(host.clone(), self.names.contains_key(host));
-        }
+    ) {
+        self.dirty.extend(names_of(before).chain(names_of(after)).cloned());
         if let Some(before) = before {
             self.take_out(before);
         }
@@ -112,9 +119,6 @@ impl Certificates {
             let user = before.map(|ir| User::Ingress(ir.key.clone()));
             user.iter().for_each(|user| self.release(secret, user));
         }
-        self.dirty.extend(touched.keys().cloned());
-        let moved = touched.into_iter().filter(|(host, before)| self.names.contains_key(host) != *before);
-        moved.map(|(host, _)| host).collect()
     }
 
     fn take_out(&mut self, ir: &Arc<IngressIr>) {
@@ -126,7 +130,15 @@ impl Certificates {
                 self.names.remove(host);
             }
         }
-        self.dirty_store |= self.unnamed.remove(&ir.key).is_some();
+        for host in claimed_by(ir) {
+            let Some(claimants) = self.claimed.get_mut(host) else { continue };
+            claimants.remove(&ir.key);
+            if claimants.is_empty() {
+                self.claimed.remove(host);
+            }
+        }
+        self.dirty_store |= !self.unnamed.is_empty();
+        self.unnamed.remove(&ir.key);
     }
 
     fn put_in(&mut self, ir: &Arc<IngressIr>) {
@@ -136,8 +148,11 @@ impl Certificates {
         }
         if ir.tls.iter().any(|tls| tls.hosts == TlsHosts::OfCertificate) {
             self.unnamed.insert(ir.key.clone(), Arc::clone(ir));
-            self.dirty_store = true;
         }
+        for host in claimed_by(ir) {
+            self.claimed.entry(host.clone()).or_default().insert(ir.key.clone(), ir.object.clone());
+        }
+        self.dirty_store |= !self.unnamed.is_empty();
     }
 
     fn take(&mut self, secret: &Key, user: User, objects: &Objects, last_good: &CertificatesByKey) {
@@ -200,12 +215,6 @@ impl Certificates {
         }
     }
 
-    /// Whether a host is named under `tls`, by itself or by a wildcard.
-    pub(crate) fn is_named(&self, host: &HostPattern) -> bool {
-        self.names.contains_key(host)
-            || wildcard_above(host).is_some_and(|above| self.names.contains_key(&above))
-    }
-
     /// Decides again what changed.
     pub(crate) fn rebuild(&mut self, settings: &Settings) -> Rebuilt {
         let mut rebuilt = Rebuilt::default();
@@ -222,7 +231,7 @@ impl Certificates {
             }
         }
         if std::mem::take(&mut self.dirty_store) {
-            self.rebuild_store(settings);
+            rebuilt.objects.extend(self.rebuild_store(settings));
         }
         for key in std::mem::take(&mut self.dirty_good) {
             match self.secrets.get(&key).and_then(|state| state.content.certificate()) {
@@ -233,7 +242,8 @@ impl Certificates {
         rebuilt
     }
 
-    fn rebuild_store(&mut self, settings: &Settings) {
+    /// Gives the objects of which something else is said now.
+    fn rebuild_store(&mut self, settings: &Settings) -> BTreeSet<Key> {
         let (default, problem) = self.default_certificate(settings);
         self.default_problem = problem;
         let mut store = CertificateStore::new(default);
@@ -242,19 +252,80 @@ impl Certificates {
                 store.insert(&host.to_string(), Arc::clone(certificate));
             }
         }
-        for tls in self.unnamed.values().flat_map(|ir| &ir.tls) {
-            let certificate =
-                tls.secret.as_ref().and_then(|key| self.secrets.get(key)?.content.certificate());
-            let Some(certificate) = certificate.filter(|_| tls.hosts == TlsHosts::OfCertificate) else {
-                continue;
-            };
-            for name in &certificate.names {
-                store.insert(name, Arc::clone(certificate));
-            }
-        }
+        let problems = self.enter_unnamed(&mut store);
         if !same_store(&store, &self.profile.certificates) {
             self.profile = profile(store);
         }
+        let before = std::mem::replace(&mut self.unnamed_problems, problems);
+        let keys = before.keys().chain(self.unnamed_problems.keys());
+        keys.filter(|key| before.get(*key) != self.unnamed_problems.get(*key)).cloned().collect()
+    }
+
+    /// Enters the names of certificates whose entries name no host: of all that claim a name so the oldest object.
+    fn enter_unnamed(&self, store: &mut CertificateStore) -> BTreeMap<Key, Vec<Problem>> {
+        let mut problems: BTreeMap<Key, Vec<Problem>> = BTreeMap::new();
+        let mut shielded = BTreeSet::new();
+        for (name, claims) in self.unnamed_claims() {
+            let Ok(host) = HostPattern::parse(&name) else { continue };
+            let Some(winner) = winner(claims.iter().map(|claim| claim.ir)) else { continue };
+            let Some(taken) = claims.iter().find(|claim| claim.ir.key == winner.key) else { continue };
+            let what = format!("the certificate of {name}");
+            for loser in claims.iter().filter(|claim| claim.tls.secret != taken.tls.secret) {
+                let by = winner.takes(&taken.tls.origin, loser.ir);
+                let problem = Problem::shadowed(&loser.tls.origin, &what, &by);
+                problems.entry(loser.ir.key.clone()).or_default().push(problem);
+            }
+            let under = self.claimed_under(&host, &winner.key);
+            // Without a default certificate nothing else could be served for the names of others.
+            let unshielded = under.first().filter(|_| store.default_certificate().is_none());
+            match self.claimed_above(&host, &winner.key).or(unshielded.map(|(_, object)| *object)) {
+                Some(another) => {
+                    let problem = Problem::unnamed_certificate(&taken.tls.origin, &name, another);
+                    problems.entry(winner.key.clone()).or_default().push(problem);
+                }
+                None => {
+                    store.insert(&name, Arc::clone(taken.certificate));
+                    shielded.extend(under.into_iter().map(|(host, _)| host));
+                }
+            }
+        }
+        if let Some(default) = store.default_certificate().cloned() {
+            for host in shielded {
+                store.insert(&host.to_string(), Arc::clone(&default));
+            }
+        }
+        problems
+    }
+
+    /// Every name of a certificate whose entry names no host, with who claims it so.
+    fn unnamed_claims(&self) -> BTreeMap<Box<str>, Vec<UnnamedClaim<'_>>> {
+        let mut claims: BTreeMap<Box<str>, Vec<UnnamedClaim<'_>>> = BTreeMap::new();
+        for ir in self.unnamed.values() {
+            for tls in ir.tls.iter().filter(|tls| tls.hosts == TlsHosts::OfCertificate) {
+                let state = tls.secret.as_ref().and_then(|key| self.secrets.get(key));
+                let Some(certificate) = state.and_then(|state| state.content.certificate()) else { continue };
+                for name in &certificate.names {
+                    claims.entry(name.clone()).or_default().push(UnnamedClaim { ir, tls, certificate });
+                }
+            }
+        }
+        claims
+    }
+
+    /// An object other than `own` that names the host, or the wildcard above it.
+    fn claimed_above(&self, host: &HostPattern, own: &Key) -> Option<&ObjectRef> {
+        let above = wildcard_above(host);
+        let claimed = [Some(host), above.as_ref()].into_iter().flatten();
+        claimed.filter_map(|host| another(self.claimed.get(host)?, own)).next()
+    }
+
+    /// The names under a wildcard that objects other than `own` name.
+    fn claimed_under(&self, host: &HostPattern, own: &Key) -> Vec<(&HostPattern, &ObjectRef)> {
+        if matches!(host, HostPattern::Exact(_)) {
+            return Vec::new();
+        }
+        let under = self.claimed.iter().filter(|(claimed, _)| *claimed != host && covers(host, claimed));
+        under.filter_map(|(host, claimants)| Some((host, another(claimants, own)?))).collect()
     }
 
     fn default_certificate(&self, settings: &Settings) -> (Option<Arc<Certificate>>, Option<Problem>) {
@@ -285,14 +356,16 @@ impl Certificates {
 
     /// What is said about an object's certificates.
     pub(crate) fn problems_of<'c>(&'c self, ir: &'c IngressIr) -> impl Iterator<Item = &'c Problem> {
-        let names: BTreeSet<&HostPattern> = names_of_ir(ir).collect();
+        let names: BTreeSet<&HostPattern> = ir.tls_names().collect();
         names.into_iter().filter_map(|host| self.names.get(host)?.problems.get(&ir.key)).flatten()
     }
 
     /// What is said about certificates of entries without hosts.
     pub(crate) fn problems_of_unnamed(&self, ir: &IngressIr) -> Vec<Problem> {
         let unnamed = ir.tls.iter().filter(|tls| tls.hosts == TlsHosts::OfCertificate);
-        unnamed.filter_map(|tls| missing(tls, &self.secrets)).collect()
+        let missing = unnamed.filter_map(|tls| missing(tls, &self.secrets));
+        let names = self.unnamed_problems.get(&ir.key).into_iter().flatten().cloned();
+        missing.chain(names).collect()
     }
 
     /// What is said about Secrets themselves, and about the flag.
@@ -325,15 +398,27 @@ impl User {
 }
 
 fn names_of(ir: Option<&Arc<IngressIr>>) -> impl Iterator<Item = &HostPattern> {
-    ir.into_iter().flat_map(|ir| names_of_ir(ir))
+    ir.into_iter().flat_map(|ir| ir.tls_names())
+}
+
+fn another<'c>(claimants: &'c BTreeMap<Key, ObjectRef>, own: &Key) -> Option<&'c ObjectRef> {
+    claimants.iter().find(|(key, _)| *key != own).map(|(_, object)| object)
+}
+
+/// Every host that an object names, in a rule or under `tls`.
+fn claimed_by(ir: &IngressIr) -> impl Iterator<Item = &HostPattern> {
+    ir.hosts.iter().flatten().chain(ir.tls_names())
 }
 
 fn secrets_of(ir: Option<&Arc<IngressIr>>) -> BTreeSet<Key> {
     ir.into_iter().flat_map(|ir| &ir.tls).filter_map(|tls| tls.secret.clone()).collect()
 }
 
-fn names_of_ir(ir: &IngressIr) -> impl Iterator<Item = &HostPattern> {
-    ir.tls.iter().flat_map(TlsIr::named).map(|(host, _)| host)
+/// An entry without hosts that claims a name of its certificate.
+struct UnnamedClaim<'c> {
+    ir: &'c Arc<IngressIr>,
+    tls: &'c TlsIr,
+    certificate: &'c Arc<Certificate>,
 }
 
 struct Decided {

@@ -115,9 +115,9 @@ impl Finder<'_> {
     /// Claims of an object that is not ours, or not served at all.
     fn left_alone(&mut self) {
         let member = self.member;
-        let outcome = match member.class.is_ours() {
-            true => Outcome::Invalid("the dialect ingress-nginx is not implemented yet".to_owned()),
-            false => Outcome::ClassNotOurs(member.class.to_string()),
+        let outcome = match member.left_out.filter(|_| member.class.is_ours()) {
+            Some(why) => Outcome::Invalid(why.to_owned()),
+            None => Outcome::ClassNotOurs(member.class.to_string()),
         };
         if member.is_quarantined() {
             // These would be the claims of another version.

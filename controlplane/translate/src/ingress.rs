@@ -1,7 +1,10 @@
 //! Ingress v1: syntax of one object, without looking at any other.
 //!
-//! A wrong path costs that path only; a wrong host its paths; a wrong backend answers 503. What was wrong inside the object is also said once as
-//! [`Read::wrong`], so that the caller can serve the last good version instead.
+//! A wrong path costs that path only; a wrong host its paths; a wrong backend answers 503. What was wrong inside the object
+//! is also said once as [`Read::wrong`], so that the caller can serve the last good version instead.
+//!
+//! In an object with a protection that cannot be applied nothing is lost without closing what can be read of it: its
+//! requests would fall to a broader path of somebody else, which may be open.
 
 pub(crate) mod class;
 mod path;
@@ -10,7 +13,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::networking::v1::{
-    HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressServiceBackend, IngressTLS,
+    HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,
+    IngressTLS,
 };
 use ringress_shared::hostname::HostPattern;
 use ringress_shared::origin::{ObjectRef, Origin};
@@ -89,13 +93,21 @@ impl Reader<'_> {
         let default_backend =
             spec.default_backend.as_ref().map(|backend| self.default_backend(backend, given.is_empty()));
         let tls = self.tls(&spec.tls.unwrap_or_default(), &hosts);
-        self.compare_hosts(&tls, &hosts, &rules);
+        let takes_any =
+            hosts.contains(&None) || default_backend.as_ref().is_some_and(|default| default.catches_all);
+        self.compare_hosts(&tls, &hosts, &rules, takes_any);
         let annotations = Annotations::new(self.object, ingress.metadata.annotations.as_ref());
         let served = self.served(&hosts, &rules, default_backend.as_ref());
         let in_plain_text = in_plain_text(&served, &tls);
         policy::report_hosts(annotations, &policies, &in_plain_text, settings, &mut self.problems);
         if looks_text_prefixed(ingress, settings) {
             self.warn_of_prefixes(&rules);
+        }
+        if policies.is_protected() {
+            self.close_lost(&mut rules);
+            if default_backend.is_none() {
+                self.close_bare_hosts(&given, &mut rules);
+            }
         }
         IngressIr {
             key: self.key.clone(),
@@ -305,9 +317,9 @@ impl Reader<'_> {
     }
 
     /// Reports hosts that stand on one side only, of `tls` and `rules`.
-    fn compare_hosts(&mut self, tls: &[TlsIr], hosts: &BTreeSet<Host>, rules: &[RuleIr]) {
+    fn compare_hosts(&mut self, tls: &[TlsIr], hosts: &BTreeSet<Host>, rules: &[RuleIr], takes_any: bool) {
         let named: Vec<_> = tls.iter().flat_map(TlsIr::named).collect();
-        for (host, field) in &named {
+        for (host, field) in named.iter().filter(|_| !takes_any) {
             if !hosts.iter().flatten().any(|rule| covers(host, rule) || covers(rule, host)) {
                 let origin = self.origin(Arc::clone(field));
                 self.problems.push(Problem::tls_host_without_rule(&origin, &host.to_string()));
@@ -344,6 +356,37 @@ impl Reader<'_> {
         served
     }
 
+    /// Closes what can be read of the paths that are wrong.
+    fn close_lost(&self, rules: &mut Vec<RuleIr>) {
+        let mut closing = Closing::of(rules);
+        for lost in self.lost.iter().filter(|lost| lost.host.is_some() || lost.host_text.is_empty()) {
+            for path in path::closing(&lost.path_text) {
+                let closed = RuleIr {
+                    origin: lost.origin.clone(),
+                    host: lost.host.clone(),
+                    host_text: lost.host_text.clone(),
+                    path,
+                    path_text: lost.path_text.clone(),
+                    path_type: lost.path_type.clone(),
+                    backend: BackendIr::Answer(503),
+                };
+                closing.add(closed);
+            }
+        }
+    }
+
+    /// Closes hosts that stand there without any path.
+    fn close_bare_hosts(&self, given: &[IngressRule], rules: &mut Vec<RuleIr>) {
+        let with_paths: BTreeSet<Host> = rules.iter().map(|rule| rule.host.clone()).collect();
+        let mut closing = Closing::of(rules);
+        for (number, rule) in given.iter().enumerate() {
+            let host = HostPattern::parse(rule.host.as_deref().unwrap_or_default()).ok();
+            if host.is_some() && !with_paths.contains(&host) {
+                closing.add(closed_host(self.origin(format!("spec.rules[{number}].host")), host));
+            }
+        }
+    }
+
     fn warn_of_prefixes(&mut self, rules: &[RuleIr]) {
         for rule in rules {
             let is_root = rule.path == PathTest::Prefix("".into());
@@ -352,6 +395,57 @@ impl Reader<'_> {
                 self.problems.push(Problem::prefix_not_elementwise(&origin, &rule.path_text));
             }
         }
+    }
+}
+
+/// Adds closed rules where an object has no other for that host and path.
+struct Closing<'r> {
+    rules: &'r mut Vec<RuleIr>,
+    taken: BTreeSet<(Host, PathTest)>,
+}
+
+impl<'r> Closing<'r> {
+    fn of(rules: &'r mut Vec<RuleIr>) -> Self {
+        let taken = rules.iter().map(|rule| (rule.host.clone(), rule.path.clone())).collect();
+        Self { rules, taken }
+    }
+
+    fn add(&mut self, rule: RuleIr) {
+        if self.taken.insert((rule.host.clone(), rule.path.clone())) {
+            self.rules.push(RuleIr { backend: BackendIr::Answer(503), ..rule });
+        }
+    }
+}
+
+fn closed_host(origin: Origin, host: Host) -> RuleIr {
+    RuleIr {
+        origin,
+        host_text: host.as_ref().map(ToString::to_string).unwrap_or_default(),
+        host,
+        path: PathTest::Prefix("".into()),
+        path_text: "/".to_owned(),
+        path_type: "Prefix".to_owned(),
+        backend: BackendIr::Answer(503),
+    }
+}
+
+impl IngressIr {
+    /// Closes every path that a newer, wrong version protects and this one does not have.
+    pub(crate) fn close(&mut self, newer: &Self) {
+        let has_own = self.default_backend.is_some() && !self.is_catch_all();
+        let mut closing = Closing::of(&mut self.rules);
+        newer.rules.iter().for_each(|rule| closing.add(rule.clone()));
+        match &newer.default_backend {
+            Some(default) if default.catches_all && self.default_backend.is_none() => {
+                self.default_backend = Some(DefaultIr { backend: BackendIr::Answer(503), ..default.clone() });
+            }
+            Some(default) if !default.catches_all => {
+                let open = newer.hosts.iter().filter(|host| !(has_own && self.hosts.contains(*host)));
+                open.for_each(|host| closing.add(closed_host(default.origin.clone(), host.clone())));
+            }
+            _ => {}
+        }
+        self.hosts.extend(newer.hosts.iter().cloned());
     }
 }
 

@@ -16,6 +16,7 @@ use ringress_shared::route::{Dialect, PathMatch, PathRegex, RegexError};
 use ringress_shared::upstream::{Balance, UpstreamProtocol};
 
 use crate::claim::{Precedence, Winner};
+use crate::ingress::covers;
 use crate::objects::Key;
 use crate::policy::PolicyIr;
 
@@ -149,6 +150,27 @@ impl IngressIr {
             BackendIr::Answer(_) => None,
         });
         keys.collect()
+    }
+
+    /// The hosts that stand under its `tls`.
+    pub(crate) fn tls_names(&self) -> impl Iterator<Item = &HostPattern> {
+        self.tls.iter().flat_map(TlsIr::named).map(|(host, _)| host)
+    }
+
+    /// Whether every name of `host` stands under its `tls`.
+    pub(crate) fn names(&self, host: &HostPattern) -> bool {
+        self.tls_names().any(|name| covers(name, host))
+    }
+
+    /// Whether a rule of it takes requests of the rules of a host.
+    pub(crate) fn takes_at(&self, host: &Host) -> bool {
+        let has_default = self.default_backend.is_some() && !self.is_catch_all();
+        self.rules.iter().any(|rule| rule.host == *host) || has_default && self.hosts.contains(host)
+    }
+
+    /// Whether its default backend takes every request that nothing matches.
+    pub(crate) fn is_catch_all(&self) -> bool {
+        self.default_backend.as_ref().is_some_and(|default| default.catches_all)
     }
 
     /// Whether this object wins over `other` where both claim the same: strictly older, or not younger and first by name.

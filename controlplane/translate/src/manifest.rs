@@ -8,6 +8,8 @@ mod flattened;
 mod folder;
 mod kind;
 mod margin;
+mod names;
+mod salvage;
 mod schema;
 mod yaml;
 

@@ -33,6 +33,8 @@ pub(crate) struct Member {
     pub(crate) class: ClassVerdict,
     /// What is served, if it is ours; of the last good version where this one is wrong.
     pub(crate) served: Option<Arc<IngressIr>>,
+    /// Why nothing is served although it is ours.
+    pub(crate) left_out: Option<&'static str>,
     /// Problems of class and syntax, as far as they concern us.
     pub(crate) problems: Vec<Problem>,
     reading: Reading,
@@ -165,6 +167,9 @@ impl Reading {
         if let (Some(_), Some(good)) = (&wrong, good) {
             let mut older = ingress::read(key, &good.object, settings).ir;
             older.policies.harden(&ir.policies);
+            if ir.policies.is_protected() {
+                older.close(&ir);
+            }
             ir = older;
             quarantined = true;
         }
@@ -190,12 +195,20 @@ impl Member {
             let origin = Origin { object: object.clone(), field: "".into() };
             problems.push(Problem::quarantined(&origin, because));
         }
-        let serve = class.is_ours() && around.settings.compat == Dialect::Strict;
+        let left_out = match around.settings.compat {
+            Dialect::Strict if reading.ir.policies.canary => {
+                Some("a canary is not served in the strict dialect")
+            }
+            Dialect::Strict => None,
+            _ => Some("the dialect ingress-nginx is not implemented yet"),
+        };
+        let serve = class.is_ours() && left_out.is_none();
         Self {
             object,
             created: ingress.metadata.creation_timestamp.as_ref().map(|time| time.0),
             served: serve.then(|| Arc::clone(&reading.ir)),
             class,
+            left_out,
             problems,
             reading,
         }

@@ -2,6 +2,10 @@
 //!
 //! Every host remembers who contributes to it, so that a change touches its own hosts and no other. What stands here
 //! depends on rules and names alone, never on Services, endpoints or Secrets.
+//!
+//! The https redirect follows the request's host. A name under `tls` counts where its object has a rule that can take
+//! requests for that host, so nobody imposes it on hosts of others. A name without rules of its own gets an entry with
+//! the rules that take its requests anyway (of the wildcard above, or of every host), and the redirect on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,6 +18,7 @@ use ringress_shared::route::{Backend, Candidate, HostEntry, Rule, Target};
 
 use crate::claim::Winner;
 use crate::index;
+use crate::ingress::covers;
 use crate::ir::{BackendIr, BalanceIr, Host, IngressIr, PathTest, PortIr, RuleIr, UpstreamKey};
 use crate::objects::Key;
 use crate::policy::{self, Interned, Position};
@@ -27,6 +32,8 @@ pub(crate) type Contributors = BTreeMap<Key, Arc<IngressIr>>;
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     hosts: BTreeMap<Host, HostState>,
+    /// Names under `tls`, with the objects that name them.
+    named: BTreeMap<HostPattern, Contributors>,
     default: DefaultState,
     dirty: BTreeSet<Host>,
     interned: Interned,
@@ -35,6 +42,7 @@ pub(crate) struct Hosts {
 /// What a host consists of, and what became of it.
 #[derive(Debug, Default)]
 struct HostState {
+    /// Nobody, where the host only stands under `tls`.
     contributors: Contributors,
     /// `None` until it is built: an empty host is known, which a missing one is not.
     merged: Option<Merged>,
@@ -74,46 +82,72 @@ pub(crate) struct Rebuilt {
 }
 
 impl Hosts {
-    /// Takes an object's rules out and in.
+    /// Takes an object's rules and names out and in.
     pub(crate) fn replace(&mut self, before: Option<&Arc<IngressIr>>, after: Option<&Arc<IngressIr>>) {
         if let Some(before) = before {
-            for host in &before.hosts {
-                self.dirty.insert(host.clone());
-                if let Some(state) = self.hosts.get_mut(host) {
-                    state.contributors.remove(&before.key);
-                }
-            }
-            self.default.dirty |= self.default.contributors.remove(&before.key).is_some();
+            self.take_out(before);
         }
         if let Some(after) = after {
-            for host in &after.hosts {
-                self.dirty.insert(host.clone());
-                let state = self.hosts.entry(host.clone()).or_default();
-                state.contributors.insert(after.key.clone(), Arc::clone(after));
-            }
-            if after.default_backend.as_ref().is_some_and(|default| default.catches_all) {
-                self.default.dirty = true;
-                self.default.contributors.insert(after.key.clone(), Arc::clone(after));
-            }
+            self.put_in(after);
         }
     }
 
-    /// Follows a name that came to stand under `tls`, or no longer does.
-    pub(crate) fn tls_name_moved(&mut self, name: &HostPattern) {
-        let covered = |host: &&Host| host.as_ref().is_some_and(|host| crate::ingress::covers(name, host));
-        match name {
-            HostPattern::Exact(_) => {
-                self.dirty.insert(Some(name.clone()));
+    fn take_out(&mut self, ir: &IngressIr) {
+        for host in &ir.hosts {
+            self.dirty.insert(host.clone());
+            if let Some(state) = self.hosts.get_mut(host) {
+                state.contributors.remove(&ir.key);
             }
-            HostPattern::Wildcard(_) => self.dirty.extend(self.hosts.keys().filter(covered).cloned()),
+        }
+        for name in ir.tls_names() {
+            let Some(namers) = self.named.get_mut(name) else { continue };
+            namers.remove(&ir.key);
+            if namers.is_empty() {
+                self.named.remove(name);
+            }
+        }
+        self.touch_names(ir);
+        self.default.dirty |= self.default.contributors.remove(&ir.key).is_some();
+    }
+
+    fn put_in(&mut self, ir: &Arc<IngressIr>) {
+        for host in &ir.hosts {
+            self.dirty.insert(host.clone());
+            let state = self.hosts.entry(host.clone()).or_default();
+            state.contributors.insert(ir.key.clone(), Arc::clone(ir));
+        }
+        for name in ir.tls_names() {
+            self.named.entry(name.clone()).or_default().insert(ir.key.clone(), Arc::clone(ir));
+        }
+        self.touch_names(ir);
+        if ir.is_catch_all() {
+            self.default.dirty = true;
+            self.default.contributors.insert(ir.key.clone(), Arc::clone(ir));
+        }
+    }
+
+    /// The hosts that an object names under `tls` may redirect otherwise now.
+    fn touch_names(&mut self, ir: &IngressIr) {
+        for name in ir.tls_names() {
+            self.dirty.insert(Some(name.clone()));
+            if matches!(name, HostPattern::Wildcard(_)) {
+                let covered = |host: &&Host| host.as_ref().is_some_and(|host| covers(name, host));
+                self.dirty.extend(self.hosts.keys().filter(covered).cloned());
+            }
         }
     }
 
     /// Rebuilds what changed.
-    pub(crate) fn rebuild(&mut self, named: &impl Fn(&HostPattern) -> bool, settings: &Settings) -> Rebuilt {
+    pub(crate) fn rebuild(&mut self, settings: &Settings) -> Rebuilt {
         let mut rebuilt = Rebuilt::default();
+        if self.default.dirty {
+            let candidates: Vec<_> = self.default.contributors.values().cloned().collect();
+            candidates.iter().for_each(|ir| self.touch_names(ir));
+        }
+        self.touch_borrowers();
+        let default = winner(self.default.contributors.values()).cloned();
         for host in std::mem::take(&mut self.dirty) {
-            self.rebuild_host(host, named, settings, &mut rebuilt);
+            self.rebuild_host(host, default.as_ref(), settings, &mut rebuilt);
         }
         if std::mem::take(&mut self.default.dirty) {
             self.rebuild_default(settings, &mut rebuilt);
@@ -122,21 +156,67 @@ impl Hosts {
         rebuilt
     }
 
+    /// Names without rules of their own follow the host whose rules they have.
+    fn touch_borrowers(&mut self) {
+        let lenders: Vec<Host> =
+            self.dirty.iter().filter(|host| !matches!(host, Some(HostPattern::Exact(_)))).cloned().collect();
+        if lenders.is_empty() {
+            return;
+        }
+        let borrows = |name: &&HostPattern| {
+            lenders.iter().any(|lender| lender.is_none() || *lender == wildcard_above(name))
+                && !self.has_rules(&Some((*name).clone()))
+        };
+        let borrowers: Vec<Host> = self.named.keys().filter(borrows).cloned().map(Some).collect();
+        self.dirty.extend(borrowers);
+    }
+
+    fn has_rules(&self, host: &Host) -> bool {
+        self.hosts.get(host).is_some_and(|state| !state.contributors.is_empty())
+    }
+
+    /// The host whose rules take the requests for `host`; `None` where only the default backend of everything can.
+    fn lender(&self, host: &Host) -> Option<Host> {
+        let above = host.as_ref().and_then(wildcard_above).map(Some);
+        let candidates = [Some(host.clone()), above, Some(None)];
+        candidates.into_iter().flatten().find(|candidate| self.has_rules(candidate))
+    }
+
     fn rebuild_host(
         &mut self,
         host: Host,
-        named: &impl Fn(&HostPattern) -> bool,
+        default: Option<&Arc<IngressIr>>,
         settings: &Settings,
         rebuilt: &mut Rebuilt,
     ) {
-        let Some(state) = self.hosts.get_mut(&host) else { return };
-        let before = state.merged.take();
+        let nobody = Contributors::new();
+        let lender = self.lender(&host);
+        let lends = |lender: &Host| self.hosts.get(lender).map(|state| &state.contributors);
+        let contributors = lender.as_ref().and_then(lends).unwrap_or(&nobody);
+        let names = |ir: &&Arc<IngressIr>| host.as_ref().is_some_and(|host| ir.names(host));
+        let takes = |ir: &Arc<IngressIr>| lender.as_ref().is_some_and(|lender| ir.takes_at(lender));
+        let redirects = contributors.values().filter(names).any(takes);
+        let default = default.filter(names);
+        let is_own = lender.as_ref() == Some(&host);
+        let is_named = host.as_ref().is_some_and(|name| self.named.contains_key(name));
         let mut after = None;
-        if !state.contributors.is_empty() {
-            let host_has_tls = host.as_ref().is_some_and(named);
-            let merge = Merge { host: &host, host_has_tls, settings, interned: &mut self.interned };
-            after = Some(merge.merge(&state.contributors));
+        if is_own || is_named && (redirects || default.is_some()) {
+            let entered = lender.as_ref().unwrap_or(&host);
+            let interned = &mut self.interned;
+            let merge = Merge { host: entered, host_has_tls: redirects, default, settings, interned };
+            let mut merged = merge.merge(contributors);
+            if !is_own {
+                // Who lost there is said of the host that lends its rules.
+                merged.shadowed.clear();
+            }
+            after = Some(merged);
         }
+        self.enter(host, after, rebuilt);
+    }
+
+    /// Puts what a host has become in the place of what it was.
+    fn enter(&mut self, host: Host, mut after: Option<Merged>, rebuilt: &mut Rebuilt) {
+        let before = self.hosts.get_mut(&host).and_then(|state| state.merged.take());
         let shadowed = |merged: &Option<Merged>| merged.as_ref().map(|merged| merged.shadowed.clone());
         let (lost, losing) = (shadowed(&before).unwrap_or_default(), shadowed(&after).unwrap_or_default());
         rebuilt.objects.extend(difference(&lost, &losing));
@@ -149,7 +229,7 @@ impl Hosts {
         }
         match after {
             None => drop(self.hosts.remove(&host)),
-            after => state.merged = after,
+            after => self.hosts.entry(host).or_default().merged = after,
         }
     }
 
@@ -166,7 +246,7 @@ impl Hosts {
         let changed =
             before.keys().chain(shadowed.keys()).filter(|key| before.get(*key) != shadowed.get(*key));
         rebuilt.objects.extend(changed.cloned());
-        // A default backend of everything has no host that could be named under tls.
+        // Hosts that its object names under tls have the rule in their own entries, where it redirects.
         let position = Position { host_has_tls: false, redirect_exempt: false };
         let rule = match winner {
             Some(winner) => default_rule(winner, position, settings, &mut self.interned),
@@ -224,6 +304,8 @@ pub(crate) fn winner<'c>(
 struct Merge<'m> {
     host: &'m Host,
     host_has_tls: bool,
+    /// Has the default backend of everything, and names the host under `tls`: what no path matches redirects too.
+    default: Option<&'m Arc<IngressIr>>,
     settings: &'m Settings,
     interned: &'m mut Interned,
 }
@@ -267,7 +349,10 @@ impl Merge<'_> {
         shadowed: &mut BTreeMap<(Key, Part), Winner>,
     ) -> Option<Arc<Rule>> {
         let with_default = || contributors.values().filter(|ir| ir.default_backend.is_some());
-        let winner = winner(with_default())?;
+        let Some(winner) = winner(with_default()) else {
+            let position = Position { host_has_tls: true, redirect_exempt: false };
+            return default_rule(self.default?, position, self.settings, self.interned);
+        };
         let by = winner.default_backend.as_ref()?;
         for loser in with_default().filter(|ir| ir.key != winner.key) {
             shadowed.insert((loser.key.clone(), Part::Default), winner.takes(&by.origin, loser));

@@ -51,6 +51,8 @@ pub(crate) struct PolicyIr {
     pub(crate) denied: Vec<Denial>,
     pub(crate) https_redirect: https_redirect::Asked,
     pub(crate) balance: BalanceIr,
+    /// Whether it is a canary of another object, which takes no traffic until canaries are served.
+    pub(crate) canary: bool,
 }
 
 /// Where a rule stands, as far as it decides about its policies.
@@ -74,10 +76,10 @@ impl<'o> Annotations<'o> {
         Self { object, values }
     }
 
-    /// The value of a key of ours; an empty value counts as not set.
+    /// The value of a key of ours. An empty one is a value, and none that any key takes: it may be what a template has
+    /// left of a protection.
     fn own(&self, key: &str) -> Option<&'o str> {
-        let values = self.values?;
-        values.get(&format!("{PREFIX}{key}")).map(|value| value.trim()).filter(|value| !value.is_empty())
+        self.values?.get(&format!("{PREFIX}{key}")).map(|value| value.trim())
     }
 
     /// Key after the prefix and value of every annotation under a prefix.
@@ -85,7 +87,7 @@ impl<'o> Annotations<'o> {
         let all = self.values.into_iter().flatten();
         all.filter_map(move |(key, value)| {
             let name = key.strip_prefix(prefix)?.trim_start_matches('/');
-            Some((name, value.trim())).filter(|(_, value)| !value.is_empty())
+            Some((name, value.trim()))
         })
     }
 
@@ -120,13 +122,21 @@ pub(crate) fn read(
 ) -> PolicyIr {
     report_unknown(annotations, problems);
     let mut denied = denied::read(annotations, settings, problems);
+    let canary = denied::is_canary(annotations, settings);
     let body_limit = body_limit::read(annotations, &mut denied, problems);
     PolicyIr {
         body_limit,
         denied,
         https_redirect: https_redirect::read(annotations, problems),
         balance: balance::read(annotations, problems),
+        canary,
     }
+}
+
+/// Whether an annotation asks for a protection, whatever its prefix and its value are.
+pub(crate) fn is_protection(key: &str) -> bool {
+    let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
+    name == "max-body-bytes" || denied::protects_by_name(name)
 }
 
 /// Says what depends on the hosts of the object too: those that are not named under its own `tls`.
@@ -142,7 +152,7 @@ pub(crate) fn report_hosts(
 
 /// The policies of one rule.
 pub(crate) fn lower(asked: &PolicyIr, position: Position, settings: &Settings) -> PolicySet {
-    let PolicyIr { body_limit, denied, https_redirect, balance: _ } = asked;
+    let PolicyIr { body_limit, denied, https_redirect, balance: _, canary: _ } = asked;
     let https_redirect = https_redirect::lower(*https_redirect, position, settings);
     PolicySet {
         body_limit: body_limit::lower(*body_limit, settings),
@@ -152,9 +162,15 @@ pub(crate) fn lower(asked: &PolicyIr, position: Position, settings: &Settings) -
 }
 
 impl PolicyIr {
+    /// Whether it asks for a protection that cannot be applied.
+    pub(crate) fn is_protected(&self) -> bool {
+        !self.denied.is_empty()
+    }
+
     /// Takes over what a newer, broken version asks for beyond this one: no protection is lost by serving an older version.
     pub(crate) fn harden(&mut self, newer: &Self) {
-        let Self { body_limit, denied, https_redirect: _, balance: _ } = newer;
+        let Self { body_limit, denied, https_redirect, balance: _, canary: _ } = newer;
+        self.https_redirect.harden(*https_redirect);
         if body_limit.is_set() {
             self.body_limit = *body_limit;
         }

@@ -516,6 +516,15 @@ impl Problem {
         finding(Error, Reason::CertificateHostMismatch, "certificate-host", message).at(origin)
     }
 
+    /// A name of a certificate whose entry names no host, and which another object names.
+    pub fn unnamed_certificate(origin: &Origin, name: &str, another: &ObjectRef) -> Self {
+        let message = format!(
+            "this entry names no host, so it serves the names of its certificate that no other object names, and {another} \
+             names {name} or a host that meets it; list the hosts of this entry"
+        );
+        finding(Warning, Reason::Shadowed, "shadowed-by", message).at(origin)
+    }
+
     /// The certificate is past its end.
     pub fn certificate_expired(secret: &ObjectRef, date: &str) -> Self {
         let message = format!("the certificate expired on {date}; clients refuse it; renew it");
@@ -602,6 +611,48 @@ impl Problem {
              answers 503 instead of being open; {way_out}"
         );
         finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A protection without a value.
+    pub fn empty_protection(object: &ObjectRef, key: &str) -> Self {
+        let message = format!(
+            "{key} has no value, which may be what a template has left of a protection, so every path of this object \
+             answers 503 instead of being open; remove the annotation if no protection is meant"
+        );
+        finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A protocol towards endpoints that is not spoken.
+    pub fn unspoken_protocol(object: &ObjectRef, key: &str, value: &str) -> Self {
+        let message = format!(
+            "{key} is {value:?}, and only plain HTTP/1.1 is spoken to endpoints, so every path of this object answers 503 \
+             instead of being forwarded in clear text; name a port of the Service that takes plain HTTP, and remove the \
+             annotation"
+        );
+        finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// TLS that should reach the endpoints as it is.
+    pub fn no_passthrough(object: &ObjectRef, key: &str) -> Self {
+        let message = format!(
+            "{key} asks that TLS be handed through to the endpoints, which is not done, so every path of this object \
+             answers 503 instead of being forwarded in clear text; name a port of the Service that takes plain HTTP, list \
+             the host under spec.tls, and remove the annotation"
+        );
+        finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A canary of another object.
+    pub fn canary_left_out(object: &ObjectRef, key: &str) -> Self {
+        let message = format!(
+            "{key} makes this object a canary of another one, which is not served in the strict dialect, so it takes no \
+             traffic at all; remove the annotation if it should be served as an object of its own"
+        );
+        finding(Warning, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
             .of(object, &annotation_field(key))
     }
 

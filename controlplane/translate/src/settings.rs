@@ -18,7 +18,8 @@ pub struct Settings {
     pub https: Option<SocketAddr>,
     /// The https port that clients see: redirects lead there.
     pub https_public_port: u16,
-    /// The value of the legacy annotation `kubernetes.io/ingress.class` that is ours.
+    /// The value of the legacy annotation `kubernetes.io/ingress.class` that is ours; in folders also the class that is
+    /// ours where nobody defines it.
     pub ingress_class: String,
     /// The `spec.controller` of the IngressClass objects that are ours.
     pub controller_class: String,

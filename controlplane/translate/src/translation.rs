@@ -187,8 +187,7 @@ impl State {
         self.replace(&changes, objects, last_good);
         dirty.extend(self.follow_secrets(objects, last_good));
         dirty.extend(self.follow_services(objects));
-        let certificates = &self.certificates;
-        let rebuilt = self.hosts.rebuild(&|host| certificates.is_named(host), &self.settings);
+        let rebuilt = self.hosts.rebuild(&self.settings);
         dirty.extend(rebuilt.objects);
         self.rebuild_parts(rebuilt.routes);
         self.rebuild_findings(dirty);
@@ -217,8 +216,7 @@ impl State {
             let (before, after) = (change.before.as_ref(), change.after.as_ref());
             self.hosts.replace(before, after);
             self.upstreams.replace(before, after);
-            let moved = self.certificates.replace(before, after, objects, &last_good.certificates);
-            moved.iter().for_each(|name| self.hosts.tls_name_moved(name));
+            self.certificates.replace(before, after, objects, &last_good.certificates);
         }
     }
 

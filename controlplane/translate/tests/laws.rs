@@ -10,15 +10,16 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
+use ringress_shared::id::RuleId;
 use ringress_shared::origin::ObjectRef;
 use ringress_shared::route::{HostEntry, Rule};
-use ringress_translate::{LastGood, Memo, Object, Objects, Settings, Translation, translate};
+use ringress_translate::{Claim, LastGood, Memo, Object, Objects, Outcome, Settings, Translation, translate};
 use serde_json::{Value, json};
 
 /// What a world is made of. Few names, so that objects meet.
@@ -102,6 +103,8 @@ fn annotations() -> impl Strategy<Value = Value> {
         ("nginx.ingress.kubernetes.io/force-ssl-redirect", "true"),
         ("nginx.ingress.kubernetes.io/proxy-ssl-verify", "on"),
         ("nginx.ingress.kubernetes.io/rewrite-target", "/"),
+        ("nginx.ingress.kubernetes.io/whitelist-source-range", ""),
+        ("nginx.ingress.kubernetes.io/canary", "true"),
         ("kubernetes.io/ingress.class", "ringress"),
         ("kubernetes.io/ingress.class", "nginx"),
     ]);
@@ -411,18 +414,26 @@ proptest! {
     }
 }
 
-/// Every rule with its host, but for those of the bad object.
+/// Every rule with its host, but for those of the bad object. A host that only stands under `tls` has the rules of another
+/// one until it has some of its own, so each rule counts where its object claims it.
 fn rules_of_others(translation: &Translation) -> Vec<(String, Arc<Rule>)> {
     let table = support::routes(translation);
     let mut rules = Vec::new();
+    let claimed: BTreeSet<_> = translation.claims.iter().filter_map(claimed_at).collect();
     for (host, entry) in table.hosts() {
         let all = entry.candidates().iter().map(|candidate| &candidate.rule).chain(entry.fallback());
-        rules.extend(all.map(|rule| (host.clone(), Arc::clone(rule))));
+        let own = all.filter(|rule| claimed.contains(&(rule.id, host.clone())));
+        rules.extend(own.map(|rule| (host.clone(), Arc::clone(rule))));
     }
     rules.extend(table.default_rule().map(|rule| (String::new(), Arc::clone(rule))));
     rules.retain(|(_, rule)| &*rule.origin.object.name != "zzz");
     rules.sort_by(|a, b| (&a.0, a.1.id).cmp(&(&b.0, b.1.id)));
     rules
+}
+
+fn claimed_at(claim: &Claim) -> Option<(RuleId, String)> {
+    let Outcome::Routed(id) = claim.outcome else { return None };
+    Some((id, claim.host.as_ref().map_or_else(|| "*".to_owned(), ToString::to_string)))
 }
 
 fn any_value() -> impl Strategy<Value = Value> {

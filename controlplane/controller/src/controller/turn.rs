@@ -110,8 +110,7 @@ impl Loop {
         let names = &output.translation.wants.dns_names;
         if !names.is_empty() {
             // Otherwise external names would answer 503 until generation 2.
-            let nothing = Resolved::new();
-            let found = tokio::time::timeout(FIRST_LOOKUP, names::look_up_all(names.clone(), &nothing)).await;
+            let found = tokio::time::timeout(FIRST_LOOKUP, names::look_up_all(names.clone())).await;
             self.known.resolved(found.unwrap_or_default());
             output = self.translate(change.seen).await?;
         }

@@ -253,7 +253,7 @@ impl Mistakes {
         Settings {
             http,
             https,
-            https_public_port: https.map_or(443, |address| address.port()),
+            https_public_port: self.public_port("https-public-port", &traffic.https_public_port, https, 443),
             ingress_class: self.read("ingress-class", &args.ingress_class, values::name),
             controller_class: self.read("controller-class", &args.controller_class, values::name),
             watch_ingress_without_class: self.read(
@@ -271,12 +271,26 @@ impl Mistakes {
             annotations_prefix: self.read("annotations-prefix", &args.annotations_prefix, values::name),
             compat: self.dialect(&args.compat),
             http_settings: HttpSettings {
-                public_port: http.map_or(80, |address| address.port()),
+                public_port: self.public_port("http-public-port", &traffic.http_public_port, http, 80),
                 ..http_settings
             },
             timeouts: self.rule_timeouts(traffic),
             body_bytes_max: self.read("max-body-bytes", &traffic.max_body_bytes, values::body_bytes),
             fallback_certificate: None,
+        }
+    }
+
+    /// Where a Service or a load balancer stands before the listener, clients know another port than the one listened on.
+    fn public_port(
+        &mut self,
+        flag: &str,
+        text: &Option<String>,
+        listening: Option<SocketAddr>,
+        usual: u16,
+    ) -> u16 {
+        match text.as_deref().filter(|text| !text.is_empty()) {
+            Some(text) => self.read_or(flag, text, values::public_port, usual),
+            None => listening.map_or(usual, |address| address.port()),
         }
     }
 
@@ -453,6 +467,26 @@ mod tests {
         assert!(run(&["--manifests=.", "--http-port=off", "--https-port=off"]).is_err());
         let plain_only = run(&["--manifests=.", "--https-port=off"]).unwrap();
         assert_eq!(plain_only.settings.https, None);
+    }
+
+    #[test]
+    fn the_public_ports_are_those_listened_on_unless_told_otherwise() {
+        for (arguments, http, https) in [
+            (&[][..], 80, 443),
+            (&["--http-port=8080", "--https-port=8443"], 8080, 8443),
+            (&["--https-port=8443", "--https-public-port=443"], 80, 443),
+            (&["--http-port=8080", "--http-public-port=80", "--https-port=off"], 80, 443),
+            (&["--https-port=off", "--https-public-port=8443"], 80, 8443),
+        ] {
+            let settings = run(&[&["--manifests=."], arguments].concat()).unwrap().settings;
+            assert_eq!(
+                (settings.http_settings.public_port, settings.https_public_port),
+                (http, https),
+                "{arguments:?}"
+            );
+        }
+        let mistakes = run(&["--manifests=.", "--https-public-port=off"]).unwrap_err().to_string();
+        assert!(mistakes.contains("--https-public-port \"off\" is no port"), "{mistakes}");
     }
 
     #[test]

@@ -84,6 +84,11 @@ pub(super) fn port(text: &str) -> Result<Option<u16>, String> {
     }
 }
 
+/// A port that somebody else listens on for this process.
+pub(super) fn public_port(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|port| *port != 0).ok_or_else(|| "is no port; write 1 to 65535".to_owned())
+}
+
 /// `IP:PORT`, or a bare port on loopback.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse::<u16>() {
@@ -203,6 +208,8 @@ mod tests {
         assert!(port("0").is_err());
         assert!(port("65536").is_err());
         assert!(port("http").is_err());
+        assert_eq!(public_port("443"), Ok(443));
+        assert!(["0", "off", "65536", ""].iter().all(|text| public_port(text).is_err()));
         assert_eq!(address("9000"), Ok(SocketAddr::from(([127, 0, 0, 1], 9000))));
         assert_eq!(address("localhost:1"), Ok(SocketAddr::from(([127, 0, 0, 1], 1))));
         assert_eq!(address("[::1]:2").map(|address| address.port()), Ok(2));

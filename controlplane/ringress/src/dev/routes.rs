@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ringress_engine::http::uri;
 use ringress_shared::certificate::Certificate;
 use ringress_shared::listener::Routing;
 use ringress_shared::route::{Candidate, PathMatch, RouteTable, Rule, Target};
@@ -16,7 +17,7 @@ pub(super) struct Route {
     pub(super) host: String,
     /// As the rule has it; `*` for what no other path takes.
     pub(super) path: String,
-    /// A path that leads here; `None` where the other paths of the host leave nothing.
+    /// A path that leads here; `None` where the other paths of the host leave nothing, or no request can name it.
     pub(super) example: Option<String>,
     /// `Prefix`, `Exact`, …
     pub(super) kind: &'static str,
@@ -25,6 +26,8 @@ pub(super) struct Route {
     pub(super) endpoints: usize,
     /// Whether plain text is sent to https.
     pub(super) redirects: bool,
+    /// Whether everything is refused, because a protection cannot be applied.
+    pub(super) closed: bool,
     /// Object and field.
     pub(super) origin: String,
 }
@@ -90,6 +93,7 @@ fn route(
     upstreams: &UpstreamTable,
 ) -> Route {
     let (target, endpoints) = target(rule, upstreams);
+    let example = example.filter(|path| uri::parse_target(b"GET", path.as_bytes()).is_ok());
     Route {
         host: host.to_owned(),
         path,
@@ -98,6 +102,7 @@ fn route(
         target,
         endpoints,
         redirects: rule.policies.https_redirect.is_some(),
+        closed: rule.policies.denied.is_some(),
         origin: rule.origin.to_string(),
     }
 }

@@ -15,7 +15,7 @@ use super::classes::{self, Undefined, undefined};
 use super::listening::{Listening, a_host, foreign};
 use super::routes::{Route, certificate, routes};
 use crate::files::Manifests;
-use crate::terminal::{Style, columns, quoted};
+use crate::terminal::{Style, columns, escaped, quoted};
 
 /// Routes for which there are lines to paste; the table has them all.
 const TRIED_MAX: usize = 8;
@@ -109,15 +109,18 @@ impl Screen {
         }
         let _ = writeln!(text, "\n{}", self.style.bold(title));
         for line in lines {
-            let _ = writeln!(text, "  {line}");
+            let _ = writeln!(text, "  {}", escaped(line));
         }
     }
 
     fn table(&self, routes: &[Route]) -> String {
         let header = ["HOST", "PATH", "", "GOES TO", "ENDPOINTS", "BECAUSE OF"].map(str::to_owned);
         let row = |route: &Route| {
-            let target =
-                if route.redirects { format!("{} (https only)", route.target) } else { route.target.clone() };
+            let target = match (route.closed, route.redirects) {
+                (true, _) => format!("closed: 503 ({})", route.target),
+                (false, true) => format!("{} (https only)", route.target),
+                (false, false) => route.target.clone(),
+            };
             [
                 route.host.clone(),
                 route.path.clone(),
@@ -126,6 +129,7 @@ impl Screen {
                 route.endpoints.to_string(),
                 route.origin.clone(),
             ]
+            .map(|cell| escaped(&cell).into_owned())
         };
         let rows: Vec<_> = std::iter::once(header).chain(routes.iter().map(row)).collect();
         columns(&rows, "  ")
@@ -188,7 +192,8 @@ impl Screen {
             let Route { host, path, kind, target, endpoints, .. } = route;
             let endpoints =
                 if *endpoints == 1 { "1 endpoint".to_owned() } else { format!("{endpoints} endpoints") };
-            format!("  {sign} {host} {path} ({kind}) to {target}, {endpoints}\n")
+            let line = format!("  {sign} {host} {path} ({kind}) to {target}, {endpoints}");
+            format!("{}\n", escaped(&line))
         };
         let gone = self.shown.iter().filter(|route| !routes.contains(route)).map(|route| line("-", route));
         let come = routes.iter().filter(|route| !self.shown.contains(route)).map(|route| line("+", route));
@@ -199,10 +204,13 @@ impl Screen {
     fn recoveries(&self, report: &GenerationReport) -> String {
         let generation = report.generation;
         let recovered = report.recovered.iter().map(|object| {
-            format!("{}  {object} is good again in generation {generation}\n", self.style.good("good"))
+            let line = format!("{object} is good again in generation {generation}");
+            format!("{}  {}\n", self.style.good("good"), escaped(&line))
         });
-        let solved =
-            report.solved.iter().map(|problem| format!("{}  {problem}\n", self.style.good("solved")));
+        let solved = report
+            .solved
+            .iter()
+            .map(|problem| format!("{}  {}\n", self.style.good("solved"), escaped(&problem.to_string())));
         solved.chain(recovered).collect()
     }
 
@@ -212,7 +220,7 @@ impl Screen {
         let new = now.iter().filter(|(class, _)| !self.undefined.contains_key(*class));
         let warnings = new.map(|(class, objects)| {
             let warning = classes::warning(class, objects, &view.settings.controller_class);
-            format!("{}  {warning}\n", self.style.doubtful("warning"))
+            format!("{}  {}\n", self.style.doubtful("warning"), escaped(&warning))
         });
         let text = warnings.collect();
         self.undefined = now;
@@ -241,8 +249,9 @@ impl Screen {
             }
             // At the start there is nothing that could stay.
             if problem.reason == Reason::Quarantined && stays_from > 0 {
-                let _ =
-                    writeln!(text, "       {} stays as it was in generation {stays_from}", problem.object);
+                let object = problem.object.to_string();
+                let object = escaped(&object);
+                let _ = writeln!(text, "       {object} stays as it was in generation {stays_from}");
             }
         }
         text
@@ -254,7 +263,7 @@ impl Screen {
             Level::Warning | Level::Info => self.style.doubtful("warning"),
         };
         let place = place.map(|place| format!("  ({place})")).unwrap_or_default();
-        format!("{level}  {problem}{place}\n")
+        format!("{level}  {}\n", escaped(&format!("{problem}{place}")))
     }
 }
 
@@ -265,7 +274,7 @@ fn is_cause(problem: &Problem) -> bool {
 
 /// The routes for which there are lines to paste.
 fn tried(routes: &[Route]) -> impl Iterator<Item = &Route> {
-    routes.iter().filter(|route| route.example.is_some()).take(TRIED_MAX)
+    routes.iter().filter(|route| route.example.is_some() && !route.closed).take(TRIED_MAX)
 }
 
 #[cfg(test)]
@@ -281,6 +290,7 @@ mod tests {
             target: "web:80".into(),
             endpoints: 2,
             redirects,
+            closed: false,
             origin: "Ingress default/web spec.rules[0].http.paths[0]".into(),
         }
     }
@@ -364,6 +374,13 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_route_is_shown_as_closed_and_not_offered() {
+        let closed = Route { closed: true, ..route("web.local", "/", true) };
+        assert!(screen().table(std::slice::from_ref(&closed)).contains("closed: 503 (web:80)"));
+        assert!(screen().requests(std::slice::from_ref(&closed)).is_empty());
+    }
+
+    #[test]
     fn a_redirected_host_is_also_tried_over_tls() {
         let routes = [route("a.local", "/", false), route("b.local", "/", true)];
         assert_eq!(
@@ -374,6 +391,26 @@ mod tests {
                 "curl -k --resolve b.local:8443:127.0.0.1 https://b.local:8443/",
             ]
         );
+    }
+
+    #[test]
+    fn no_text_of_an_object_writes_a_line_of_its_own() {
+        let mut wild = route("web.local", "/\x1b[2J", false);
+        wild.target = "web\ngood  forged".into();
+        wild.origin = "Ingress default/\x1b]0;x\x07".into();
+        let mut screen = screen();
+        let wrong = Problem::undecodable(
+            &ringress_shared::origin::ObjectRef::new("Ingress", "default", "a\nb\x1b"),
+            "spec",
+            "why\x1b",
+        );
+        let mut text = screen.table(std::slice::from_ref(&wild));
+        screen.section(&mut text, "try", &screen.requests(std::slice::from_ref(&wild)));
+        text += &screen.problem(&wrong, None);
+        screen.shown = vec![wild];
+        text += &screen.changes(&[]);
+        assert!(text.lines().all(|line| !line.contains(char::is_control)), "{text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("good")), "{text}");
     }
 
     #[test]

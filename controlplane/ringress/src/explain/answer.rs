@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ringress_controller::Refused;
 use ringress_engine::exchange;
 use ringress_engine::http::Head;
-use ringress_engine::http::forward::{ForwardRequest, client_address, PeerText, Scheme, write_request};
+use ringress_engine::http::forward::{ForwardRequest, PeerText, Scheme, client_address, write_request};
 use ringress_engine::policy::{self, RequestFacts};
 use ringress_shared::certificate::Certificate;
 use ringress_shared::hostname::normalise_host;
@@ -20,7 +20,7 @@ use ringress_shared::route::{
 };
 use ringress_shared::snapshot::Parts;
 use ringress_shared::upstream::UpstreamTable;
-use ringress_translate::{Chunks, Claim, Level, Outcome, Problem, Reason};
+use ringress_translate::{Chunks, Claim, Level, Outcome, Problem, Reason, Verdict};
 
 use super::checklist::{Absence, Candidates};
 use super::explanation::{Applied, Explanation, OwnAnswer, Place, Reached, ReachedEndpoint, Shown, Winner};
@@ -33,6 +33,8 @@ pub(crate) struct World<'w> {
     pub(crate) problems: &'w [Problem],
     /// `None` where nothing serves it.
     pub(crate) generation: Option<u64>,
+    /// Whether there are EndpointSlices at all.
+    pub(crate) endpoints_known: bool,
     /// Where a field of an object stands, where that is known.
     pub(crate) place: &'w dyn Fn(&Origin) -> Place,
 }
@@ -56,6 +58,7 @@ pub(crate) fn explain(world: &World<'_>, question: &Question) -> Result<Explanat
         policies: Vec::new(),
         answer: None,
         backends: Vec::new(),
+        endpoints_known: world.endpoints_known,
         upstream_request: None,
         checklist: Vec::new(),
         losers: Vec::new(),
@@ -138,9 +141,10 @@ impl Asked<'_> {
         let candidates = Candidates {
             claims: self.world.claims,
             place: self.world.place,
+            endpoints_known: self.world.endpoints_known,
             host,
             path: &path.bytes,
-            deciding: tried.hosts(table),
+            deciding: tried.hosts(table, self.world.claims),
             winner,
         };
         explanation.checklist = candidates.checklist();
@@ -167,10 +171,18 @@ impl Asked<'_> {
         // As in the exchange: a policy answers before anybody asks whether an endpoint is there.
         explanation.answer = policy::on_request(sets, self.head, &facts)
             .map(|answer| OwnAnswer { policy: Some(answering_policy(answer.status)), ..own_answer(answer) })
-            .or_else(|| unavailable(&explanation.backends));
+            .or_else(|| unavailable(&explanation.backends).filter(|_| !self.is_anybodys_guess(rule)));
         if explanation.answer.is_none() {
             explanation.upstream_request = Some(self.upstream_request());
         }
+    }
+
+    /// Whether a rule lacks nothing but endpoints, and the manifests do not say who is ready anywhere.
+    fn is_anybodys_guess(&self, rule: &Rule) -> bool {
+        let claim = self.world.claims.iter().find(|claim| is_of(claim, rule));
+        let service = claim.and_then(|claim| claim.service.as_ref());
+        !self.world.endpoints_known
+            && service.is_some_and(|service| matches!(service.verdict, Verdict::NoReadyEndpoints { .. }))
     }
 
     fn winner(&self, found: &Found<'_>, explanation: &Explanation) -> Winner {
@@ -252,14 +264,22 @@ impl Trace for Tried {
 }
 
 impl Tried {
-    /// The hosts of the entries, in the order in which they were tried; `*` for every host.
-    fn hosts(&self, table: &RouteTable) -> Vec<String> {
+    /// The hosts whose rules were tried, in that order; `*` for every host.
+    fn hosts(&self, table: &RouteTable, claims: &Chunks<Claim>) -> Vec<String> {
         let hosts = table.hosts();
-        let name = |tried: &*const HostEntry| {
+        let entry = |tried: &*const HostEntry| {
             hosts.iter().find(|(_, entry)| std::ptr::eq(&raw const ***entry, *tried))
         };
-        self.0.iter().filter_map(name).map(|(host, _)| host.clone()).collect()
+        let tried = self.0.iter().filter_map(entry);
+        tried.map(|(host, entry)| lender(entry, claims).unwrap_or_else(|| host.clone())).collect()
     }
+}
+
+/// The host that the rules of an entry were written for: a host that only stands under `tls` has those of another one.
+fn lender(entry: &HostEntry, claims: &Chunks<Claim>) -> Option<String> {
+    let rule = entry.candidates().first().map(|candidate| &candidate.rule)?;
+    let claim = claims.iter().find(|claim| is_of(claim, rule))?;
+    Some(claim.host.as_ref().map_or_else(|| "*".to_owned(), ToString::to_string))
 }
 
 /// Without `..`: a new policy does not compile until it says here what it does.
@@ -402,6 +422,7 @@ spec: {ports: [{port: 80}]}
             parts: &translation.parts,
             claims: &translation.claims,
             problems: &translation.problems.iter().cloned().collect::<Vec<_>>(),
+            endpoints_known: true,
             generation: None,
             place: &|_| Place::default(),
         };
@@ -429,6 +450,18 @@ spec: {ports: [{port: 80}]}
         let request = explanation.upstream_request.unwrap();
         assert!(request.starts_with("GET /x/y?z=1 HTTP/1.1\r\nHost: A.test:8080\r\n"), "{request}");
         assert!(request.contains("X-Forwarded-Proto: http\r\n"), "{request}");
+    }
+
+    #[test]
+    fn a_host_under_tls_is_explained_by_the_rules_that_it_borrows() {
+        let text = ingress(&[("''", "/x", "web", 80), ("''", "/x/long", "web", 80)], "[{hosts: [a.test]}]");
+        let explanation = ask(&text, "http://a.test/x/long");
+        assert_eq!(explanation.answer.as_ref().map(|answer| answer.status), Some(308));
+        let winner = explanation.winner.as_ref().unwrap();
+        assert_eq!((&*winner.host, &*winner.field), ("*", "spec.rules[1].http.paths[0]"));
+        assert_eq!(explanation.losers[0].check, Checked::Precedence, "{:?}", explanation.losers);
+        assert_eq!(failed(&ask(&text, "http://a.test/y")), Some(Checked::Path));
+        assert_eq!(ask(&text, "http://b.test/x").answer, None);
     }
 
     #[test]

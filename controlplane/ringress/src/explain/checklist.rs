@@ -14,6 +14,8 @@ use super::explanation::{Check, Checked, Loser, Place, State};
 pub(super) struct Candidates<'c> {
     pub(super) claims: &'c Chunks<Claim>,
     pub(super) place: &'c dyn Fn(&Origin) -> Place,
+    /// Whether there are EndpointSlices at all.
+    pub(super) endpoints_known: bool,
     /// Lower case, without port.
     pub(super) host: &'c str,
     /// Normalised.
@@ -61,7 +63,7 @@ impl Candidates<'_> {
         let class = claim.map_or_else(|| "no class is asked for".to_owned(), |claim| claim.class.to_string());
         list.ok(Checked::Class, class);
         match claim.and_then(|claim| claim.service.as_ref()) {
-            Some(service) => check_service(service, list),
+            Some(service) => check_service(service, self.endpoints_known, list),
             None => list.ok(Checked::Service, "this rule names no Service".to_owned()),
         }
     }
@@ -86,7 +88,7 @@ impl Candidates<'_> {
         if by_host.is_empty() {
             return list.failed(Checked::Host, self.no_host_says() + &absence.unread_says());
         }
-        list.ok(Checked::Host, format!("{} is named by {}", self.host, objects(&by_host)));
+        list.ok(Checked::Host, self.hosts_say(&by_host));
         if absence == Absence::Ambiguous {
             return list.failed(Checked::Path, AMBIGUOUS.to_owned());
         }
@@ -108,6 +110,21 @@ impl Candidates<'_> {
             (None, Some(claim)) => list.failed(Checked::Class, format!("{}: {}", claim.origin, claim.class)),
             (None, None) => {}
         }
+    }
+
+    /// Who takes the host, and which wildcard nearly does.
+    fn hosts_say(&self, by_host: &[&Claim]) -> String {
+        let named: Vec<_> = by_host.iter().copied().filter(|claim| claim.host.is_some()).collect();
+        if !named.is_empty() {
+            return format!("{} is named by {}", self.host, objects(&named));
+        }
+        let nearly = self.claims.iter().find_map(|claim| {
+            let pattern = claim.host.as_ref()?.to_string();
+            let suffix = pattern.strip_prefix('*')?;
+            self.host.ends_with(suffix).then(|| format!("; {pattern} takes one label only"))
+        });
+        let nearly = nearly.unwrap_or_default();
+        format!("{} is named by no rule; {} takes every host{nearly}", self.host, objects(by_host))
     }
 
     fn no_host_says(&self) -> String {
@@ -156,8 +173,8 @@ impl Candidates<'_> {
     fn host_loss(&self, claim: &Claim) -> Option<String> {
         match &claim.host {
             None if !claim.host_text.is_empty() => Some(format!("{:?} is no host", claim.host_text)),
-            // The default backend of everything is asked after all hosts.
-            None if claim.is_default_backend() => None,
+            // The default backend of everything is asked after all hosts; beside rules it belongs to their hosts.
+            None if claim.is_default_backend() && !self.stands_beside_rules(claim) => None,
             None => self.is_outranked("*").then(|| {
                 format!("it takes every host, but {} has rules of its own, which decide alone", self.host)
             }),
@@ -171,6 +188,11 @@ impl Candidates<'_> {
                 )
             }),
         }
+    }
+
+    fn stands_beside_rules(&self, default_backend: &Claim) -> bool {
+        let object = &default_backend.origin.object;
+        self.claims.iter().any(|claim| claim.origin.object == *object && !claim.is_default_backend())
     }
 
     /// Whether the matcher tried a more specific host and not this one.
@@ -229,7 +251,7 @@ impl Absence {
     }
 }
 
-fn check_service(service: &ServiceVerdict, list: &mut Checklist) {
+fn check_service(service: &ServiceVerdict, endpoints_known: bool, list: &mut Checklist) {
     let ServiceVerdict { service, port, verdict, .. } = service;
     let found = format!("{service} exists");
     match verdict {
@@ -244,7 +266,13 @@ fn check_service(service: &ServiceVerdict, list: &mut Checklist) {
         Verdict::NoReadyEndpoints { .. } => {
             list.ok(Checked::Service, found);
             list.ok(Checked::Port, format!("port {port} exists"));
-            list.failed(Checked::Endpoints, verdict.to_string());
+            match endpoints_known {
+                true => list.failed(Checked::Endpoints, verdict.to_string()),
+                false => list.open(
+                    Checked::Endpoints,
+                    "unknown: there is no EndpointSlice among the manifests".to_owned(),
+                ),
+            }
         }
         Verdict::Ok { .. } => {
             list.ok(Checked::Service, found);
@@ -265,6 +293,10 @@ impl Checklist {
 
     fn failed(&mut self, check: Checked, says: String) {
         self.0.push(Check { check, state: State::Failed, says });
+    }
+
+    fn open(&mut self, check: Checked, says: String) {
+        self.0.push(Check { check, state: State::Open, says });
     }
 
     fn finished(mut self) -> Vec<Check> {

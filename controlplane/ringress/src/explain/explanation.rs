@@ -31,6 +31,9 @@ pub(crate) struct Explanation {
     pub(crate) answer: Option<OwnAnswer>,
     /// Where the rule leads.
     pub(crate) backends: Vec<Reached>,
+    /// Whether it is known who is ready there: manifests without EndpointSlices do not say.
+    #[serde(default = "known")]
+    pub(crate) endpoints_known: bool,
     /// The head that the endpoint receives; absent where nothing is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) upstream_request: Option<String>,
@@ -40,6 +43,10 @@ pub(crate) struct Explanation {
     pub(crate) losers: Vec<Loser>,
     /// What else is wrong with the winner's object; without a winner, what could not be read and so became no rule.
     pub(crate) problems: Vec<String>,
+}
+
+fn known() -> bool {
+    true
 }
 
 /// The rule that takes a request.

@@ -1,7 +1,7 @@
 //! An explanation for people.
 
 use super::explanation::{Check, Checked, Explanation, Loser, Place, Reached, State};
-use crate::terminal::{Style, columns};
+use crate::terminal::{Style, columns, escaped};
 
 /// Losers of one check that are shown; JSON has them all.
 const LOSERS_SHOWN: usize = 10;
@@ -27,7 +27,7 @@ pub(super) fn render(explanation: &Explanation, style: Style) -> String {
             None => "\nwhat could not be read\n",
         });
         for problem in &explanation.problems {
-            text.push_str(&format!("  {problem}\n"));
+            text.push_str(&format!("  {}\n", escaped(problem)));
         }
     }
     if !explanation.losers.is_empty() {
@@ -38,9 +38,8 @@ pub(super) fn render(explanation: &Explanation, style: Style) -> String {
 }
 
 fn facts(explanation: &Explanation, style: Style) -> Vec<[String; 2]> {
-    let mut rows = Vec::new();
-    let mut row = |name: &str, value: String| rows.push([name.to_owned(), value]);
-    row("verdict", verdict(explanation, style));
+    let mut rows = vec![["verdict".to_owned(), verdict(explanation, style)]];
+    let mut row = |name: &str, value: String| rows.push([name.to_owned(), escaped(&value).into_owned()]);
     if let Some(winner) = &explanation.winner {
         row("rule", format!("{} {}{}", winner.object, winner.field, at(&winner.place)));
         row("matched", format!("host {}, path {}", winner.host, winner.matched));
@@ -58,7 +57,7 @@ fn facts(explanation: &Explanation, style: Style) -> Vec<[String; 2]> {
         row("policy", format!("{}: {}", policy.policy, policy.effect));
     }
     for backend in &explanation.backends {
-        row("backend", backend_text(backend, explanation.backends.len()));
+        row("backend", backend_text(backend, explanation));
         for endpoint in &backend.endpoints {
             let target = endpoint.target.as_ref().map(|target| format!("  {target}")).unwrap_or_default();
             row("", format!("{}{target}", endpoint.address));
@@ -81,12 +80,14 @@ fn verdict(explanation: &Explanation, style: Style) -> String {
     }
 }
 
-fn backend_text(backend: &Reached, count: usize) -> String {
-    let weight = if count > 1 { format!(", weight {}", backend.weight) } else { String::new() };
+fn backend_text(backend: &Reached, explanation: &Explanation) -> String {
+    let weight =
+        if explanation.backends.len() > 1 { format!(", weight {}", backend.weight) } else { String::new() };
     match (&backend.service, &backend.port, backend.answers) {
         (Some(service), Some(port), _) => {
             let endpoints = match backend.endpoints.len() {
                 1 => "1 endpoint".to_owned(),
+                0 if !explanation.endpoints_known => "endpoints unknown".to_owned(),
                 count => format!("{count} endpoints"),
             };
             format!("{service} port {port}, {endpoints}{weight}")
@@ -97,7 +98,7 @@ fn backend_text(backend: &Reached, count: usize) -> String {
 }
 
 fn sent(request: &str) -> String {
-    let lines = request.trim_end().lines().map(|line| format!("  | {line}\n"));
+    let lines = request.trim_end().lines().map(|line| format!("  | {}\n", escaped(line)));
     format!("\nsent to the endpoint\n{}", lines.collect::<String>())
 }
 
@@ -108,7 +109,11 @@ fn checks(checklist: &[Check], style: Style) -> Vec<[String; 4]> {
             State::Failed => "FAILED",
             State::Open => "-",
         };
-        let says = if check.state == State::Failed { style.bad(&check.says) } else { check.says.clone() };
+        let says = if check.state == State::Failed {
+            style.bad(&check.says)
+        } else {
+            escaped(&check.says).into_owned()
+        };
         [(number + 1).to_string(), check.check.as_str().to_owned(), state.to_owned(), says]
     };
     checklist.iter().enumerate().map(row).collect()
@@ -132,8 +137,9 @@ fn loser_text(loser: &Loser, style: Style) -> String {
     let Loser { object, field, host, path, check, why, place } = loser;
     let what = format!("{object} {field}{}", at(place));
     format!(
-        "  {:<10}  {what}\n  {:<10}  {}\n",
+        "  {:<10}  {}\n  {:<10}  {}\n",
         check.as_str(),
+        escaped(&what),
         "",
         style.dim(&format!("{host} {path}: {why}"))
     )
@@ -166,6 +172,7 @@ mod tests {
                 "service": {"kind": "Service", "namespace": "shop", "name": "web"}, "port": "80", "weight": 1,
                 "endpoints": [{"address": "10.0.0.1:80", "target": "web-1"}]
             }],
+            "endpoints_known": true,
             "upstream_request": "GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n",
             "checklist": [{"check": "host", "state": "ok", "says": "a.test is named"}],
             "losers": [],
@@ -211,6 +218,27 @@ sent to the endpoint
         let text = rendered(value);
         assert!(text.contains("verdict  404: b.test is named by no rule\n"), "{text}");
         assert!(text.contains("1  host  FAILED  b.test is named by no rule\n  2  path  -\n"), "{text}");
+    }
+
+    #[test]
+    fn no_text_of_an_object_writes_a_line_of_its_own() {
+        let wild = "x\n  verdict  routed\u{1b}[2J";
+        let mut value = explanation();
+        for text in
+            ["/winner/object/name", "/winner/matched", "/winner/file", "/backends/0/service/name", "/url"]
+        {
+            *value.pointer_mut(text).unwrap() = wild.into();
+        }
+        value["problems"] = json!([wild]);
+        value["checklist"] = json!([{"check": "host", "state": "ok", "says": wild}, {"check": "path", "state": "failed", "says": wild}]);
+        value["losers"] = json!([{
+            "object": {"kind": "Ingress", "namespace": "shop", "name": wild}, "field": wild,
+            "host": wild, "path": wild, "check": "host", "why": wild
+        }]);
+        let text = rendered(value);
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("  verdict")).count(), 1, "{text}");
+        assert_eq!(text.matches(r"\u{1b}[2J").count(), 13, "{text}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whose an Ingress is: by class, by default class, by the legacy annotation.
 //!
-//! Order: `spec.ingressClassName` (the class must exist and have our `spec.controller`), else the annotation
+//! Order: `spec.ingressClassName` (the class must exist and have our `spec.controller`; in a folder that lacks it, it is
+//! ours where `--ingress-class` names it), else the annotation
 //! `kubernetes.io/ingress.class`, else the default class where the API server has not applied it, else the flag.
 
 use std::collections::BTreeMap;
@@ -86,7 +87,12 @@ impl Classes {
         match self.controllers.get(class.as_str()) {
             Some(controller) if *controller == settings.controller_class => ClassVerdict::Named(class),
             Some(controller) => ClassVerdict::NotOwned { class, controller: controller.clone() },
-            None if settings.create_named_classes => ClassVerdict::Created(class),
+            // In a cluster the class object is what people make; a folder has the flag.
+            None if settings.create_named_classes
+                || settings.apply_default_class && class == settings.ingress_class =>
+            {
+                ClassVerdict::Created(class)
+            }
             None => ClassVerdict::NotFound(class),
         }
     }

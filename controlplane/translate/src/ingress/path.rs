@@ -55,6 +55,32 @@ pub(super) fn read(
     })
 }
 
+/// Of longer paths a shorter prefix is closed: every prefix is looked at, so length costs its square.
+const CLOSING_BYTES_MAX: usize = 1_024;
+
+/// What closes every request that a wrong path may have meant: its longest usable prefix, and where it leads once it is
+/// normalised.
+pub(super) fn closing(text: &str) -> Vec<PathTest> {
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let ends = text.match_indices('/').map(|(end, _)| end).chain([text.len()]);
+    let usable = |end: usize| {
+        let prefix = &text[..end];
+        check(prefix, PathType::Prefix).ok()?;
+        normal(prefix).ok()
+    };
+    let ends: Vec<usize> = ends.filter(|end| *end <= CLOSING_BYTES_MAX).collect();
+    let longest = ends.into_iter().rev().find_map(usable).unwrap_or_default();
+    let longest = longest.trim_end_matches('/');
+    let mut closed = vec![PathTest::Prefix(longest.into())];
+    let resolved = normal(text).ok().filter(|_| text.starts_with('/'));
+    if let Some(resolved) = resolved.as_deref().map(|path| path.trim_end_matches('/'))
+        && !resolved.strip_prefix(longest).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    {
+        closed.push(PathTest::Prefix(resolved.into()));
+    }
+    closed
+}
+
 /// Sequences that the API server refuses in Exact and Prefix paths: no normalised request has them.
 const FORBIDDEN: [&str; 5] = ["//", "/./", "/../", "%2f", "%2F"];
 const FORBIDDEN_ENDS: [&str; 2] = ["/..", "/."];
@@ -125,6 +151,24 @@ mod tests {
         match expected {
             Ok(test) => assert_eq!(got.unwrap(), test, "{path_type} {path}"),
             Err(field) => assert_eq!(got.unwrap_err().field, format!("p.{field}"), "{path_type} {path}"),
+        }
+    }
+
+    #[test]
+    fn wrong_paths_close_what_can_be_read_of_them() {
+        for (text, expected) in [
+            ("/adm", vec!["/adm"]),
+            ("/admin//", vec!["/admin"]),
+            ("/admin//secret", vec!["/admin"]),
+            ("/q?x=1", vec!["/q"]),
+            ("/a/b%zz/c", vec!["/a"]),
+            ("/a/../b", vec!["/a", "/b"]),
+            ("/a b", vec![""]),
+            ("relative", vec![""]),
+            ("", vec![""]),
+        ] {
+            let expected: Vec<_> = expected.into_iter().map(|path| PathTest::Prefix(path.into())).collect();
+            assert_eq!(closing(text), expected, "{text}");
         }
     }
 

@@ -11,7 +11,7 @@ use serde_path_to_error::Segment;
 use super::flattened::restored;
 use super::kind::{self, Verdict};
 use super::yaml::{self, DocumentText, Node, SyntaxError, Tree, join};
-use super::{Document, Flattened, Parsed, flattened};
+use super::{Document, Flattened, Parsed, flattened, names, salvage};
 use crate::objects::Object;
 use crate::problem::{Place, Problem};
 
@@ -105,22 +105,40 @@ fn decode(file: &str, node: &Node) -> Result<Decoded, Failure> {
     }
     let mut value = node.to_value();
     let placeholders = if kind == "Secret" { replace_placeholders(&mut value) } else { Vec::new() };
-    let (decoded, unknown) =
-        object_of(kind, &value).map_err(|(field, why)| fail(Problem::undecodable(&object, &field, &why)))?;
+    let (decoded, unknown, undecodable) = match object_of(kind, &value) {
+        Ok((decoded, unknown)) => (decoded, unknown, None),
+        Err((field, why)) => {
+            let problem = Problem::undecodable(&object, &field, &why);
+            match salvaged(kind, &value) {
+                Some(decoded) => (decoded, Vec::new(), Some(problem)),
+                None => return Err(fail(problem)),
+            }
+        }
+    };
     if decoded.key().name.is_empty() {
         let why = "the object has no name; write metadata.name";
         return Err(fail(Problem::undecodable(&object, "metadata.name", why)));
     }
     let reference = decoded.reference();
+    if let Some((field, why)) = names::refused(&reference) {
+        // A name that may hold anything is not told as the name of an object.
+        return Err(fail(Problem::undecodable(&ObjectRef::new("File", "", file), field, &why)));
+    }
     let broken = !placeholders.is_empty();
     let placeholders = placeholders.iter().map(|key| Problem::secret_placeholder(&reference, key));
     let unknown = unknown.iter().map(|field| Problem::unknown_field(&reference, field));
-    let problems = placeholders.chain(unknown).map(placed).collect();
+    let problems = undecodable.into_iter().chain(placeholders).chain(unknown).map(placed).collect();
     let line = node.line;
     Ok(Decoded {
         document: Document { object: decoded, file: file.to_owned(), line, field_lines: lines, broken },
         problems,
     })
+}
+
+/// A protected Ingress as far as it can be read.
+fn salvaged(kind: &str, value: &Value) -> Option<Object> {
+    let readable = salvage::ingress(value).filter(|_| kind == "Ingress")?;
+    object_of(kind, &readable).ok().map(|(object, _)| object)
 }
 
 /// Why a document of that kind and version is not read, and whether an object of ours may be missing for that.
@@ -158,10 +176,11 @@ fn reference(file: &str, node: &Node) -> ObjectRef {
     let metadata = node.field("metadata");
     let kind = text(node.field("kind"));
     let name = text(metadata.and_then(|metadata| metadata.field("name")));
-    if kind.is_empty() || name.is_empty() {
+    let namespace = text(metadata.and_then(|metadata| metadata.field("namespace")));
+    let is_printable = |text: &String| text.bytes().all(|byte| byte.is_ascii_graphic());
+    if kind.is_empty() || name.is_empty() || ![&kind, &name, &namespace].into_iter().all(is_printable) {
         return ObjectRef::new("File", "", file);
     }
-    let namespace = text(metadata.and_then(|metadata| metadata.field("namespace")));
     let cluster_wide = matches!(&*kind, "IngressClass" | "Namespace");
     let namespace = if namespace.is_empty() && !cluster_wide { "default".to_owned() } else { namespace };
     ObjectRef::new(&kind, &namespace, &name)

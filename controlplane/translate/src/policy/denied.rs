@@ -53,6 +53,9 @@ pub(super) fn read(
         let key = format!("{prefix}/{name}");
         let object = annotations.object;
         let known = known(name);
+        if value.is_empty() && !known.protects {
+            continue;
+        }
         if known.protects && is_void(name, value) {
             problems.push(Problem::void_protection(object, &key));
         } else if let Some(ours) = known.instead.filter(|ours| known.protects && replaces(annotations, ours))
@@ -62,8 +65,15 @@ pub(super) fn read(
             // What is said of it depends on the hosts: `force_redirect`.
             denied
                 .push(Denial { because: format!("{key} is not applied").into(), holds: Holds::InPlainText });
+        } else if is_canary_mark(name, value) {
+            problems.push(Problem::canary_left_out(object, &key));
         } else if known.protects {
-            problems.push(Problem::unsupported_protection(object, &key, known.instead));
+            problems.push(match name {
+                _ if value.is_empty() => Problem::empty_protection(object, &key),
+                "backend-protocol" => Problem::unspoken_protocol(object, &key, value),
+                "ssl-passthrough" => Problem::no_passthrough(object, &key),
+                _ => Problem::unsupported_protection(object, &key, known.instead),
+            });
             denied.push(Denial { because: format!("{key} is not applied").into(), holds: Holds::Always });
         } else if name == "rewrite-target" {
             problems.push(rewrite(object, &key, value));
@@ -72,6 +82,17 @@ pub(super) fn read(
         }
     }
     denied
+}
+
+/// Whether the object is a canary of another one.
+pub(super) fn is_canary(annotations: Annotations<'_>, settings: &Settings) -> bool {
+    let prefix = settings.annotations_prefix.trim_end_matches('/');
+    settings.compat == Dialect::Strict
+        && annotations.under(prefix).any(|(name, value)| is_canary_mark(name, value))
+}
+
+fn is_canary_mark(name: &str, value: &str) -> bool {
+    name == "canary" && value::truth(value) == Some(true)
 }
 
 /// A rewrite without a capture throws the rest of the path away, which few who copy it mean.
@@ -116,8 +137,12 @@ fn is_void(name: &str, value: &str) -> bool {
         "enable-global-auth" => value::truth(value) == Some(false),
         "proxy-body-size" => is_no_limit(value),
         "auth-tls-verify-client" => value == "off",
-        // It is off by default.
-        "proxy-ssl-verify" => value == "off" || value::truth(value) == Some(false),
+        // They are off by default.
+        "proxy-ssl-verify" | "proxy-ssl-server-name" | "ssl-passthrough" => {
+            value == "off" || value::truth(value) == Some(false)
+        }
+        // What is spoken to endpoints anyway.
+        "backend-protocol" => value.eq_ignore_ascii_case("HTTP"),
         FORCE_REDIRECT => value::truth(value) == Some(false),
         _ => name.starts_with("limit-") && value == "0",
     }
@@ -155,12 +180,18 @@ struct Known {
     instead: Option<&'static str>,
 }
 
+/// Whether an annotation of ingress-nginx with this name asks for a protection.
+pub(super) fn protects_by_name(name: &str) -> bool {
+    known(name).protects
+}
+
 /// Keys that the table lacks are judged by their group: a protection of tomorrow is still one.
 fn known(name: &str) -> &'static Known {
     const UNKNOWN_PROTECTION: Known = protects("");
     const UNKNOWN: Known = plain("");
     let protects = name.starts_with("auth-")
         || name.starts_with("limit-")
+        || name.starts_with("proxy-ssl-")
         || name.starts_with("global-rate-limit")
         || name.contains("modsecurity")
         || name.ends_with("-snippet");
@@ -212,7 +243,8 @@ const TABLE: &[Known] = &[
     plain("disable-proxy-intercept-errors"),
     plain("service-upstream"),
     plain("upstream-vhost"),
-    plain("backend-protocol"),
+    // Without them requests and answers would travel in clear text where TLS was asked for.
+    protects("backend-protocol"),
     protects_as_ours("proxy-body-size", "ringress.dev/max-body-bytes"),
     plain("client-body-buffer-size"),
     plain("proxy-connect-timeout"),
@@ -241,13 +273,13 @@ const TABLE: &[Known] = &[
     plain("fastcgi-params-configmap"),
     plain("http2-push-preload"),
     plain("custom-headers"),
-    plain("proxy-ssl-secret"),
+    protects("proxy-ssl-secret"),
     protects("proxy-ssl-verify"),
-    plain("proxy-ssl-verify-depth"),
-    plain("proxy-ssl-name"),
-    plain("proxy-ssl-server-name"),
-    plain("proxy-ssl-ciphers"),
-    plain("proxy-ssl-protocols"),
+    protects("proxy-ssl-verify-depth"),
+    protects("proxy-ssl-name"),
+    protects("proxy-ssl-server-name"),
+    protects("proxy-ssl-ciphers"),
+    protects("proxy-ssl-protocols"),
     protects("auth-tls-secret"),
     protects("auth-tls-verify-client"),
     protects("auth-tls-verify-depth"),
@@ -256,7 +288,7 @@ const TABLE: &[Known] = &[
     protects("auth-tls-match-cn"),
     plain("ssl-ciphers"),
     plain("ssl-prefer-server-ciphers"),
-    plain("ssl-passthrough"),
+    protects("ssl-passthrough"),
     protects("auth-type"),
     protects("auth-secret"),
     protects("auth-secret-type"),
@@ -344,7 +376,7 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), 138);
-        assert_eq!(TABLE.iter().filter(|known| known.protects).count(), 47);
+        assert_eq!(TABLE.iter().filter(|known| known.protects).count(), 55);
     }
 
     #[test]
@@ -368,6 +400,14 @@ mod tests {
             ("proxy-body-size", "10m", false),
             ("proxy-body-size", "m", false),
             ("configuration-snippet", "0", false),
+            ("backend-protocol", "HTTPS", false),
+            ("backend-protocol", "HTTSP", false),
+            ("backend-protocol", "http", true),
+            ("ssl-passthrough", "true", false),
+            ("ssl-passthrough", "false", true),
+            ("whitelist-source-range", "", false),
+            ("auth-url", "", false),
+            ("limit-rps", "", false),
             ("proxy-ssl-verify", "on", false),
             ("proxy-ssl-verify", "true", false),
             ("proxy-ssl-verify", "nonsense", false),

@@ -26,6 +26,15 @@ pub(crate) enum Asked {
     Never,
 }
 
+impl Asked {
+    /// Takes over a redirect that a newer version asks for.
+    pub(super) fn harden(&mut self, newer: Self) {
+        if newer == Self::WithTls {
+            *self = newer;
+        }
+    }
+}
+
 pub(super) fn read(annotations: Annotations<'_>, problems: &mut Vec<Problem>) -> Asked {
     match annotations.parse("ssl-redirect", value::TRUTH, value::truth, problems) {
         Ok(Some(false)) => Asked::Never,

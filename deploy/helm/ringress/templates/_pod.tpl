@@ -146,6 +146,14 @@ spec:
 - run
 - --http-port={{ $controller.containerPort.http }}
 - --https-port={{ $controller.containerPort.https }}
+{{- /* What clients see in a redirect is the port of the Service. */ -}}
+{{- range $name := list "http" "https" }}
+{{- $flag := printf "%s-public-port" $name }}
+{{- $public := get $controller.service.ports $name | int }}
+{{- if and $controller.service.enabled (ne $public (get $controller.containerPort $name | int)) (not (hasKey $controller.extraArgs $flag)) }}
+- --{{ $flag }}={{ $public }}
+{{- end }}
+{{- end }}
 - --health-address={{ include "ringress.healthAddress" . }}
 - --admin-address=127.0.0.1:{{ $controller.admin.port }}
 - --ingress-class={{ include "ringress.ingressClass" . }}

@@ -1,10 +1,13 @@
 //! The page of metrics as it is written: one family after the other, in the words of the OpenMetrics format.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use hdrhistogram::Histogram as Latency;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelSetEncoder, LabelValueEncoder,
+    MetricEncoder,
+};
 use prometheus_client::metrics::MetricType;
 
 /// The page.
@@ -76,12 +79,13 @@ impl Family<'_> {
         if labels.is_empty() {
             return write_value(&mut self.encoder, self.kind, value);
         }
-        write_value(&mut self.encoder.encode_family(&labels)?, self.kind, value)
+        write_value(&mut self.encoder.encode_family(&EscapedAll(labels))?, self.kind, value)
     }
 
     /// Durations in microseconds, shown in seconds.
     pub(super) fn latency(&mut self, labels: &Labels, latency: &Latency<u64>) -> fmt::Result {
         let Buckets { sum, count, buckets } = Buckets::of(latency);
+        let labels = EscapedAll(labels);
         self.encoder.encode_family(&labels)?.encode_histogram::<NoLabels>(sum, count, &buckets, None)
     }
 }
@@ -94,6 +98,38 @@ fn write_value(encoder: &mut MetricEncoder<'_>, kind: MetricType, value: u64) ->
 }
 
 type NoLabels = [(&'static str, &'static str); 0];
+
+/// Labels whose values come from objects: the library writes values as they are, so a quote or a line end in a name could
+/// forge a line of the page.
+#[derive(Debug)]
+struct EscapedAll<'l>(&'l Labels);
+
+impl EncodeLabelSet for EscapedAll<'_> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        let mut labels = self.0.iter().map(|(name, value)| (*name, Escaped(value)));
+        labels.try_for_each(|label| [label].encode(encoder))
+    }
+}
+
+/// The value of a label, as the format wants it between quotes.
+#[derive(Debug)]
+struct Escaped<'v>(&'v str);
+
+impl EncodeLabelValue for Escaped<'_> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        for part in self.0.split_inclusive(['\\', '"', '\n']) {
+            let plain = part.trim_end_matches(['\\', '"', '\n']);
+            encoder.write_str(plain)?;
+            encoder.write_str(match &part[plain.len()..] {
+                "\\" => r"\\",
+                "\"" => r#"\""#,
+                "\n" => r"\n",
+                _ => "",
+            })?;
+        }
+        Ok(())
+    }
+}
 
 /// A latency histogram in a few wide buckets.
 struct Buckets {
@@ -125,6 +161,36 @@ const BOUNDS: [f64; 8] = [0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0];
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A page with one sample.
+    #[derive(Debug)]
+    struct OneSample(&'static str);
+
+    impl prometheus_client::collector::Collector for OneSample {
+        fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+            Page::new(encoder).gauge("g", "Help.", |gauge| {
+                gauge.sample(&[("name", self.0.to_owned()), ("other", "x".to_owned())], 1)
+            })
+        }
+    }
+
+    #[test]
+    fn no_label_forges_a_line() {
+        for (value, shown) in [
+            ("web", "web"),
+            ("", ""),
+            ("x\"} 1\nringress_fake{a=\"b", r#"x\"} 1\nringress_fake{a=\"b"#),
+            (r"back\slash\n", r"back\\slash\\n"),
+            ("\n\"\\", r#"\n\"\\"#),
+        ] {
+            let mut registry = prometheus_client::registry::Registry::default();
+            registry.register_collector(Box::new(OneSample(value)));
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+            assert_eq!(samples, [format!("g{{name=\"{shown}\",other=\"x\"}} 1")], "{value:?}");
+        }
+    }
 
     #[test]
     fn every_duration_lands_in_the_bucket_that_takes_it() {

@@ -53,6 +53,69 @@ fn explain_names_the_winner_and_why_the_others_lost() {
 }
 
 #[test]
+fn manifests_without_endpoints_are_explained_as_far_as_they_go() {
+    let documents = [
+        manifest::CLASS.to_owned(),
+        Ingress::simple("a", "a.test", "web").yaml(),
+        Ingress::simple("b", "b.test", "gone").yaml(),
+        manifest::service("web"),
+    ];
+    let files = folder(&[("all.yaml", &manifest::file(&documents))]);
+    let ask = |url: &str| ringress(&["explain", url, "-f", path(&files)]);
+    let routed = ask("http://a.test/");
+    assert_eq!(code(&routed), Some(0), "{}", stdout(&routed));
+    assert!(stdout(&routed).contains("endpoints unknown"), "{}", stdout(&routed));
+    assert_eq!(code(&ask("http://b.test/")), Some(1), "its Service is missing whoever would be ready");
+    // Where some endpoints are known, none is none.
+    let slice = manifest::endpoints("other", &["127.0.0.1:9".parse().unwrap()]);
+    std::fs::write(files.path().join("slice.yaml"), slice).unwrap();
+    assert_eq!(code(&ask("http://a.test/")), Some(1));
+}
+
+#[test]
+fn a_redirect_leads_to_the_port_that_clients_know() {
+    let documents = [
+        manifest::CLASS.to_owned(),
+        Ingress::simple("a", "a.test", "web").tls("a.test", None).yaml(),
+        manifest::service("web"),
+        manifest::endpoints("web", &["127.0.0.1:9".parse().unwrap()]),
+    ];
+    let files = folder(&[("all.yaml", &manifest::file(&documents))]);
+    for (flags, location) in [
+        (&[][..], "https://a.test/x"),
+        (&["--https-public-port=443"], "https://a.test/x"),
+        (&["--https-public-port=8443"], "https://a.test:8443/x"),
+    ] {
+        let asked = [&["explain", "http://a.test/x", "-f", path(&files), "-o", "json"][..], flags].concat();
+        assert_eq!(json(&ringress(&asked))["answer"]["location"], location, "{flags:?}");
+    }
+    let forwarded = |flags: &[&str]| {
+        let asked = ["explain", "https://a.test/x", "-f", path(&files), "-o", "json"];
+        let sent = json(&ringress(&[&asked[..], flags].concat()))["upstream_request"].to_string();
+        sent.to_lowercase().split("x-forwarded-port: ").nth(1).unwrap().split('\\').next().unwrap().to_owned()
+    };
+    assert_eq!((forwarded(&[]), forwarded(&["--https-public-port=8443"])), ("443".into(), "8443".into()));
+}
+
+#[test]
+fn a_host_that_no_rule_names_is_not_called_named() {
+    let documents = [
+        manifest::CLASS.to_owned(),
+        Ingress::simple("wild", "*.api.test", "web").yaml(),
+        Ingress::new("rest").route("", "/only", "Exact", "web", "80").yaml(),
+        manifest::service("web"),
+    ];
+    let files = folder(&[("all.yaml", &manifest::file(&documents))]);
+    let output = ringress(&["explain", "http://a.b.api.test/", "-f", path(&files), "-o", "json"]);
+    let answer = json(&output);
+    let host = answer["checklist"][0]["says"].as_str().unwrap();
+    assert_eq!(
+        host,
+        "a.b.api.test is named by no rule; Ingress default/rest takes every host; *.api.test takes one label only"
+    );
+}
+
+#[test]
 fn explain_prints_the_checklist_in_the_order_of_the_article() {
     let files = folder(&[("shop.yaml", SHOP)]);
     let output = ringress(&["explain", "http://nowhere.test/", "-f", path(&files)]);

@@ -4,9 +4,11 @@ use super::{code, example, examples, folder, json, path, ringress, stderr, stdou
 use crate::support::manifest::{self, Ingress};
 use crate::support::{Launch, Upstream, on_both_drivers};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 #[test]
@@ -29,6 +31,42 @@ fn lint_recognises_manifests_that_lost_their_indentation() {
             finding["message"].as_str().unwrap().contains("ringress fmt"),
             "the next step is named: {finding}"
         );
+    }
+}
+
+#[test]
+fn every_example_has_its_services_and_its_endpoints() {
+    let names = |folder: &Path| -> BTreeSet<String> {
+        let entries =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        entries.filter(|name| name != "README.md").collect()
+    };
+    let with_endpoints = examples().join("with-endpoints");
+    let mut alone = names(&examples());
+    assert!(alone.remove("flattened") && alone.remove("with-endpoints"), "{alone:?}");
+    assert_eq!(names(&with_endpoints), alone, "each example is there without endpoints and with them");
+    for name in alone {
+        let (plain, whole) = (examples().join(&name), with_endpoints.join(&name));
+        for file in names(&plain) {
+            let text = |folder: &Path| fs::read_to_string(folder.join(&file)).unwrap_or_default();
+            assert_eq!(text(&whole), text(&plain), "{name}/{file} differs in with-endpoints");
+        }
+        let added: Vec<_> = names(&whole).difference(&names(&plain)).cloned().collect();
+        assert!(
+            added.iter().all(|file| ["endpoints.yaml", "class.yaml"].contains(&&**file)),
+            "{name}: {added:?}"
+        );
+        let findings = json(&ringress(&["lint", whole.to_str().unwrap(), "-o", "json"]));
+        let missing: Vec<_> = findings
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|finding| {
+                ["BackendNotFound", "PortNotFound", "NoReadyEndpoints"]
+                    .contains(&finding["reason"].as_str().unwrap())
+            })
+            .collect();
+        assert!(missing.is_empty(), "{name}: {missing:#?}");
     }
 }
 
