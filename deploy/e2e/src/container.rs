@@ -29,6 +29,8 @@ pub(crate) struct Spec {
     pub(crate) folder: Option<String>,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) security: Security,
+    /// Whether its network is that of a node, whose settings are not its own.
+    pub(crate) host_network: bool,
 }
 
 /// A file or folder of the machine that appears inside.
@@ -69,6 +71,10 @@ pub(crate) fn run(spec: &Path) -> anyhow::Result<ExitCode> {
 
 fn become_container(spec: &Spec) -> anyhow::Result<std::convert::Infallible> {
     rustix::system::sethostname(spec.hostname.as_bytes()).context("cannot set the host name")?;
+    if !spec.host_network {
+        // As common runtimes have it: without capabilities, a program may still listen on port 80 of its own address.
+        fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0").context("cannot open low ports")?;
+    }
     build_root(spec)?;
     enter_root(&spec.root)?;
     if spec.security.read_only_root {

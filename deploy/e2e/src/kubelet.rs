@@ -293,7 +293,7 @@ fn describe(entry: &Entry) -> Option<PodRun> {
         node: shown.node,
         address: network.address.to_string(),
         network: network.name,
-        processes: shown.processes.into_iter().filter_map(process::Process::first).collect(),
+        processes: shown.processes.iter().filter_map(|(_, process)| process.first()).collect(),
     })
 }
 

@@ -4,7 +4,7 @@
 //! connections that exist go on, new ones see the new endpoints. ClusterIPs of these Services and that of the API server
 //! lead the same way; those of other Services lead nowhere, as nothing in a box looks them up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -152,9 +152,11 @@ impl World {
     /// The whole table.
     fn rules(&self) -> String {
         let mut chain = rule(API_SERVICE, "tcp", 443, &[(GATEWAY, API_PORT)]);
+        let mut all = BTreeSet::new();
         for (name, address) in &self.given {
             if let Some(service) = self.services.all.get(name) {
                 for target in self.targets(name, service) {
+                    all.extend(target.endpoints.iter().map(|(address, _)| *address));
                     let cluster =
                         service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_ref()?.parse().ok());
                     for address in [Some(*address), cluster].into_iter().flatten() {
@@ -163,11 +165,13 @@ impl World {
                 }
             }
         }
+        let hairpins = hairpins(&all);
         format!(
             "table ip services\ndelete table ip services\ntable ip services {{\n\
              chain translate {{\n{chain}}}\n\
              chain arriving {{ type nat hook prerouting priority dstnat; jump translate; }}\n\
-             chain leaving {{ type nat hook output priority -100; jump translate; }}\n}}\n"
+             chain leaving {{ type nat hook output priority -100; jump translate; }}\n\
+             {hairpins}}}\n"
         )
     }
 
@@ -246,6 +250,19 @@ fn rule(address: Ipv4Addr, protocol: &str, port: u16, endpoints: &[(Ipv4Addr, u1
             writeln!(rule, "dnat ip to numgen inc mod {} map {{ {} }}", endpoints.len(), targets.join(", "));
     }
     rule
+}
+
+/// A pod that is led to itself must not see its own address as the other side: it would take the packet for forged.
+fn hairpins(endpoints: &BTreeSet<Ipv4Addr>) -> String {
+    if endpoints.is_empty() {
+        return String::new();
+    }
+    let pairs: Vec<String> = endpoints.iter().map(|address| format!("{address} . {address}")).collect();
+    format!(
+        "chain returning {{ type nat hook postrouting priority srcnat; \
+         ct status dnat ip saddr . ip daddr {{ {} }} masquerade; }}\n",
+        pairs.join(", ")
+    )
 }
 
 fn is_balancer(service: &Service) -> bool {

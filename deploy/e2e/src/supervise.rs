@@ -24,7 +24,7 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<ExitCode> {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("RINGRESS_E2E_LOG")
-                .unwrap_or_else(|_| "info,kube_client=warn,kube_runtime=warn,tower=warn".into()),
+                .unwrap_or_else(|_| "info,kube_client=off,kube_runtime=warn,tower=warn".into()),
         )
         .with_writer(std::io::stderr)
         .with_ansi(false)

@@ -46,7 +46,8 @@ pub(crate) struct Handle {
 pub(crate) struct Shown {
     pub(crate) node: String,
     pub(crate) network: Option<Network>,
-    pub(crate) processes: Vec<Process>,
+    /// By container.
+    pub(crate) processes: Vec<(String, Process)>,
 }
 
 #[derive(Debug, Clone)]
@@ -233,7 +234,7 @@ impl Actor {
         if self.stage == Stage::Running && self.refresh_at <= Instant::now() {
             self.refresh_volumes().await;
         }
-        let processes = self.slots().filter_map(Slot::process).collect();
+        let processes = self.slots().filter_map(|slot| Some((slot.container.name.clone(), slot.process()?))).collect();
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.processes = processes;
         shown.network.clone_from(&self.network);

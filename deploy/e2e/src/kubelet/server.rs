@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::log::{self, Wanted};
+use super::process::Process;
 use super::{Host, Pods, describe, lock};
 use crate::boxes::Cluster;
 use crate::certificates::Pki;
@@ -78,8 +79,8 @@ impl Server {
         match words[..] {
             ["healthz"] => text(StatusCode::OK, "ok"),
             ["containerLogs", namespace, pod, container] => {
-                let query = Query::of(&request);
-                self.logs(&format!("{namespace}_{pod}_{container}.log"), &query)
+                let container = Named { namespace, pod, container };
+                self.logs(&container, &Query::of(&request))
             }
             ["portForward", namespace, pod] => {
                 let name = format!("{namespace}/{pod}");
@@ -93,45 +94,104 @@ impl Server {
         }
     }
 
-    fn logs(&self, name: &str, query: &Query) -> Response<Body> {
+    fn logs(&self, container: &Named<'_>, query: &Query) -> Response<Body> {
         // The words of a path hold no slash, so this stays in the folder.
-        let mut file = self.host.logs_folder.join(name);
+        let mut file = self.host.logs_folder.join(container.file());
         if query.says("previous") {
             file.set_extension("previous");
         }
         let wanted = query.wanted(Timestamp::now());
+        let process = self.process(container);
         let (log, end) = match log::read(&file, 0) {
             Ok(read) => read,
             Err(error) => return text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
         };
         let so_far = log::select(&log, &wanted);
-        if query.says("follow") {
-            return follow(so_far, file, end, wanted.timestamps);
+        if !query.says("follow") {
+            return text(StatusCode::OK, &so_far);
         }
-        text(StatusCode::OK, &so_far)
+        let (server, container) = (self.clone(), container.owned());
+        let goes_on = move || process.is_some() && server.process(&container.borrowed()) == process;
+        follow(so_far, Follow { file, end, timestamps: wanted.timestamps }, goes_on)
+    }
+
+    fn process(&self, container: &Named<'_>) -> Option<Process> {
+        let name = format!("{}/{}", container.namespace, container.pod);
+        let entry = lock(&self.pods).values().find(|entry| entry.name == name)?.clone();
+        let processes = entry.handle.shown().processes;
+        processes.into_iter().find(|(name, _)| name == container.container).map(|(_, process)| process)
     }
 }
 
-/// What it said so far, then whatever comes, until the reader goes.
-fn follow(so_far: String, file: PathBuf, end: u64, timestamps: bool) -> Response<Body> {
-    let wanted = Wanted { timestamps, ..Wanted::default() };
-    let chunks = stream::unfold((Some(so_far), end), move |(first, end)| {
-        let (file, wanted) = (file.clone(), wanted.clone());
-        async move {
-            if let Some(first) = first {
-                return Some((chunk(first), (None, end)));
-            }
-            loop {
-                let (log, next) = log::read(&file, end).ok()?;
-                if !log.is_empty() {
-                    return Some((chunk(log::select(&log, &wanted)), (None, next)));
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+/// A container as a path names it.
+struct Named<'p> {
+    namespace: &'p str,
+    pod: &'p str,
+    container: &'p str,
+}
+
+struct Owned([String; 3]);
+
+impl Named<'_> {
+    fn file(&self) -> String {
+        format!("{}_{}_{}.log", self.namespace, self.pod, self.container)
+    }
+
+    fn owned(&self) -> Owned {
+        Owned([self.namespace, self.pod, self.container].map(str::to_owned))
+    }
+}
+
+impl Owned {
+    fn borrowed(&self) -> Named<'_> {
+        let [namespace, pod, container] = &self.0;
+        Named { namespace, pod, container }
+    }
+}
+
+struct Follow {
+    file: PathBuf,
+    end: u64,
+    timestamps: bool,
+}
+
+/// What it said so far, then whatever comes, until the container ends or the reader goes.
+fn follow(so_far: String, follow: Follow, goes_on: impl Fn() -> bool + Send + Sync + 'static) -> Response<Body> {
+    let wanted = Wanted { timestamps: follow.timestamps, ..Wanted::default() };
+    let reader = Reader { file: follow.file, wanted, goes_on };
+    let chunks = stream::unfold((Some(so_far), follow.end, reader), async |(first, end, reader)| {
+        if let Some(first) = first {
+            return Some((chunk(first), (None, end, reader)));
         }
+        let (said, end) = reader.next(end).await?;
+        Some((chunk(said), (None, end, reader)))
     });
     let chunks: Chunks = Box::pin(chunks);
     Response::new(BodyExt::boxed(StreamBody::new(chunks)))
+}
+
+struct Reader<F> {
+    file: PathBuf,
+    wanted: Wanted,
+    goes_on: F,
+}
+
+impl<F: Fn() -> bool> Reader<F> {
+    /// What was said since this offset, and the next one.
+    async fn next(&self, end: u64) -> Option<(String, u64)> {
+        loop {
+            // Asked before reading: what was said until the end is then read, whenever that was.
+            let goes_on = (self.goes_on)();
+            let (log, next) = log::read(&self.file, end).ok()?;
+            if !log.is_empty() {
+                return Some((log::select(&log, &self.wanted), next));
+            }
+            if !goes_on {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
 }
 
 type Chunks =

@@ -202,6 +202,7 @@ pub(crate) fn spec(parts: Parts<'_>) -> anyhow::Result<Spec> {
         environment: parts.environment.into_iter().collect(),
         root: parts.root,
         hostname: parts.hostname,
+        host_network: parts.pod.host_network == Some(true),
     })
 }
 
