@@ -190,4 +190,7 @@ pub struct SuperviseArgs {
 pub struct ContainerArgs {
     /// The file that says what the container is.
     pub spec: PathBuf,
+    /// The namespaces are there: become it.
+    #[arg(long)]
+    pub inside: bool,
 }

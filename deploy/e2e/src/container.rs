@@ -1,19 +1,20 @@
-//! `container`: a process in fresh namespaces that becomes a container.
+//! `container`: a process that makes namespaces and waits, and one inside that becomes a container.
 //!
 //! Its root is a file system in memory with the machine's /usr read-only under it, so that dynamically linked programs,
 //! shells and curl work without images. On top come the binary of the image, volumes, /proc, a small /dev and /tmp. Then
 //! privileges go as the security context says, and the program takes over: it is process 1, as in any container.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::Context;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
-use rustix::process::{Gid, Uid};
-use rustix::thread::CapabilitySet;
+use rustix::process::{Gid, Signal, Uid};
+use rustix::thread::{CapabilitySet, LinkNameSpaceType};
 use serde::{Deserialize, Serialize};
 
 use crate::boxes::read_json;
@@ -23,6 +24,8 @@ use crate::boxes::read_json;
 pub(crate) struct Spec {
     /// An empty folder that becomes its root.
     pub(crate) root: PathBuf,
+    /// The name of its network, as a file.
+    pub(crate) network: PathBuf,
     pub(crate) hostname: String,
     pub(crate) command: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
@@ -54,11 +57,50 @@ pub(crate) struct Security {
     pub(crate) capabilities: Vec<String>,
 }
 
+/// Makes the namespaces of a container, starts it inside, waits and ends as it does.
+///
+/// # Errors
+/// The system refuses.
+pub(crate) fn hold(spec_file: &Path) -> anyhow::Result<ExitCode> {
+    let spec: Spec = read_json(spec_file)?;
+    let network = fs::File::open(&spec.network).context("the network of the pod")?;
+    rustix::thread::move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
+        .context("cannot enter the network of the pod")?;
+    make_namespaces()?;
+    let status = Command::new(std::env::current_exe().context("the path of this program")?)
+        .args(["container", "--inside"])
+        .arg(spec_file)
+        .status()
+        .context("cannot start the first process of a container")?;
+    Ok(end_like(status))
+}
+
+#[expect(
+    deprecated,
+    reason = "unsafe only where descriptors are unshared: this process has one thread and leaves those alone"
+)]
+fn make_namespaces() -> anyhow::Result<()> {
+    use rustix::thread::UnshareFlags as Flags;
+    let flags = Flags::NEWNS | Flags::NEWPID | Flags::NEWUTS | Flags::NEWIPC;
+    rustix::thread::unshare(flags).context("cannot make the namespaces of a container")
+}
+
+/// Ends by the same signal, so that whoever waits sees what happened to the container.
+fn end_like(status: ExitStatus) -> ExitCode {
+    if let Some(signal) = status.signal().and_then(Signal::from_named_raw) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
+    }
+    let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1);
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
 /// Becomes it.
 ///
 /// # Errors
 /// The root cannot be built, or the program not started; the exit code is then 128, as runtimes have it.
-pub(crate) fn run(spec: &Path) -> anyhow::Result<ExitCode> {
+pub(crate) fn become_it(spec: &Path) -> anyhow::Result<ExitCode> {
+    // Without its parent nobody would know how it ends, so it ends too.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let spec: Spec = read_json(spec)?;
     match become_container(&spec) {
         Ok(never) => match never {},

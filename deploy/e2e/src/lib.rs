@@ -53,7 +53,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Apply(args) => install::run(&args),
         Verb::Init(args) => init::run(&args.command),
         Verb::Supervise(args) => supervise::run(&args.folder),
-        Verb::Container(args) => container::run(&args.spec),
+        Verb::Container(args) if args.inside => container::become_it(&args.spec),
+        Verb::Container(args) => container::hold(&args.spec),
         Verb::Pause => init::pause(),
     }
 }

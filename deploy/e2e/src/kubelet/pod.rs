@@ -234,7 +234,8 @@ impl Actor {
         if self.stage == Stage::Running && self.refresh_at <= Instant::now() {
             self.refresh_volumes().await;
         }
-        let processes = self.slots().filter_map(|slot| Some((slot.container.name.clone(), slot.process()?))).collect();
+        let processes =
+            self.slots().filter_map(|slot| Some((slot.container.name.clone(), slot.process()?))).collect();
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.processes = processes;
         shown.network.clone_from(&self.network);
@@ -337,7 +338,9 @@ impl Actor {
             Some(true) => self.node(),
             _ => pod.metadata.name.clone().unwrap_or_default(),
         };
+        let network = self.network.as_ref().context("the pod has no network")?.clone();
         let spec = slot::spec(slot::Parts {
+            network: &network,
             pod: &self.spec,
             container: &container,
             image: image::find(&self.host.images, reference).context("the image is gone")?,
@@ -352,10 +355,8 @@ impl Actor {
             // What it said before stays readable as the previous log.
             let _ = std::fs::rename(&log, log.with_extension("previous"));
         }
-        let network = self.network.as_ref().context("the pod has no network")?;
         let (process, child) = Process::start(&Start {
             program: &self.host.program,
-            network: &network.name,
             spec: &spec,
             spec_file: &folder.join("spec.json"),
             log: &log,

@@ -23,8 +23,6 @@ pub(crate) struct Process {
 pub(crate) struct Start<'s> {
     /// This program.
     pub(crate) program: &'s Path,
-    /// The network, `None` for that of the box.
-    pub(crate) network: &'s str,
     pub(crate) spec: &'s Spec,
     /// Where the spec is written.
     pub(crate) spec_file: &'s Path,
@@ -38,17 +36,14 @@ impl Process {
     /// The system refuses.
     pub(crate) fn start(start: &Start<'_>) -> anyhow::Result<(Self, Child)> {
         write_json(start.spec_file, start.spec)?;
-        let mut child = Command::new("nsenter")
-            .arg(format!("--net=/run/netns/{}", start.network))
-            .args(["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"])
-            .arg(start.program)
+        let mut child = Command::new(start.program)
             .arg("container")
             .arg(start.spec_file)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .context("cannot start nsenter")?;
+            .context("cannot start a container")?;
         let outer = child.id().context("a process id")?.cast_signed();
         if let Some(stdout) = child.stdout.take() {
             tokio::spawn(log::keep(stdout, start.log.to_owned()));

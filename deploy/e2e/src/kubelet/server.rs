@@ -156,7 +156,11 @@ struct Follow {
 }
 
 /// What it said so far, then whatever comes, until the container ends or the reader goes.
-fn follow(so_far: String, follow: Follow, goes_on: impl Fn() -> bool + Send + Sync + 'static) -> Response<Body> {
+fn follow(
+    so_far: String,
+    follow: Follow,
+    goes_on: impl Fn() -> bool + Send + Sync + 'static,
+) -> Response<Body> {
     let wanted = Wanted { timestamps: follow.timestamps, ..Wanted::default() };
     let reader = Reader { file: follow.file, wanted, goes_on };
     let chunks = stream::unfold((Some(so_far), follow.end, reader), async |(first, end, reader)| {

@@ -16,6 +16,7 @@ use super::process::Process;
 use super::volume::Volumes;
 use crate::boxes::Image;
 use crate::container::{Mount, Security, Spec};
+use crate::net::Network;
 
 /// A container and its fate.
 #[derive(Debug)]
@@ -184,6 +185,7 @@ pub(crate) struct Parts<'p> {
     pub(crate) volumes: &'p Volumes,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) root: PathBuf,
+    pub(crate) network: &'p Network,
     pub(crate) hostname: String,
     pub(crate) program: &'p Path,
 }
@@ -201,6 +203,7 @@ pub(crate) fn spec(parts: Parts<'_>) -> anyhow::Result<Spec> {
         folder: parts.container.working_dir.clone(),
         environment: parts.environment.into_iter().collect(),
         root: parts.root,
+        network: Path::new("/run/netns").join(&parts.network.name),
         hostname: parts.hostname,
         host_network: parts.pod.host_network == Some(true),
     })

@@ -39,7 +39,9 @@ fn side_by_side(world: &World) -> anyhow::Result<()> {
 
 fn up_twice(world: &World) -> anyhow::Result<()> {
     let name = world.cluster().name();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringress-e2e")).args(["up", "--name", name]).output()?;
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringress-e2e"))
+        .args(["up", "--name", name])
+        .output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(!output.status.success() && said.contains("is up already"), "{said}");
     Ok(())
@@ -56,7 +58,9 @@ fn exit_code(world: &World) -> anyhow::Result<()> {
 
 /// Processes whose network is this one.
 fn processes_in(network: &std::path::Path) -> Vec<PathBuf> {
-    processes().filter(|process| std::fs::read_link(process.join("ns/net")).is_ok_and(|own| own == network)).collect()
+    processes()
+        .filter(|process| std::fs::read_link(process.join("ns/net")).is_ok_and(|own| own == network))
+        .collect()
 }
 
 /// Processes that were started from the folder of a box.
@@ -67,5 +71,7 @@ fn left_processes(folder: &str) -> Vec<PathBuf> {
 
 fn processes() -> impl Iterator<Item = PathBuf> {
     let all = std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-    all.filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit)))
+    all.filter(|path| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit))
+    })
 }

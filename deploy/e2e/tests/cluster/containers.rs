@@ -76,7 +76,16 @@ spec:
     let log = world.kubectl(&["logs", "p", "-c", "main"])?;
     let env = format!("env 1 first p {address}");
     // CapBnd 400 is NET_BIND_SERVICE alone.
-    for line in ["init", "1first", "l=\"m\"", &env, "65532", "read-only", "CapBnd:\t0000000000000400", "NoNewPrivs:\t1"] {
+    for line in [
+        "init",
+        "1first",
+        "l=\"m\"",
+        &env,
+        "65532",
+        "read-only",
+        "CapBnd:\t0000000000000400",
+        "NoNewPrivs:\t1",
+    ] {
         ensure!(log.lines().any(|said| said == line), "no line {line:?} in:\n{log}");
     }
     Ok(())
@@ -183,7 +192,8 @@ fn unknown_image(world: &World) -> anyhow::Result<()> {
     world.until("the image is named", || {
         let status = &world.get("pod", "p")?["status"];
         let message = &status["containerStatuses"][0]["state"]["waiting"]["message"];
-        Ok(status["phase"] == "Pending" && message.as_str().is_some_and(|text| text.contains("registry/none:1")))
+        Ok(status["phase"] == "Pending"
+            && message.as_str().is_some_and(|text| text.contains("registry/none:1")))
     })
 }
 
@@ -201,7 +211,9 @@ metadata: {name: bad}
 spec: {backoffLimit: 0, template: {spec: {restartPolicy: Never, containers: [{name: c, image: shell, command: [sh, -c, exit 7]}]}}}
 "#,
     )?;
-    world.until("the good one completes", || Ok(condition(&world.get("job", "good")?, "Complete") == "True"))?;
+    world.until("the good one completes", || {
+        Ok(condition(&world.get("job", "good")?, "Complete") == "True")
+    })?;
     world.until("the bad one fails", || Ok(condition(&world.get("job", "bad")?, "Failed") == "True"))?;
     let pods = world.list("pods", "job-name=bad")?;
     let code = &pods[0]["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"];
@@ -284,7 +296,8 @@ spec:
     let began = std::time::Instant::now();
     world.kubectl(&["delete", "pod", "p"])?;
     ensure!(began.elapsed().as_secs() < 15, "it took {:?}", began.elapsed());
-    let log = std::fs::read_to_string(world.cluster().logs().join(format!("pods/{}_p_c.log", world.namespace())))?;
+    let log =
+        std::fs::read_to_string(world.cluster().logs().join(format!("pods/{}_p_c.log", world.namespace())))?;
     ensure!(log.contains("term hooked"), "it said: {log}");
     Ok(())
 }
@@ -331,7 +344,13 @@ spec:
     for pod in world.list("pods", "app=d")? {
         let (status, node) = (&pod["status"], &pod["spec"]["nodeName"]);
         ensure!(status["podIP"] == status["hostIP"], "{status}");
-        let answer = world.exec(&["curl", "-sS", "-m", "5", &format!("http://{}/", status["hostIP"].as_str().unwrap_or_default())])?;
+        let answer = world.exec(&[
+            "curl",
+            "-sS",
+            "-m",
+            "5",
+            &format!("http://{}/", status["hostIP"].as_str().unwrap_or_default()),
+        ])?;
         ensure!(answer.contains("\"service\": \"echo\""), "{node}: {answer}");
     }
     Ok(())

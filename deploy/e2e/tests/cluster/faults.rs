@@ -28,7 +28,9 @@ fn kill(world: &World) -> anyhow::Result<()> {
     world.fault("kill", &world.pod(&pod))?;
     world.until("it is back", || {
         let status = world.get("pod", &pod)?["status"]["containerStatuses"][0].clone();
-        Ok(status["restartCount"] == 1 && status["ready"] == true && status["lastState"]["terminated"]["exitCode"] == 137)
+        Ok(status["restartCount"] == 1
+            && status["ready"] == true
+            && status["lastState"]["terminated"]["exitCode"] == 137)
     })
 }
 

@@ -28,7 +28,11 @@ fn main() -> ExitCode {
         return if required { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
     let trials = cases().into_iter().map(|(name, case)| {
-        Trial::test(name, move || World::shared().and_then(|world| case(&world.namespaced(name))).map_err(|error| format!("{error:#}").into()))
+        Trial::test(name, move || {
+            World::shared()
+                .and_then(|world| case(&world.namespaced(name)))
+                .map_err(|error| format!("{error:#}").into())
+        })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     World::end();

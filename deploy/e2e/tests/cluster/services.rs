@@ -61,13 +61,17 @@ fn deployment(world: &World) -> anyhow::Result<()> {
     let before: BTreeSet<String> = names(&pods);
     world.kubectl(&["rollout", "restart", "deployment/echo"])?;
     world.kubectl(&["rollout", "status", "deployment/echo", "--timeout=60s"])?;
-    world.until("the old pods are gone", || Ok(names(&world.list("pods", "app=echo")?).is_disjoint(&before)))?;
+    world.until("the old pods are gone", || {
+        Ok(names(&world.list("pods", "app=echo")?).is_disjoint(&before))
+    })?;
     world.kubectl(&["scale", "deployment/echo", "--replicas=4"])?;
     until_available(world, 4)?;
     world.kubectl(&["scale", "deployment/echo", "--replicas=1"])?;
     world.until("one endpoint is left", || Ok(ready_endpoints(world)?.len() == 1))?;
     world.kubectl(&["delete", "deployment/echo", "service/echo"])?;
-    world.until("nothing is left", || Ok(world.list("pods", "app=echo")?.is_empty() && runs(world)?.is_empty()))?;
+    world.until("nothing is left", || {
+        Ok(world.list("pods", "app=echo")?.is_empty() && runs(world)?.is_empty())
+    })?;
     let links = world.exec(&["ip", "-brief", "link"])?;
     let third_and_fourth: Vec<&str> = address.split('.').skip(2).collect();
     ensure!(!links.contains(&format!("pod-{} ", third_and_fourth.join("-"))), "its link is left: {links}");
@@ -115,6 +119,7 @@ fn rolled_under_load(world: &World, address: SocketAddr) -> anyhow::Result<()> {
     let failures = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
     status?;
     let asked = asked.load(Ordering::Relaxed);
+    println!("{} of {asked} new connections failed while pods that end at once were rolled", failures.len());
     ensure!(asked > 50, "only {asked} requests during the rollout");
     // The echo ends at once on SIGTERM, while its endpoint is on its way out of the rules: a few connections may find it
     // gone. Many would mean that the rules are late.
@@ -129,7 +134,9 @@ fn hairpin(world: &World) -> anyhow::Result<()> {
     let pods = names(&world.list("pods", "app=echo")?);
     let pod = pods.first().context("a pod")?;
     let url = format!("http://{address}/");
-    world.until("it answers itself", || Ok(world.exec_in(pod, &["curl", "-sS", "-m", "2", &url])?.contains(pod)))
+    world.until("it answers itself", || {
+        Ok(world.exec_in(pod, &["curl", "-sS", "-m", "2", &url])?.contains(pod))
+    })
 }
 
 fn spread(world: &World) -> anyhow::Result<()> {
@@ -169,7 +176,11 @@ pub(crate) fn balancer_address(world: &World) -> anyhow::Result<SocketAddr> {
 }
 
 /// Names of the pods that answer so many requests.
-pub(crate) fn answering(world: &World, address: SocketAddr, requests: usize) -> anyhow::Result<BTreeSet<String>> {
+pub(crate) fn answering(
+    world: &World,
+    address: SocketAddr,
+    requests: usize,
+) -> anyhow::Result<BTreeSet<String>> {
     world.inside(move || (0..requests).map(|_| ask(address)).collect())
 }
 

@@ -27,7 +27,8 @@ static STARTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 impl World {
     /// The box of all tests, brought up by the first that asks.
     pub(crate) fn shared() -> anyhow::Result<Self> {
-        let shared = SHARED.get_or_init(|| Self::start("shared", &["--nodes", "2"]).map_err(|error| format!("{error:#}")));
+        let shared = SHARED
+            .get_or_init(|| Self::start("shared", &["--nodes", "2"]).map_err(|error| format!("{error:#}")));
         shared.clone().map_err(anyhow::Error::msg)
     }
 
@@ -120,7 +121,11 @@ impl World {
     }
 
     /// Polls until it holds.
-    pub(crate) fn until(&self, what: &str, mut holds: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    pub(crate) fn until(
+        &self,
+        what: &str,
+        mut holds: impl FnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
         let patience = Instant::now() + PATIENCE;
         loop {
             let held = holds();
@@ -137,7 +142,9 @@ impl World {
 
     /// Waits for a condition of a pod.
     pub(crate) fn until_ready(&self, pod: &str, ready: &str) -> anyhow::Result<()> {
-        self.until(&format!("pod {pod} has Ready={ready}"), || Ok(condition(&self.get("pod", pod)?, "Ready") == ready))
+        self.until(&format!("pod {pod} has Ready={ready}"), || {
+            Ok(condition(&self.get("pod", pod)?, "Ready") == ready)
+        })
     }
 
     /// Runs something with a thread whose sockets are inside.
