@@ -52,7 +52,7 @@ pub const KUBERNETES: [(&str, GoProgram); 2] = [
             module: "kubernetes",
             versions: Some("1.31.mod"),
             package: ".",
-            version: "v1.31.14",
+            version: "v1.31.0",
             version_symbols: KUBERNETES_SYMBOLS,
         },
     ),
@@ -230,11 +230,10 @@ pub fn ringress() -> anyhow::Result<PathBuf> {
 
 /// The last executable that cargo's messages name.
 fn executable(messages: &str) -> Option<PathBuf> {
-    let files = messages.lines().filter_map(|line| {
+    messages.lines().rev().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         Some(PathBuf::from(message.get("executable")?.as_str()?))
-    });
-    files.last()
+    })
 }
 
 fn crate_folder() -> PathBuf {

@@ -262,10 +262,10 @@ impl Worker {
     }
 
     fn forget(&mut self, uid: &str) {
-        if let Some((node, owner)) = self.bound.remove(uid) {
-            if let Some(candidate) = self.candidates.iter_mut().find(|candidate| candidate.name == node) {
-                candidate.remove(&owner);
-            }
+        if let Some((node, owner)) = self.bound.remove(uid)
+            && let Some(candidate) = self.candidates.iter_mut().find(|candidate| candidate.name == node)
+        {
+            candidate.remove(&owner);
         }
         self.fakes.forget(uid);
         if let Some(entry) = lock(&self.pods).get(uid) {

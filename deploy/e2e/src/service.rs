@@ -1,4 +1,4 @@
-//! Services of type LoadBalancer: an address each, and the way from it to ready endpoints.
+//! Services of type LoadBalancer: an address each, and the way from it to ready endpoints; ports of nodes that lead to pods.
 //!
 //! What cloud and kube-proxy do together elsewhere is one table of nftables here, replaced as a whole on every change:
 //! connections that exist go on, new ones see the new endpoints. ClusterIPs of these Services and that of the API server
@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::future::ready;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -42,14 +43,16 @@ pub(crate) async fn run(client: Client) {
 }
 
 enum Change {
-    Service(watcher::Event<Service>),
-    Slice(watcher::Event<EndpointSlice>),
+    Service(Box<watcher::Event<Service>>),
+    Slice(Box<watcher::Event<EndpointSlice>>),
+    Pod(Box<watcher::Event<Pod>>),
 }
 
 fn changes(client: &Client) -> impl Stream<Item = Change> + use<> {
-    let services = watched::<Service>(client).map(Change::Service);
-    let slices = watched::<EndpointSlice>(client).map(Change::Slice);
-    stream::select(services, slices)
+    let services = watched::<Service>(client).map(|event| Change::Service(Box::new(event)));
+    let slices = watched::<EndpointSlice>(client).map(|event| Change::Slice(Box::new(event)));
+    let pods = watched::<Pod>(client).filter(|event| ready(concerns_nodes(event)));
+    stream::select(stream::select(services, slices), pods.map(|event| Change::Pod(Box::new(event))))
 }
 
 fn watched<K>(client: &Client) -> impl Stream<Item = watcher::Event<K>> + use<K>
@@ -73,6 +76,8 @@ struct World {
     addresses: Addresses,
     services: Listed<Service>,
     slices: Listed<EndpointSlice>,
+    /// Those with ports of their node only.
+    pods: Listed<Pod>,
     given: BTreeMap<Name, Ipv4Addr>,
 }
 
@@ -105,6 +110,7 @@ impl World {
             addresses: Addresses::of_balancers(),
             services: Listed::new(),
             slices: Listed::new(),
+            pods: Listed::new(),
             given: BTreeMap::new(),
         }
     }
@@ -112,10 +118,11 @@ impl World {
     fn apply(&mut self, change: Change) {
         match change {
             Change::Service(event) => {
-                self.services.apply(event);
+                self.services.apply(*event);
                 self.give_addresses();
             }
-            Change::Slice(event) => self.slices.apply(event),
+            Change::Slice(event) => self.slices.apply(*event),
+            Change::Pod(event) => self.pods.apply(*event),
         }
     }
 
@@ -163,6 +170,12 @@ impl World {
                         chain += &rule(address, target.protocol, target.port, &target.endpoints);
                     }
                 }
+            }
+        }
+        for pod in self.pods.all.values() {
+            for port in host_ports(pod) {
+                chain += &rule(port.node, port.protocol, port.port, &[port.target]);
+                all.insert(port.target.0);
             }
         }
         let hairpins = hairpins(&all);
@@ -265,6 +278,50 @@ fn hairpins(endpoints: &BTreeSet<Ipv4Addr>) -> String {
     )
 }
 
+/// A port of a node that leads to a pod.
+struct HostPort {
+    node: Ipv4Addr,
+    protocol: &'static str,
+    port: u16,
+    target: (Ipv4Addr, u16),
+}
+
+/// The ports of its node that a pod has while it runs. One on the network of its node needs no way to it.
+fn host_ports(pod: &Pod) -> Vec<HostPort> {
+    let (Some(spec), Some(status)) = (&pod.spec, &pod.status) else { return Vec::new() };
+    let address = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<Ipv4Addr>().ok());
+    let (Some(node), Some(own)) = (address(&status.host_ip), address(&status.pod_ip)) else {
+        return Vec::new();
+    };
+    if node == own || matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        return Vec::new();
+    }
+    let ports = spec.containers.iter().flat_map(|container| container.ports.iter().flatten());
+    ports
+        .filter_map(|port| {
+            Some(HostPort {
+                node,
+                protocol: protocol(port.protocol.as_deref())?,
+                port: u16::try_from(port.host_port?).ok()?,
+                target: (own, u16::try_from(port.container_port).ok()?),
+            })
+        })
+        .collect()
+}
+
+/// Thousands of pods have no port of a node: they are not even remembered.
+fn concerns_nodes(event: &watcher::Event<Pod>) -> bool {
+    match event {
+        watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => {
+            let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+            containers
+                .flat_map(|container| container.ports.iter().flatten())
+                .any(|port| port.host_port.is_some())
+        }
+        watcher::Event::Delete(_) | watcher::Event::Init | watcher::Event::InitDone => true,
+    }
+}
+
 fn is_balancer(service: &Service) -> bool {
     service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer")
 }
@@ -310,7 +367,7 @@ mod tests {
             "spec": {"type": "LoadBalancer", "clusterIP": "198.19.0.9", "ports": [{"name": "http", "port": 80}]},
         }))
         .unwrap();
-        world.apply(Change::Service(watcher::Event::Apply(service)));
+        world.apply(Change::Service(Box::new(watcher::Event::Apply(service))));
         world
     }
 
@@ -319,7 +376,7 @@ mod tests {
             "metadata": {"namespace": "n", "name": "s-1", "labels": {"kubernetes.io/service-name": "s"}},
             "addressType": "IPv4", "ports": [{"name": "http", "port": 8080}], "endpoints": endpoints,
         }));
-        Change::Slice(watcher::Event::Apply(slice.unwrap()))
+        Change::Slice(Box::new(watcher::Event::Apply(slice.unwrap())))
     }
 
     fn endpoint(address: &str, conditions: serde_json::Value) -> serde_json::Value {
@@ -353,12 +410,30 @@ mod tests {
     }
 
     #[test]
+    fn a_port_of_a_node_leads_to_its_pod() {
+        let mut world = World::new();
+        let pod = |phase: &str| {
+            let pod = json!({
+                "metadata": {"namespace": "n", "name": "p"},
+                "spec": {"containers": [{"name": "c", "ports": [{"containerPort": 8080, "hostPort": 80}]}]},
+                "status": {"hostIP": "198.18.0.11", "podIP": "198.18.1.1", "phase": phase},
+            });
+            watcher::Event::Apply(serde_json::from_value::<Pod>(pod).unwrap())
+        };
+        assert!(concerns_nodes(&pod("Running")));
+        world.apply(Change::Pod(Box::new(pod("Running"))));
+        assert!(world.rules().contains("ip daddr 198.18.0.11 tcp dport 80 dnat to 198.18.1.1:8080"));
+        world.apply(Change::Pod(Box::new(pod("Failed"))));
+        assert!(!world.rules().contains("198.18.0.11"));
+    }
+
+    #[test]
     fn addresses_are_given_once_wished_for_and_given_back() {
         let mut world = world();
         let name = |name: &str| ("n".to_owned(), name.to_owned());
         let service = |name: &str, spec: serde_json::Value| {
             let service = json!({"metadata": {"namespace": "n", "name": name}, "spec": spec});
-            Change::Service(watcher::Event::Apply(serde_json::from_value(service).unwrap()))
+            Change::Service(Box::new(watcher::Event::Apply(serde_json::from_value(service).unwrap())))
         };
         let wish = json!({"type": "LoadBalancer", "loadBalancerIP": "198.18.255.7"});
         world.apply(service("t", wish.clone()));

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Lifecycle, LifecycleHandler, Pod, PodSpec, Probe};
 use rustix::process::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::environment::{self, Place};
@@ -111,14 +112,14 @@ struct Actor {
     folder: PathBuf,
     init: Vec<Slot>,
     containers: Vec<Slot>,
-    volumes: Volumes,
+    volumes: Arc<tokio::sync::Mutex<Volumes>>,
+    refresher: Option<AbortHandle>,
     network: Option<Network>,
     stage: Stage,
     started: Timestamp,
     transitions: Transitions,
     held_unready: bool,
     trouble: Option<String>,
-    refresh_at: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,14 +193,14 @@ impl Actor {
             events: mpsc::unbounded_channel(),
             init: slots(spec.init_containers.as_deref().unwrap_or_default()),
             containers: slots(&spec.containers),
-            volumes: Volumes::new(folder.join("volumes"), references),
+            volumes: Arc::new(tokio::sync::Mutex::new(Volumes::new(volumes_folder(&folder), references))),
+            refresher: None,
             network: None,
             stage: Stage::Preparing { at: Instant::now() },
             started: Timestamp::now(),
             transitions: Transitions::default(),
             held_unready: false,
             trouble: None,
-            refresh_at: Instant::now() + REFRESH,
             host,
             latest,
             orders,
@@ -231,9 +232,6 @@ impl Actor {
             Stage::Preparing { .. } | Stage::Stopping | Stage::Gone => {}
         }
         self.kill_what_is_overdue();
-        if self.stage == Stage::Running && self.refresh_at <= Instant::now() {
-            self.refresh_volumes().await;
-        }
         let processes =
             self.slots().filter_map(|slot| Some((slot.container.name.clone(), slot.process()?))).collect();
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -253,6 +251,7 @@ impl Actor {
             Ok(()) => {
                 self.trouble = None;
                 self.stage = Stage::Running;
+                self.refresher = Some(self.keep_volumes_up_to_date());
                 self.start_what_is_due().await;
             }
             Err(error) => {
@@ -272,7 +271,7 @@ impl Actor {
             self.network = Some(self.make_network()?);
         }
         let (pod, place) = (self.pod(), self.place()?);
-        self.volumes.bring_up_to_date(&pod, &place).await
+        self.volumes.lock().await.bring_up_to_date(&pod, &place).await
     }
 
     fn make_network(&self) -> anyhow::Result<Network> {
@@ -285,13 +284,21 @@ impl Actor {
         Ok(network)
     }
 
-    async fn refresh_volumes(&mut self) {
-        self.refresh_at = Instant::now() + REFRESH;
-        let Ok(place) = self.place() else { return };
-        let pod = self.pod();
-        if let Err(error) = self.volumes.bring_up_to_date(&pod, &place).await {
-            tracing::debug!(error = format!("{error:#}"), "volumes stay as they are");
-        }
+    /// In a task of its own: an API server that does not answer must not hold up the end of a pod.
+    fn keep_volumes_up_to_date(&self) -> AbortHandle {
+        let (volumes, latest) = (Arc::clone(&self.volumes), self.latest.clone());
+        let place = self.place();
+        let keep = async move {
+            let Ok(place) = place else { return };
+            loop {
+                tokio::time::sleep(REFRESH).await;
+                let pod = Arc::clone(&latest.borrow().pod);
+                if let Err(error) = volumes.lock().await.bring_up_to_date(&pod, &place).await {
+                    tracing::debug!(error = format!("{error:#}"), "volumes stay as they are");
+                }
+            }
+        };
+        tokio::spawn(keep).abort_handle()
     }
 
     // Running.
@@ -344,7 +351,7 @@ impl Actor {
             pod: &self.spec,
             container: &container,
             image: image::find(&self.host.images, reference).context("the image is gone")?,
-            volumes: &self.volumes,
+            volumes: &volumes_folder(&self.folder),
             environment,
             root,
             hostname: hostname.chars().take(63).collect(),
@@ -379,7 +386,7 @@ impl Actor {
         });
     }
 
-    fn start_probing(&self, at: At, target: probe::Target) -> Option<tokio::task::AbortHandle> {
+    fn start_probing(&self, at: At, target: probe::Target) -> Option<AbortHandle> {
         let container = &target.container;
         let any = [&container.startup_probe, &container.liveness_probe, &container.readiness_probe];
         if at.init || any.iter().all(|probe| probe.is_none()) {
@@ -448,6 +455,9 @@ impl Actor {
 
     async fn finish(mut self) {
         self.report();
+        if let Some(refresher) = self.refresher.take() {
+            refresher.abort();
+        }
         if let Some(network) = self.network.take().filter(|_| self.spec.host_network != Some(true)) {
             if let Err(error) = network.darken(false).and_then(|()| network.remove()) {
                 tracing::warn!(
@@ -506,9 +516,8 @@ impl Actor {
         let starts = self.slots().filter_map(|slot| slot.restart_at);
         let kills = self.slots().filter_map(|slot| slot.kill_at);
         let starts = starts.filter(|_| self.stage == Stage::Running);
-        let refresh = Some(self.refresh_at).filter(|_| self.stage == Stage::Running);
         let far = Instant::now() + Duration::from_secs(3600);
-        starts.chain(kills).chain(prepare).chain(refresh).min().unwrap_or(far)
+        starts.chain(kills).chain(prepare).min().unwrap_or(far)
     }
 
     /// A second deletion may give less time than the first did.
@@ -697,6 +706,10 @@ impl Prober {
 
 /// Time between readiness probes until the first success.
 const HURRY: Duration = Duration::from_millis(100);
+
+fn volumes_folder(pod: &std::path::Path) -> PathBuf {
+    pod.join("volumes")
+}
 
 fn pre_stop(lifecycle: &Option<Lifecycle>) -> Option<LifecycleHandler> {
     lifecycle.as_ref()?.pre_stop.clone()

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::environment;
 use super::image;
 use super::process::Process;
-use super::volume::Volumes;
+use super::volume;
 use crate::boxes::Image;
 use crate::container::{Mount, Security, Spec};
 use crate::net::Network;
@@ -182,7 +182,8 @@ pub(crate) struct Parts<'p> {
     pub(crate) pod: &'p PodSpec,
     pub(crate) container: &'p Container,
     pub(crate) image: &'p Image,
-    pub(crate) volumes: &'p Volumes,
+    /// The folder of all volumes.
+    pub(crate) volumes: &'p Path,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) root: PathBuf,
     pub(crate) network: &'p Network,
@@ -220,7 +221,7 @@ fn mounts(parts: &Parts<'_>) -> anyhow::Result<Vec<Mount>> {
     for mount in parts.container.volume_mounts.iter().flatten() {
         let volume = parts.pod.volumes.iter().flatten().find(|volume| volume.name == mount.name);
         let volume = volume.with_context(|| format!("no volume {}", mount.name))?;
-        let source = parts.volumes.source(volume);
+        let source = volume::source(parts.volumes, volume);
         let source = mount.sub_path.as_ref().map_or(source.clone(), |path| source.join(path));
         // What comes from the API is read-only for containers whatever they say, as on a real node.
         let read_only =

@@ -49,14 +49,6 @@ impl Volumes {
         Ok(())
     }
 
-    /// Where a volume lies.
-    pub(crate) fn source(&self, volume: &Volume) -> PathBuf {
-        match &volume.host_path {
-            Some(host) => PathBuf::from(&host.path),
-            None => self.folder.join(&volume.name),
-        }
-    }
-
     async fn make(&mut self, volume: &Volume, pod: &Pod, place: &Place) -> anyhow::Result<()> {
         if let Some(host) = &volume.host_path {
             if host.type_.as_deref() == Some("DirectoryOrCreate") {
@@ -162,6 +154,14 @@ impl Volumes {
         let text = token.token.clone();
         self.tokens.insert(key, token);
         Ok(text)
+    }
+}
+
+/// Where a volume of a pod lies, given the folder of them all.
+pub(crate) fn source(folder: &Path, volume: &Volume) -> PathBuf {
+    match &volume.host_path {
+        Some(host) => PathBuf::from(&host.path),
+        None => folder.join(&volume.name),
     }
 }
 

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 
 use crate::Case;
-use crate::services::{echo, until_available};
+use crate::services::{answering, balancer_address, echo, until_available};
 use crate::support::{World, down};
 
 pub(crate) const CASES: &[Case] = &[
     ("a_second_box_knows_nothing_of_the_first_and_leaves_nothing", side_by_side),
+    ("pods_live_on_while_the_api_server_is_away", api_server_away),
     ("up_is_refused_where_a_box_is_up", up_twice),
     ("exec_passes_the_exit_code_on", exit_code),
 ];
@@ -35,6 +36,31 @@ fn side_by_side(world: &World) -> anyhow::Result<()> {
     ensure!(!mounts.contains(name), "mounts are left");
     ensure!(left_processes(name).is_empty(), "processes are left: {:?}", left_processes(name));
     Ok(())
+}
+
+/// In a box of its own: all others would notice.
+fn api_server_away(_: &World) -> anyhow::Result<()> {
+    let world = World::start("away", &["--nodes", "1"])?;
+    world.apply(&echo(2))?;
+    until_available(&world, 2)?;
+    let address = balancer_address(&world)?;
+    let all = answering(&world, address, 4)?;
+    world.fault("stop", "kube-apiserver")?;
+    ensure!(world.kubectl(&["get", "pods"]).is_err(), "the API server still answers");
+    ensure!(answering(&world, address, 4)? == all, "pods were lost");
+    let killed = all.first().context("a pod")?;
+    world.fault("kill", &world.pod(killed))?;
+    world.until("the killed container is back", || {
+        Ok(answering(&world, address, 8).is_ok_and(|names| names == all))
+    })?;
+    world.fault("start", "kube-apiserver")?;
+    world.until("its status is written", || {
+        Ok(world.get("pod", killed)?["status"]["containerStatuses"][0]["restartCount"] == 1)
+    })?;
+    world.kubectl(&["scale", "deployment/echo", "--replicas=3"])?;
+    until_available(&world, 3)?;
+    // Everything after the first list is seen again, by those too that were cut off.
+    world.until("the third one answers", || Ok(answering(&world, address, 9)?.len() == 3))
 }
 
 fn up_twice(world: &World) -> anyhow::Result<()> {

@@ -45,16 +45,22 @@ impl Reporter {
         drop(wanted);
         // It ends when it has written the last one.
         let _ = tokio::time::timeout(PATIENCE, writer).await;
-        let preconditions = Preconditions { uid: Some(uid), resource_version: None };
-        let now =
-            DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }.grace_period(0);
-        while remove {
-            match tokio::time::timeout(PATIENCE, pods.delete(&name, &now)).await {
-                Ok(Ok(_)) => return,
-                // Gone, or another pod of that name.
-                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => return,
-                _ => tokio::time::sleep(PAUSE).await,
-            }
+        if remove {
+            let_go(&pods, &name, uid).await;
+        }
+    }
+}
+
+/// Deletes the object for good, however long the API server is away.
+async fn let_go(pods: &Api<Pod>, name: &str, uid: String) {
+    let preconditions = Preconditions { uid: Some(uid), resource_version: None };
+    let now = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }.grace_period(0);
+    loop {
+        match tokio::time::timeout(PATIENCE, pods.delete(name, &now)).await {
+            Ok(Ok(_)) => return,
+            // Gone, or another pod of that name.
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => return,
+            _ => tokio::time::sleep(PAUSE).await,
         }
     }
 }
