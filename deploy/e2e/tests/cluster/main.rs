@@ -6,6 +6,7 @@
 mod boxes;
 mod containers;
 mod faults;
+mod forward;
 mod scale;
 mod services;
 mod support;
@@ -40,6 +41,6 @@ fn main() -> ExitCode {
 }
 
 fn cases() -> Vec<Case> {
-    let all = [containers::CASES, services::CASES, faults::CASES, scale::CASES, boxes::CASES];
+    let all = [containers::CASES, services::CASES, faults::CASES, forward::CASES, scale::CASES, boxes::CASES];
     all.concat()
 }
