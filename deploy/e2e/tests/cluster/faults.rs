@@ -38,7 +38,7 @@ fn freeze(world: &World) -> anyhow::Result<()> {
     let pod = one_echo(world)?;
     world.fault("freeze", &world.pod(&pod))?;
     world.until_ready(&pod, "False")?;
-    world.until("no endpoint is ready", || Ok(ready_endpoints(world)?.is_empty()))?;
+    world.until("no endpoint is ready", || Ok(ready_endpoints(world, "echo")?.is_empty()))?;
     world.fault("thaw", &world.pod(&pod))?;
     world.until_ready(&pod, "True")
 }

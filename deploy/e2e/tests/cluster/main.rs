@@ -7,6 +7,7 @@ mod boxes;
 mod containers;
 mod faults;
 mod forward;
+mod ringress;
 mod scale;
 mod services;
 mod support;
@@ -41,6 +42,14 @@ fn main() -> ExitCode {
 }
 
 fn cases() -> Vec<Case> {
-    let all = [containers::CASES, services::CASES, faults::CASES, forward::CASES, scale::CASES, boxes::CASES];
+    let all = [
+        containers::CASES,
+        services::CASES,
+        faults::CASES,
+        forward::CASES,
+        ringress::CASES,
+        scale::CASES,
+        boxes::CASES,
+    ];
     all.concat()
 }

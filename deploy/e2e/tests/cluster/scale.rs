@@ -27,9 +27,11 @@ metadata: {name: echo}
 spec: {selector: {app: echo}, ports: [{name: http, port: 80, targetPort: http}]}
 "#,
     )?;
-    let took = timed(|| world.until("500 endpoints are ready", || Ok(ready_endpoints(world)?.len() == 500)))?;
+    let took = timed(|| {
+        world.until("500 endpoints are ready", || Ok(ready_endpoints(world, "echo")?.len() == 500))
+    })?;
     println!("500 fake pods were endpoints after {:.1} s", took.as_secs_f64());
-    let endpoints = ready_endpoints(world)?;
+    let endpoints = ready_endpoints(world, "echo")?;
     let address = endpoints.first().context("an endpoint")?;
     let answer = world.exec(&["curl", "-sS", "-m", "5", &format!("http://{address}:8088/x")])?;
     ensure!(answer == format!("fake {address}:8088 /x\n"), "{answer}");

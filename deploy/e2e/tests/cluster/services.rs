@@ -68,7 +68,7 @@ fn deployment(world: &World) -> anyhow::Result<()> {
     world.kubectl(&["scale", "deployment/echo", "--replicas=4"])?;
     until_available(world, 4)?;
     world.kubectl(&["scale", "deployment/echo", "--replicas=1"])?;
-    world.until("one endpoint is left", || Ok(ready_endpoints(world)?.len() == 1))?;
+    world.until("one endpoint is left", || Ok(ready_endpoints(world, "echo")?.len() == 1))?;
     world.kubectl(&["delete", "deployment/echo", "service/echo"])?;
     world.until("nothing is left", || {
         Ok(world.list("pods", "app=echo")?.is_empty() && runs(world)?.is_empty())
@@ -94,38 +94,53 @@ fn balancer(world: &World) -> anyhow::Result<()> {
     rolled_under_load(world, address)
 }
 
-/// What every test of ringress builds on: a rolling restart is no reason for anybody to see a failure, provided that no
-/// connection is kept.
+/// What every test of ringress builds on: new connections go to pods that are there.
 fn rolled_under_load(world: &World, address: SocketAddr) -> anyhow::Result<()> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&stop);
-    let (client, asked) = (world.clone(), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
-    let count = Arc::clone(&asked);
-    let load = std::thread::spawn(move || {
-        client.inside(move || {
-            let mut failures = Vec::new();
-            while !seen.load(Ordering::Relaxed) {
-                count.fetch_add(1, Ordering::Relaxed);
-                if let Err(error) = ask(address) {
-                    failures.push(error.to_string());
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            Ok(failures)
-        })
-    });
-    world.kubectl(&["rollout", "restart", "deployment/echo"])?;
-    let status = world.kubectl(&["rollout", "status", "deployment/echo", "--timeout=60s"]);
-    stop.store(true, Ordering::Relaxed);
-    let failures = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
-    status?;
-    let asked = asked.load(Ordering::Relaxed);
+    let load = load_during(world, address, "a", || {
+        world.kubectl(&["rollout", "restart", "deployment/echo"])?;
+        world.kubectl(&["rollout", "status", "deployment/echo", "--timeout=60s"]).map(drop)
+    })?;
+    let (asked, failures) = (load.asked, load.failures);
     println!("{} of {asked} new connections failed while pods that end at once were rolled", failures.len());
     ensure!(asked >= 20, "only {asked} requests during the rollout");
     // The echo ends at once on SIGTERM, while its endpoint is on its way out of the rules: a few connections may find it
     // gone. Many would mean that the rules are late.
     ensure!(failures.len() * 20 <= asked, "{} of {asked} failed: {:?}", failures.len(), failures.first());
     Ok(())
+}
+
+/// What became of requests over connections of their own, one after the other.
+pub(crate) struct Load {
+    pub(crate) asked: usize,
+    pub(crate) failures: Vec<String>,
+}
+
+/// Asks for as long as the work takes.
+pub(crate) fn load_during(
+    world: &World,
+    address: SocketAddr,
+    host: &'static str,
+    work: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Load> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (seen, client) = (Arc::clone(&stop), world.clone());
+    let load = std::thread::spawn(move || {
+        client.inside(move || {
+            let mut load = Load { asked: 0, failures: Vec::new() };
+            while !seen.load(Ordering::Relaxed) {
+                load.asked += 1;
+                if let Err(error) = ask(address, host) {
+                    load.failures.push(format!("{error:#}"));
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(load)
+        })
+    });
+    let worked = work();
+    stop.store(true, Ordering::Relaxed);
+    let load = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
+    worked.map(|()| load)
 }
 
 fn hairpin(world: &World) -> anyhow::Result<()> {
@@ -171,13 +186,20 @@ pub(crate) fn until_available(world: &World, replicas: usize) -> anyhow::Result<
     world.until(&format!("{replicas} endpoints are ready"), || {
         let status = &world.get("deployment", "echo")?["status"];
         let whole = status["availableReplicas"] == replicas && status["replicas"] == replicas;
-        Ok(whole && ready_endpoints(world)?.len() == replicas)
+        Ok(whole && ready_endpoints(world, "echo")?.len() == replicas)
     })
 }
 
-/// Addresses of ready endpoints of the echo Service.
-pub(crate) fn ready_endpoints(world: &World) -> anyhow::Result<BTreeSet<String>> {
-    let slices = world.list("endpointslices", "kubernetes.io/service-name=echo")?;
+/// Waits for so many ready endpoints of a Service.
+pub(crate) fn until_endpoints(world: &World, service: &str, count: usize) -> anyhow::Result<()> {
+    world.until(&format!("{count} endpoints are ready"), || {
+        Ok(ready_endpoints(world, service)?.len() == count)
+    })
+}
+
+/// Addresses of ready endpoints of a Service.
+pub(crate) fn ready_endpoints(world: &World, service: &str) -> anyhow::Result<BTreeSet<String>> {
+    let slices = world.list("endpointslices", &format!("kubernetes.io/service-name={service}"))?;
     let endpoints = slices.iter().flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
     let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true);
     Ok(ready.filter_map(|endpoint| endpoint["addresses"][0].as_str().map(str::to_owned)).collect())
@@ -185,9 +207,14 @@ pub(crate) fn ready_endpoints(world: &World) -> anyhow::Result<BTreeSet<String>>
 
 /// The address and port of the echo Service.
 pub(crate) fn balancer_address(world: &World) -> anyhow::Result<SocketAddr> {
+    service_address(world, "echo")
+}
+
+/// The address of a Service of type LoadBalancer, with port 80.
+pub(crate) fn service_address(world: &World, name: &str) -> anyhow::Result<SocketAddr> {
     let mut found = None;
     world.until("the Service has an address", || {
-        let service = world.get("service", "echo")?;
+        let service = world.get("service", name)?;
         found = service["status"]["loadBalancer"]["ingress"][0]["ip"].as_str().map(str::to_owned);
         Ok(found.is_some())
     })?;
@@ -200,15 +227,15 @@ pub(crate) fn answering(
     address: SocketAddr,
     requests: usize,
 ) -> anyhow::Result<BTreeSet<String>> {
-    world.inside(move || (0..requests).map(|_| ask(address)).collect())
+    world.inside(move || (0..requests).map(|_| ask(address, "a")).collect())
 }
 
 /// Asks once over a connection of its own: which pod answered.
-fn ask(address: SocketAddr) -> anyhow::Result<String> {
+fn ask(address: SocketAddr, host: &str) -> anyhow::Result<String> {
     let patience = Duration::from_secs(5);
     let mut stream = TcpStream::connect_timeout(&address, patience)?;
     stream.set_read_timeout(Some(patience))?;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let name = answer.split("\"pod\": \"").nth(1).and_then(|rest| rest.split('"').next());
