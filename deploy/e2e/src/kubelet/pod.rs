@@ -9,7 +9,11 @@
 //! Every turn does what is due, hands the status to the reporter, then waits for the next thing to happen: a newer object,
 //! the end of a process, the verdict of a probe, a fault, a deadline.
 
+mod prepare;
+mod prober;
 mod report;
+mod start;
+mod stop;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,21 +21,22 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Lifecycle, LifecycleHandler, Pod, PodSpec, Probe};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use rustix::process::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::environment::{self, Place};
-use super::process::{self, Process, Start};
+use super::Host;
+use super::environment::Place;
+use super::process::Process;
 use super::reference::References;
-use super::slot::{self, Restart, Slot, State};
+use super::slot::{Restart, Slot};
 use super::status::{self, Facts, Transitions};
 use super::volume::Volumes;
-use super::{Host, image, probe};
 use crate::control::Fault;
 use crate::net::Network;
+use prepare::volumes_folder;
 use report::Reporter;
 
 /// How the kubelet reaches the task of a pod.
@@ -168,8 +173,6 @@ struct At {
     index: usize,
 }
 
-/// How often volumes from the API are compared with what is there.
-const REFRESH: Duration = Duration::from_secs(3);
 /// How long to wait before something that was missing is looked for again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -244,233 +247,16 @@ impl Actor {
         latest.gone || latest.pod.metadata.deletion_timestamp.is_some()
     }
 
-    // Preparing.
-
-    async fn prepare_or_retry(&mut self) {
-        match self.prepare().await {
-            Ok(()) => {
-                self.trouble = None;
-                self.stage = Stage::Running;
-                self.refresher = Some(self.keep_volumes_up_to_date());
-                self.start_what_is_due().await;
-            }
-            Err(error) => {
-                self.trouble = Some(format!("{error:#}"));
-                self.stage = Stage::Preparing { at: Instant::now() + RETRY };
-            }
-        }
-    }
-
-    async fn prepare(&mut self) -> anyhow::Result<()> {
-        for slot in self.init.iter().chain(&self.containers) {
-            let reference = slot.container.image.as_deref().unwrap_or_default();
-            image::find(&self.host.images, reference)
-                .with_context(|| format!("no image {reference}: give --image NAME=FILE to up"))?;
-        }
-        if self.network.is_none() {
-            self.network = Some(self.make_network()?);
-        }
-        let (pod, place) = (self.pod(), self.place()?);
-        self.volumes.lock().await.bring_up_to_date(&pod, &place).await
-    }
-
-    fn make_network(&self) -> anyhow::Result<Network> {
-        if self.spec.host_network == Some(true) {
-            return Ok(Network::of(self.host.node_address(&self.node())?));
-        }
-        let address = self.host.take_address().context("all addresses of pods are taken")?;
-        let network = Network::of(address);
-        network.create().inspect_err(|_| self.host.give_back_address(address))?;
-        Ok(network)
-    }
-
-    /// In a task of its own: an API server that does not answer must not hold up the end of a pod.
-    fn keep_volumes_up_to_date(&self) -> AbortHandle {
-        let (volumes, latest) = (Arc::clone(&self.volumes), self.latest.clone());
-        let place = self.place();
-        let keep = async move {
-            let Ok(place) = place else { return };
-            loop {
-                tokio::time::sleep(REFRESH).await;
-                let pod = Arc::clone(&latest.borrow().pod);
-                if let Err(error) = volumes.lock().await.bring_up_to_date(&pod, &place).await {
-                    tracing::debug!(error = format!("{error:#}"), "volumes stay as they are");
-                }
-            }
-        };
-        tokio::spawn(keep).abort_handle()
-    }
-
-    // Running.
-
-    async fn start_what_is_due(&mut self) {
-        let restart = Restart::of(&self.spec);
-        if status::finished(&self.containers, &self.init, restart).is_some() {
-            return;
-        }
-        // Init containers go one by one; while one is not done, nothing behind it starts.
-        if let Some(index) = self.init.iter().position(|slot| !status::succeeded(&slot.state)) {
-            return self.start_if_due(At { init: true, index }).await;
-        }
-        for index in 0..self.containers.len() {
-            self.start_if_due(At { init: false, index }).await;
-        }
-    }
-
-    async fn start_if_due(&mut self, at: At) {
-        let slot = self.slot(at);
-        let due = slot.restart_at.is_none_or(|due| due <= Instant::now());
-        if !matches!(slot.state, State::Waiting { .. }) || !due {
-            return;
-        }
-        if let Err(error) = self.start(at).await {
-            let slot = self.slot(at);
-            slot.state =
-                State::Waiting { reason: "CreateContainerConfigError", message: format!("{error:#}") };
-            slot.restart_at = Some(Instant::now() + RETRY);
-        }
-    }
-
-    async fn start(&mut self, at: At) -> anyhow::Result<()> {
-        let container = self.slot(at).container.clone();
-        let (pod, place) = (self.pod(), self.place()?);
-        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        let references = References::new(self.host.client.clone(), &namespace);
-        let environment = environment::of(&container, &pod, &place, &references).await?;
-        let reference = container.image.as_deref().unwrap_or_default();
-        let folder = self.folder.join(&container.name);
-        let root = folder.join("root");
-        std::fs::create_dir_all(&root)?;
-        let hostname = match self.spec.host_network {
-            Some(true) => self.node(),
-            _ => pod.metadata.name.clone().unwrap_or_default(),
-        };
-        let network = self.network.as_ref().context("the pod has no network")?.clone();
-        let spec = slot::spec(slot::Parts {
-            network: &network,
-            pod: &self.spec,
-            container: &container,
-            image: image::find(&self.host.images, reference).context("the image is gone")?,
-            volumes: &volumes_folder(&self.folder),
-            environment,
-            root,
-            hostname: hostname.chars().take(63).collect(),
-            program: &self.host.program,
-        })?;
-        let log = self.host.log(&pod, &container.name);
-        if self.slot(at).restarts > 0 {
-            // What it said before stays readable as the previous log.
-            let _ = std::fs::rename(&log, log.with_extension("previous"));
-        }
-        let (process, child) = Process::start(&Start {
-            program: &self.host.program,
-            spec: &spec,
-            spec_file: &folder.join("spec.json"),
-            log: &log,
-        })?;
-        self.await_exit(at, process, child);
-        let target = probe::Target { container, address: network.address, process };
-        let prober = self.start_probing(at, target);
-        self.slot(at).begin(process, prober);
-        Ok(())
-    }
-
-    fn await_exit(&self, at: At, process: Process, mut child: tokio::process::Child) {
-        let events = self.events.0.clone();
-        tokio::spawn(async move {
-            let (code, signal) = match child.wait().await {
-                Ok(status) => process::exit(status),
-                Err(_) => (255, None),
-            };
-            let _ = events.send(Event::Exited { slot: at, process, code, signal });
-        });
-    }
-
-    fn start_probing(&self, at: At, target: probe::Target) -> Option<AbortHandle> {
-        let container = &target.container;
-        let any = [&container.startup_probe, &container.liveness_probe, &container.readiness_probe];
-        if at.init || any.iter().all(|probe| probe.is_none()) {
-            return None;
-        }
-        let prober = Prober { at, target, events: self.events.0.clone() };
-        Some(tokio::spawn(prober.run()).abort_handle())
-    }
-
     fn kill_what_is_overdue(&mut self) {
         let now = Instant::now();
         for slot in self.init.iter_mut().chain(&mut self.containers) {
             if slot.kill_at.is_some_and(|due| due <= now) {
                 slot.kill_at = None;
-                if let State::Running { process, .. } = slot.state {
+                if let Some(process) = slot.process() {
                     process.signal(Signal::KILL);
                 }
             }
         }
-    }
-
-    // Stopping.
-
-    fn begin_to_stop(&mut self) {
-        self.stage = Stage::Stopping;
-        let grace = self.grace();
-        let hooks: Vec<_> = self.running().collect();
-        for (at, process) in hooks {
-            self.slot(at).kill_at = Some(Instant::now() + grace);
-            let container = self.slot(at).container.clone();
-            match pre_stop(&container.lifecycle) {
-                Some(hook) if !grace.is_zero() => self.run_hook(at, process, hook, grace, container),
-                _ => process.signal(Signal::TERM),
-            }
-        }
-    }
-
-    fn run_hook(
-        &self,
-        at: At,
-        process: Process,
-        hook: LifecycleHandler,
-        grace: Duration,
-        container: Container,
-    ) {
-        let events = self.events.0.clone();
-        let address = self.network.as_ref().map(|network| network.address);
-        tokio::spawn(async move {
-            let outcome = tokio::time::timeout(grace, run_handler(&hook, process, address, container)).await;
-            if let Ok(Err(error)) = outcome {
-                tracing::warn!(error = format!("{error:#}"), "preStop hook failed");
-            }
-            let _ = events.send(Event::Hooked { slot: at, process });
-        });
-    }
-
-    fn grace(&self) -> Duration {
-        let latest = self.latest.borrow();
-        if latest.gone {
-            return Duration::ZERO;
-        }
-        let own =
-            latest.pod.metadata.deletion_grace_period_seconds.or(self.spec.termination_grace_period_seconds);
-        Duration::from_secs(own.unwrap_or(30).max(0).cast_unsigned())
-    }
-
-    async fn finish(mut self) {
-        self.report();
-        if let Some(refresher) = self.refresher.take() {
-            refresher.abort();
-        }
-        if let Some(network) = self.network.take().filter(|_| self.spec.host_network != Some(true)) {
-            if let Err(error) = network.darken(false).and_then(|()| network.remove()) {
-                tracing::warn!(
-                    error = format!("{error:#}"),
-                    "the network of a pod stays behind until the box goes"
-                );
-            }
-            self.host.give_back_address(network.address);
-        }
-        // Links of a volume may lead anywhere, removal follows none; whatever stays goes with the box.
-        let _ = std::fs::remove_dir_all(&self.folder);
-        let gone = self.latest.borrow().gone;
-        self.reporter.end(!gone).await;
     }
 
     // The turn of the loop.
@@ -518,14 +304,6 @@ impl Actor {
         let starts = starts.filter(|_| self.stage == Stage::Running);
         let far = Instant::now() + Duration::from_secs(3600);
         starts.chain(kills).chain(prepare).min().unwrap_or(far)
-    }
-
-    /// A second deletion may give less time than the first did.
-    fn shorten_patience(&mut self) {
-        let latest = Instant::now() + self.grace();
-        for slot in self.init.iter_mut().chain(&mut self.containers) {
-            slot.kill_at = slot.kill_at.map(|due| due.min(latest));
-        }
     }
 
     fn happened(&mut self, event: Event) {
@@ -622,114 +400,4 @@ impl Actor {
         let network = self.network.as_ref().context("the pod has no network")?;
         Ok(Place { pod_address: network.address.to_string(), node_address: self.place_of_node() })
     }
-}
-
-/// Asks the probes of one container, from its start to its end.
-struct Prober {
-    at: At,
-    target: probe::Target,
-    events: mpsc::UnboundedSender<Event>,
-}
-
-impl Prober {
-    async fn run(self) {
-        let container = self.target.container.clone();
-        let process = self.target.process;
-        if let Some(startup) = &container.startup_probe {
-            if !self.passes(startup).await {
-                let _ = self.events.send(Event::Dead { slot: self.at, process, why: "startup" });
-                return;
-            }
-            let _ = self.events.send(Event::Started { slot: self.at, process });
-        }
-        let liveness = async {
-            if let Some(liveness) = &container.liveness_probe {
-                self.watch(liveness, true, |alive| {
-                    (!alive).then_some(Event::Dead { slot: self.at, process, why: "liveness" })
-                })
-                .await;
-            }
-        };
-        let readiness = async {
-            if let Some(readiness) = &container.readiness_probe {
-                self.watch(readiness, false, |ready| Some(Event::Ready { slot: self.at, process, ready }))
-                    .await;
-            }
-        };
-        tokio::join!(liveness, readiness);
-    }
-
-    /// Whether it is passed once before it fails for good.
-    async fn passes(&self, probe: &Probe) -> bool {
-        let mut counter = probe::Counter::new(probe, true);
-        tokio::time::sleep(probe::delay(probe)).await;
-        loop {
-            match probe::ask(probe, &self.target).await {
-                Ok(()) => return true,
-                Err(_) if counter.count(false).is_some() => return false,
-                Err(_) => tokio::time::sleep(probe::period(probe)).await,
-            }
-        }
-    }
-
-    /// Tells every change of the verdict.
-    async fn watch(&self, probe: &Probe, verdict: bool, event: impl Fn(bool) -> Option<Event>) {
-        let mut counter = probe::Counter::new(probe, verdict);
-        tokio::time::sleep(probe::delay(probe)).await;
-        let mut first = true;
-        loop {
-            let outcome = probe::ask(probe, &self.target).await;
-            let success = outcome.is_ok();
-            if let Some(event) = counter.count(success).and_then(&event) {
-                if let Err(error) = outcome {
-                    tracing::info!(
-                        container = self.target.container.name,
-                        error = format!("{error:#}"),
-                        "probe failed"
-                    );
-                }
-                if self.events.send(event).is_err() {
-                    return;
-                }
-            }
-            // A program needs a moment before it listens: the first answers are asked for sooner than the period says, or
-            // every start would cost a whole period. A real kubelet does the same for readiness when a container changes.
-            let hurry = first && !success && !verdict;
-            if success {
-                first = false;
-            }
-            tokio::time::sleep(if hurry { probe::period(probe).min(HURRY) } else { probe::period(probe) })
-                .await;
-        }
-    }
-}
-
-/// Time between readiness probes until the first success.
-const HURRY: Duration = Duration::from_millis(100);
-
-fn volumes_folder(pod: &std::path::Path) -> PathBuf {
-    pod.join("volumes")
-}
-
-fn pre_stop(lifecycle: &Option<Lifecycle>) -> Option<LifecycleHandler> {
-    lifecycle.as_ref()?.pre_stop.clone()
-}
-
-async fn run_handler(
-    handler: &LifecycleHandler,
-    process: Process,
-    address: Option<std::net::Ipv4Addr>,
-    container: Container,
-) -> anyhow::Result<()> {
-    if let Some(sleep) = &handler.sleep {
-        tokio::time::sleep(Duration::from_secs(sleep.seconds.max(0).cast_unsigned())).await;
-    }
-    if let Some(action) = &handler.exec {
-        probe::run(process, action.command.as_deref().unwrap_or_default()).await?;
-    }
-    if let Some(action) = &handler.http_get {
-        let address = address.context("the pod has no network")?;
-        probe::http_get(action, &probe::Target { container, address, process }).await?;
-    }
-    Ok(())
 }
