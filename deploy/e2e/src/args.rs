@@ -21,7 +21,7 @@ pub enum Verb {
     /// Run a command inside a box, with KUBECONFIG set and kubectl, helm and ringress on the PATH.
     Exec(ExecArgs),
     /// End a box and everything in it.
-    Down(DownArgs),
+    Down(NameArgs),
     /// List the boxes that are up.
     List,
     /// Do harm to a pod or to a part of the control plane.
@@ -85,17 +85,6 @@ pub struct ExecArgs {
     /// The command and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub command: Vec<String>,
-}
-
-/// Flags of `down`.
-#[derive(Debug, Args)]
-pub struct DownArgs {
-    /// Which box.
-    #[command(flatten)]
-    pub name: NameArgs,
-    /// All boxes.
-    #[arg(long)]
-    pub all: bool,
 }
 
 /// Flags of `apply`.

@@ -86,12 +86,12 @@ impl GoProgram {
     /// # Errors
     /// Go is missing or too old, or modules cannot be fetched.
     pub fn ensure(&self) -> anyhow::Result<PathBuf> {
-        let folder = cache_folder()?.join(self.name).join(self.hash()?);
-        let file = folder.join(self.name);
+        let file = self.file()?;
         if file.exists() {
             return Ok(file);
         }
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let folder = file.parent().context("a folder of built programs")?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         // Two boxes that come up at once build once.
         let lock = File::create(folder.join("lock"))?;
         lock.lock().context("cannot lock the folder of built programs")?;
@@ -101,6 +101,15 @@ impl GoProgram {
             fs::rename(&unfinished, &file)?;
         }
         Ok(file)
+    }
+
+    /// Whether it was built before.
+    pub fn is_kept(&self) -> bool {
+        self.file().is_ok_and(|file| file.exists())
+    }
+
+    fn file(&self) -> anyhow::Result<PathBuf> {
+        Ok(cache_folder()?.join(self.name).join(self.hash()?).join(self.name))
     }
 
     fn build(&self, into: &Path) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@
 //! process id *and* start time, so that an id taken over by a stranger is never mistaken for it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -139,6 +140,8 @@ impl Cluster {
         for folder in [self.folder.clone(), self.commands(), self.logs(), self.pki(), self.pods()] {
             fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
+        // Keys of an administrator lie in it. Containers reach their part of it by mounts, not by this path.
+        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
         write_json(&self.folder.join("plan.json"), plan)
     }
 

@@ -2,21 +2,19 @@
 
 use std::process::ExitCode;
 
-use crate::args::DownArgs;
+use crate::args::NameArgs;
 use crate::boxes::Cluster;
 
-/// Ends one box or all of them, and takes their folders away.
+/// Ends the box of this name, and takes its folder away. There is no way to end all: others on this machine have theirs.
 ///
 /// # Errors
-/// One does not end, or its folder cannot be removed.
-pub(crate) fn run(args: &DownArgs) -> anyhow::Result<ExitCode> {
-    let meant = if args.all { Cluster::all()? } else { vec![Cluster::named(&args.name.name)?] };
-    for one in meant {
-        let was_up = one.holder().is_some();
-        one.end()?;
-        one.remove()?;
-        println!("box {} {}", one.name(), if was_up { "is down" } else { "was not up" });
-    }
+/// It does not end, or its folder cannot be removed.
+pub(crate) fn run(args: &NameArgs) -> anyhow::Result<ExitCode> {
+    let cluster = Cluster::named(&args.name)?;
+    let was_up = cluster.holder().is_some();
+    cluster.end()?;
+    cluster.remove()?;
+    println!("box {} {}", cluster.name(), if was_up { "is down" } else { "was not up" });
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use anyhow::{Context, bail};
 
 use crate::args::UpArgs;
-use crate::binaries;
+use crate::binaries::{self, GoProgram};
 use crate::boxes::{Cluster, Plan};
 use crate::install;
 use crate::kubelet::image;
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     let cluster = Cluster::named(&args.name.name)?;
     let kubernetes = binaries::kubernetes(&args.kubernetes)?;
     let images = args.images.iter().map(|image| image::parse(image)).collect::<anyhow::Result<Vec<_>>>()?;
-    check_machine()?;
+    check_machine(&kubernetes)?;
     if let Some(holder) = cluster.holder() {
         bail!(
             "box {} is up already (process {holder}); end it with: ringress-e2e down --name {0}",
@@ -84,8 +84,8 @@ impl Programs {
 }
 
 /// Says everything at once that keeps this machine from holding a box.
-fn check_machine() -> anyhow::Result<()> {
-    let missing = missing();
+fn check_machine(kubernetes: &GoProgram) -> anyhow::Result<()> {
+    let missing = missing(kubernetes);
     if !missing.is_empty() {
         bail!("this machine cannot hold a box: {}", missing.join("; "));
     }
@@ -93,7 +93,7 @@ fn check_machine() -> anyhow::Result<()> {
 }
 
 /// What keeps this machine from holding a box.
-pub fn missing() -> Vec<String> {
+pub fn missing(kubernetes: &GoProgram) -> Vec<String> {
     let mut missing = Vec::new();
     if !rustix::process::geteuid().is_root() {
         missing.push("it needs root".to_owned());
@@ -107,7 +107,8 @@ pub fn missing() -> Vec<String> {
             missing.push(format!("no command {command} (apt-get install {package})"));
         }
     }
-    if !found("go") {
+    let built = kubernetes.is_kept() && binaries::HELM.is_kept();
+    if !built && !found("go") {
         missing.push("no command go (Go 1.26 or newer)".to_owned());
     }
     missing

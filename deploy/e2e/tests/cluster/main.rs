@@ -23,7 +23,7 @@ type Case = (&'static str, fn(&World) -> anyhow::Result<()>);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let missing = ringress_e2e::up::missing();
+    let missing = ringress_e2e::up::missing(&ringress_e2e::binaries::KUBERNETES[0].1);
     if !missing.is_empty() && !arguments.list {
         println!("skipped: the cluster in a box: {}", missing.join("; "));
         let required = std::env::var("RINGRESS_E2E_REQUIRED").is_ok_and(|value| value == "1");
