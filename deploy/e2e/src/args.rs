@@ -60,7 +60,7 @@ pub struct UpArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub nodes: u8,
     /// Which Kubernetes: 1.36 or 1.31.
-    #[arg(long, value_name = "MINOR", default_value = "1.36")]
+    #[arg(long, value_name = "MINOR", default_value = "1.36", env = "RINGRESS_E2E_KUBERNETES")]
     pub kubernetes: String,
     /// The ringress binary that pods run; built by cargo where it is not given.
     #[arg(long, value_name = "FILE", env = "RINGRESS_E2E_RINGRESS")]

@@ -2,6 +2,7 @@
 //!
 //! All tests share one box, each has a namespace of its own. Where root, namespaces or Go are missing, all are left out,
 //! and one line says why; with RINGRESS_E2E_REQUIRED=1 that is a failure.
+//! RINGRESS_E2E_KUBERNETES=1.31 runs them on the oldest version instead.
 
 mod boxes;
 mod containers;
@@ -15,6 +16,7 @@ mod support;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
+use ringress_e2e::binaries;
 
 use support::World;
 
@@ -23,7 +25,15 @@ type Case = (&'static str, fn(&World) -> anyhow::Result<()>);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let missing = ringress_e2e::up::missing(&ringress_e2e::binaries::KUBERNETES[0].1);
+    let minor = std::env::var("RINGRESS_E2E_KUBERNETES");
+    let kubernetes = match binaries::kubernetes(minor.as_deref().unwrap_or(binaries::KUBERNETES[0].0)) {
+        Ok(kubernetes) => kubernetes,
+        Err(error) => {
+            eprintln!("RINGRESS_E2E_KUBERNETES: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let missing = ringress_e2e::up::missing(&kubernetes);
     if !missing.is_empty() && !arguments.list {
         println!("skipped: the cluster in a box: {}", missing.join("; "));
         let required = std::env::var("RINGRESS_E2E_REQUIRED").is_ok_and(|value| value == "1");

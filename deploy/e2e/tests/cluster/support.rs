@@ -94,7 +94,8 @@ impl World {
     pub(crate) fn apply(&self, manifests: &str) -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("manifests.yaml");
-        std::fs::write(&file, manifests)?;
+        // Older kubectl takes what begins with a brace for JSON.
+        std::fs::write(&file, format!("---\n{manifests}"))?;
         self.kubectl(&["apply", "--server-side", "-f", path(&file)]).map(drop)
     }
 
