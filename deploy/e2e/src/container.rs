@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::Context;
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Gid, Signal, Uid};
 use rustix::thread::{CapabilitySet, LinkNameSpaceType};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use serde::{Deserialize, Serialize};
 
 use crate::boxes::read_json;
@@ -53,6 +55,8 @@ pub(crate) struct Security {
     pub(crate) read_only_root: bool,
     pub(crate) no_new_privileges: bool,
     pub(crate) privileged: bool,
+    /// What the default profile of common runtimes means for ringress; the rest of it nobody here would notice.
+    pub(crate) refuse_io_uring: bool,
     /// Names without CAP_; what containers usually have, less what is dropped, plus what is added.
     pub(crate) capabilities: Vec<String>,
 }
@@ -215,6 +219,9 @@ fn enter_root(root: &Path) -> anyhow::Result<()> {
 }
 
 fn give_up_privileges(security: &Security) -> anyhow::Result<()> {
+    if security.refuse_io_uring {
+        refuse_io_uring()?;
+    }
     if !security.privileged {
         drop_capabilities(&security.capabilities)?;
     }
@@ -227,6 +234,18 @@ fn give_up_privileges(security: &Security) -> anyhow::Result<()> {
         rustix::thread::set_no_new_privs(true)?;
     }
     Ok(())
+}
+
+/// The calls end with EPERM, as where a profile does not name them. This takes the way to new privileges along, which needs
+/// no privilege of its own.
+fn refuse_io_uring() -> anyhow::Result<()> {
+    // io_uring_setup, io_uring_enter, io_uring_register: the same numbers on every architecture.
+    let calls = [425, 426, 427].map(|call| (call, Vec::new()));
+    let refused = SeccompAction::Errno(Errno::PERM.raw_os_error().cast_unsigned());
+    let filter =
+        SeccompFilter::new(calls.into(), SeccompAction::Allow, refused, std::env::consts::ARCH.try_into()?)?;
+    let program: BpfProgram = filter.try_into()?;
+    seccompiler::apply_filter(&program).context("cannot refuse io_uring")
 }
 
 /// Leaves these in the bounding set: the most that a program started from here can have.

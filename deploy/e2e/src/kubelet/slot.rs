@@ -242,6 +242,7 @@ fn security(pod: &PodSpec, container: &Container) -> anyhow::Result<Security> {
     if own.run_as_non_root.or(pod.run_as_non_root) == Some(true) && user == 0 {
         bail!("container has runAsNonRoot and image will run as root");
     }
+    let profile = own.seccomp_profile.as_ref().or(pod.seccomp_profile.as_ref());
     let mut groups = Vec::new();
     for group in pod.supplemental_groups.into_iter().flatten().chain(pod.fs_group) {
         groups.push(u32::try_from(group).context("a supplemental group")?);
@@ -254,6 +255,7 @@ fn security(pod: &PodSpec, container: &Container) -> anyhow::Result<Security> {
         read_only_root: own.read_only_root_filesystem == Some(true),
         no_new_privileges: own.allow_privilege_escalation == Some(false),
         privileged: own.privileged == Some(true),
+        refuse_io_uring: profile.is_some_and(|profile| profile.type_ == "RuntimeDefault"),
         capabilities: kept(capabilities.add.unwrap_or_default(), &capabilities.drop.unwrap_or_default()),
     })
 }
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn root_is_refused_where_it_is_ruled_out() {
+    fn security_contexts_of_pod_and_container_are_joined() {
         let parse = |pod: serde_json::Value, own: serde_json::Value| {
             let pod: PodSpec =
                 serde_json::from_value(serde_json::json!({"containers": [], "securityContext": pod}))
@@ -296,6 +298,11 @@ mod tests {
         let user =
             parse(json(r#"{"runAsNonRoot": true, "runAsUser": 1}"#), json(r#"{"runAsUser": 2}"#)).unwrap();
         assert_eq!((user.user, user.group), (2, 0));
+        let usual = r#"{"seccompProfile": {"type": "RuntimeDefault"}}"#;
+        let none = r#"{"seccompProfile": {"type": "Unconfined"}}"#;
+        let refused = |pod, own| parse(json(pod), json(own)).unwrap().refuse_io_uring;
+        assert!(refused(usual, "{}") && refused("{}", usual) && refused(none, usual));
+        assert!(!refused("{}", "{}") && !refused(usual, none));
     }
 
     #[test]

@@ -8,8 +8,10 @@ use crate::Case;
 use crate::services::{load_during, service_address, until_endpoints};
 use crate::support::World;
 
-pub(crate) const CASES: &[Case] =
-    &[("ringress_serves_as_a_restricted_pod_and_is_rolled_without_a_failure", rolled)];
+pub(crate) const CASES: &[Case] = &[
+    ("ringress_serves_as_a_restricted_pod_and_is_rolled_without_a_failure", rolled),
+    ("the_default_profile_of_runtimes_refuses_io_uring", profiles),
+];
 
 const MANIFESTS: &str = r#"
 apiVersion: v1
@@ -79,6 +81,42 @@ kind: Service
 metadata: {name: ringress}
 spec: {type: LoadBalancer, selector: {app: ringress}, ports: [{name: http, port: 80, targetPort: http}]}
 "#;
+
+fn profiles(world: &World) -> anyhow::Result<()> {
+    let pod = |name: &str, profile: &str| {
+        format!(
+            r#"
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec:
+  terminationGracePeriodSeconds: 1
+  securityContext: {{seccompProfile: {{type: {profile}}}}}
+  containers:
+  - name: ringress
+    image: ringress
+    args: [run, --manifests, /m, --https-port, "off", --health-address, "0.0.0.0:10254", --admin-address, "127.0.0.1:10255", --shards, "1"]
+    readinessProbe: {{httpGet: {{path: /readyz, port: 10254}}, periodSeconds: 1}}
+    volumeMounts: [{{name: m, mountPath: /m}}]
+  volumes: [{{name: m, emptyDir: {{}}}}]
+---
+"#
+        )
+    };
+    world.apply(&(pod("confined", "RuntimeDefault") + &pod("free", "Unconfined")))?;
+    let driver = |name: &str| -> anyhow::Result<String> {
+        world.until_ready(name, "True")?;
+        let metrics = world.exec_in(name, &["curl", "-sS", "-m", "5", "http://127.0.0.1:10254/metrics"])?;
+        let line = metrics.lines().find(|line| line.starts_with("ringress_io_driver{"));
+        Ok(line.unwrap_or_default().to_owned())
+    };
+    let confined = driver("confined")?;
+    ensure!(confined.contains("driver=\"epoll\""), "{confined}");
+    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+    let free = driver("free")?;
+    ensure!(free.contains("io_uring") || !matches!(disabled.trim(), "" | "0"), "{free}");
+    Ok(())
+}
 
 fn rolled(world: &World) -> anyhow::Result<()> {
     world.apply(&MANIFESTS.replace("@backend", "198.18.1.1"))?;
