@@ -219,7 +219,8 @@ pub fn ringress() -> anyhow::Result<PathBuf> {
     let progress = Progress::begin("building ringress");
     let workspace = crate_folder().join("../..");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "-p", "ringress", "--bin", "ringress", "--message-format=json"]);
+    // cargo shows its own progress, which knows more than we do; its messages name the file.
+    cargo.args(["build", "-p", "ringress", "--bin", "ringress", "--message-format=json-render-diagnostics"]);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
