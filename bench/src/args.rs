@@ -28,7 +28,7 @@ pub(crate) enum Verb {
 /// Arguments of `compare`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompareArgs {
-    /// Scenarios in the order to run them: a, b, c, d, dp, e, et, g.
+    /// Scenarios in the order to run them: a, b, c, d, dp, e, et, g, gt.
     #[arg(long, value_delimiter = ',', default_value = "a,c", value_parser = scenario::parse)]
     pub(crate) scenarios: Vec<&'static Scenario>,
 
@@ -92,7 +92,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub(crate) address: SocketAddr,
 
-    /// The scenario: a, b, c, d, dp, e, et, g.
+    /// The scenario: a, b, c, d, dp, e, et, g, gt.
     #[arg(long, default_value = "a", value_parser = scenario::parse)]
     pub(crate) scenario: &'static Scenario,
 

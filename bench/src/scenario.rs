@@ -55,7 +55,7 @@ pub(crate) const SMALL_BYTES: usize = 1024;
 pub(crate) const LARGE_BYTES: usize = 1024 * 1024;
 
 /// Every scenario.
-pub(crate) static ALL: [Scenario; 8] = [
+pub(crate) static ALL: [Scenario; 9] = [
     GET_SMALL,
     Scenario { name: "b", what: "GET 1 KiB, 512 connections", connections: 512, ..GET_SMALL },
     Scenario {
@@ -84,14 +84,16 @@ pub(crate) static ALL: [Scenario; 8] = [
         transport: Transport::Tls,
         ..GET_LARGE
     },
+    Scenario { name: "g", what: "POST 64 KiB, 64 connections", ..POST_SMALL },
     Scenario {
-        name: "g",
-        what: "POST 64 KiB, 64 connections",
-        method: "POST",
-        request_body_bytes: 64 * 1024,
-        ..GET_SMALL
+        name: "gt",
+        what: "POST 64 KiB, 64 connections, TLS 1.3",
+        transport: Transport::Tls,
+        ..POST_SMALL
     },
 ];
+
+const POST_SMALL: Scenario = Scenario { method: "POST", request_body_bytes: 64 * 1024, ..GET_SMALL };
 
 const GET_SMALL: Scenario = Scenario {
     name: "a",
@@ -159,7 +161,7 @@ mod tests {
         for scenario in &ALL {
             assert_eq!(parse(scenario.name), Ok(scenario));
         }
-        assert!(parse("zz").is_err_and(|message| message.contains("a, b, c, d, dp, e, et, g")));
+        assert!(parse("zz").is_err_and(|message| message.contains("a, b, c, d, dp, e, et, g, gt")));
     }
 
     #[test]

@@ -176,4 +176,6 @@ pub struct DriverReport {
     pub rung: String,
     /// Why the rungs above were not taken; empty on the first rung.
     pub reason: String,
+    /// Client connections for whose operations there is room; the rest waits in the kernel's queue.
+    pub connections_max: u64,
 }

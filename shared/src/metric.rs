@@ -29,6 +29,8 @@ macro_rules! counters {
 counters! {
     /// Client connections accepted.
     ConnectionsAccepted => "ringress_connections_accepted_total", [], "Client connections accepted.";
+    /// Times that accepting had to pause.
+    AcceptFailures => "ringress_accept_failures_total", [], "Times that accepting connections had to pause: no descriptors, no memory, or a full ring.";
     /// Exchanges answered with 1xx as the final status (101).
     Responses1xx => "ringress_requests_total", ["code_class" = "1xx"], "Exchanges by class of the status sent to the client.";
     /// Exchanges answered with 2xx.

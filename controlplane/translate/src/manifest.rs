@@ -6,6 +6,8 @@
 mod decode;
 mod flattened;
 mod folder;
+mod kind;
+mod margin;
 mod schema;
 mod yaml;
 

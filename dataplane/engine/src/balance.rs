@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringress_shared::id::{EndpointId, IdMap, UpstreamId};
+use ringress_shared::snapshot::Generation;
 use ringress_shared::upstream::{Balance, EndpointSet, Upstream, UpstreamTable};
 
 use crate::health::Health;
@@ -36,6 +37,8 @@ pub struct PickCtx<'p> {
     pub now: Instant,
     /// Random numbers of the shard.
     pub random: &'p mut Random,
+    /// The generation that the upstream was read from.
+    pub generation: Generation,
     /// Endpoints that this request has tried already; chosen again only where there is no other.
     pub avoid: &'p [EndpointId],
 }
@@ -62,6 +65,7 @@ pub enum TryResult {
 #[derive(Debug)]
 struct Balancer {
     seen: Arc<EndpointSet>,
+    generation: Generation,
     endpoints: Rc<[Rc<EndpointState>]>,
     cursor: Cursor,
 }
@@ -76,7 +80,7 @@ impl Balancers {
     pub fn pick(&mut self, upstream: &Upstream, ctx: PickCtx<'_>) -> Option<Lease> {
         let offset = self.offset;
         let balancer = self.by_upstream.entry(upstream.id).or_insert_with(|| Balancer::new(upstream, offset));
-        balancer.follow(&upstream.endpoints);
+        balancer.follow(&upstream.endpoints, ctx.generation);
         let now = ctx.now;
         let state = balancer.choose(upstream.balance, ctx)?;
         Some(Lease::new(Rc::clone(state), Rc::clone(&balancer.endpoints), now))
@@ -91,10 +95,16 @@ impl Balancers {
 impl Balancer {
     fn new(upstream: &Upstream, offset: usize) -> Self {
         let endpoints = carry_over(&upstream.endpoints, &[]);
-        Self { seen: Arc::clone(&upstream.endpoints), endpoints, cursor: Cursor::starting_at(offset) }
+        let seen = Arc::clone(&upstream.endpoints);
+        Self { seen, endpoints, generation: 0, cursor: Cursor::starting_at(offset) }
     }
 
-    fn follow(&mut self, current: &Arc<EndpointSet>) {
+    /// An exchange that still holds an older snapshot takes what is newer: its own set may name endpoints that are gone.
+    fn follow(&mut self, current: &Arc<EndpointSet>, generation: Generation) {
+        if generation < self.generation {
+            return;
+        }
+        self.generation = generation;
         if !Arc::ptr_eq(&self.seen, current) {
             self.endpoints = carry_over(current, &self.endpoints);
             self.seen = Arc::clone(current);
@@ -245,16 +255,22 @@ mod tests {
     struct Bench {
         balancers: Balancers,
         random: Random,
+        generation: Generation,
         now: Instant,
     }
 
     impl Bench {
         fn new(shard: usize) -> Self {
-            Self { balancers: Balancers::new(shard), random: Random::new(1), now: Instant::now() }
+            Self {
+                balancers: Balancers::new(shard),
+                random: Random::new(1),
+                generation: 1,
+                now: Instant::now(),
+            }
         }
 
         fn pick(&mut self, upstream: &Upstream, avoid: &[EndpointId]) -> Option<Lease> {
-            let ctx = PickCtx { now: self.now, random: &mut self.random, avoid };
+            let ctx = PickCtx { now: self.now, random: &mut self.random, generation: self.generation, avoid };
             self.balancers.pick(upstream, ctx)
         }
 
@@ -275,6 +291,17 @@ mod tests {
         let mut bench = Bench::new(0);
         assert_eq!(bench.ports(&upstream(&[1, 2, 3], Balance::RoundRobin), 2), [1, 2]);
         assert_eq!(bench.ports(&upstream(&[1, 2, 3, 4], Balance::RoundRobin), 3), [3, 4, 1]);
+    }
+
+    #[test]
+    fn an_older_snapshot_does_not_bring_gone_endpoints_back() {
+        let mut bench = Bench::new(0);
+        let (old, new) = (upstream(&[1], Balance::RoundRobin), upstream(&[2], Balance::RoundRobin));
+        assert_eq!(bench.ports(&old, 1), [1]);
+        bench.generation = 2;
+        assert_eq!(bench.ports(&new, 1), [2]);
+        bench.generation = 1;
+        assert_eq!(bench.ports(&old, 1), [2], "a retry of an exchange that began under generation 1");
     }
 
     #[test]

@@ -194,10 +194,13 @@ impl Exchange {
         };
         env.found = Some(rule);
         let facts = RequestFacts { is_https: env.is_https, framing: head.facts.framing };
-        let answer = policy::on_request(&rule.policies, head, &facts);
-        let target = route::choose_backend(&rule.backends, env.random);
-        self.routed = Some(Routed::new(rule, target));
-        if let Some(answer) = answer {
+        let backend = route::choose_backend(&rule.backends, env.random);
+        let target = backend.map_or(Target::Answer(503), |backend| backend.target);
+        let of_backend = backend.map(|backend| &*backend.policies);
+        let sets = [Some(&*env.listener.policies), Some(&*rule.policies), of_backend];
+        let sets = sets.into_iter().flatten();
+        self.routed = Some(Routed::new(rule, target, sets.clone()));
+        if let Some(answer) = policy::on_request(sets, head, &facts) {
             return Step::Answer(answer);
         }
         match target {
@@ -277,7 +280,8 @@ impl Exchange {
     fn try_next(&mut self, env: &mut Env<'_>) -> Option<Step> {
         let Target::Upstream(id) = self.routed.as_ref()?.target else { return None };
         let upstream = env.snapshot.upstreams.get(&id)?;
-        let ctx = PickCtx { now: env.now, random: env.random, avoid: &self.failed };
+        let generation = env.snapshot.generation;
+        let ctx = PickCtx { now: env.now, random: env.random, generation, avoid: &self.failed };
         let lease = env.balancers.pick(upstream, ctx)?;
         self.tries += 1;
         self.last = Some(lease.endpoint());

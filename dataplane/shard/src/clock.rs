@@ -28,11 +28,11 @@ impl Clock {
         Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
     }
 
-    /// The time since 1970.
-    #[allow(clippy::disallowed_methods)]
+    /// The time since 1970, to a few milliseconds.
     pub(crate) fn since_epoch() -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
         // Before 1970 there is nothing better to say.
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+        Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
     }
 
     /// The value of the Date field (RFC 9110 §5.6.7), formatted once a second.

@@ -24,6 +24,9 @@ const SLOT: Duration = Duration::from_millis(10);
 /// soon, and not when its hour of silence would have been over.
 const HOP: u64 = 500;
 
+/// How far apart idle connections are closed while draining.
+const APART: Duration = Duration::from_millis(1);
+
 /// What a connection is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -133,9 +136,11 @@ impl Wheel {
         Turn { wheel: self, sleep: None }
     }
 
-    /// Gives idle connections at most `within` from now.
-    pub(crate) fn hurry_idle(&self, within: Duration) {
-        let slot = self.slot_of(Clock::coarse() + within) + 1;
+    /// Gives idle connections until `soonest` from now, one after the other until `latest`: what they lead to next must
+    /// not meet them all at once.
+    pub(crate) fn hurry_idle(&self, soonest: Duration, latest: Duration) {
+        let start = Clock::coarse() + soonest;
+        let spread = latest.saturating_sub(soonest);
         let idle: Vec<Rc<Inner>> = self
             .slots
             .borrow()
@@ -144,7 +149,8 @@ impl Wheel {
             .filter(|inner| inner.purpose.get() == Purpose::Idle && inner.deadline.get() != NEVER)
             .map(Rc::clone)
             .collect();
-        for inner in idle {
+        for (inner, number) in idle.into_iter().zip(0_u32..) {
+            let slot = self.slot_of(start + APART.saturating_mul(number).min(spread)) + 1;
             if slot < inner.deadline.get() {
                 inner.deadline.set(slot);
                 self.schedule(inner, slot);
@@ -269,9 +275,15 @@ mod tests {
 
     fn watch() -> (Rc<Wheel>, Watch) {
         let wheel = Rc::new(Wheel::new());
-        let watch = Watch::new(&wheel, -1);
-        watch.inner.descriptor.set(None);
+        let watch = watch_of(&wheel);
         (wheel, watch)
+    }
+
+    /// A watch that guards no socket.
+    fn watch_of(wheel: &Rc<Wheel>) -> Watch {
+        let watch = Watch::new(wheel, -1);
+        watch.inner.descriptor.set(None);
+        watch
     }
 
     #[test]
@@ -346,8 +358,21 @@ mod tests {
     fn idle_connections_can_be_hurried() {
         let (wheel, watch) = watch();
         watch.arm(Purpose::Idle, Duration::from_secs(75));
-        wheel.hurry_idle(Duration::from_millis(100));
+        wheel.hurry_idle(Duration::from_millis(100), Duration::from_millis(100));
         wheel.fire_until(20);
         assert!(watch.has_expired());
+    }
+
+    #[test]
+    fn many_idle_connections_are_hurried_one_after_the_other() {
+        let wheel = Rc::new(Wheel::new());
+        let watches: Vec<Watch> = (0..3_000).map(|_| watch_of(&wheel)).collect();
+        watches.iter().for_each(|watch| watch.arm(Purpose::Idle, Duration::from_secs(75)));
+        wheel.hurry_idle(Duration::from_millis(100), Duration::from_millis(1_100));
+        let expired = || watches.iter().filter(|watch| watch.has_expired()).count();
+        wheel.fire_until(60);
+        assert!((400..600).contains(&expired()), "{} after half a second", expired());
+        wheel.fire_until(115);
+        assert_eq!(expired(), 3_000, "the last ones share the last moment");
     }
 }

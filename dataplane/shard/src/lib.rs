@@ -13,6 +13,7 @@
 mod buffer;
 mod clock;
 mod deadline;
+mod gate;
 mod inbox;
 mod kernel;
 mod listen;
@@ -20,6 +21,7 @@ mod perform;
 mod record;
 mod relay;
 mod rt;
+mod seat;
 mod serve;
 mod shard;
 mod stream;

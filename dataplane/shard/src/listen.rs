@@ -11,6 +11,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ringress_shared::listener::SocketId;
+use ringress_shared::metric::Counter;
 
 use crate::rt::{self, TcpListener};
 use crate::shard::Shard;
@@ -59,6 +60,7 @@ pub(crate) async fn accept(shard: Rc<Shard>, id: SocketId, listener: TcpListener
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(_) if stopped => return,
             Err(error) => {
+                shard.count(Counter::AcceptFailures);
                 shard.log_once_a_second(&format!("accepting on {id} fails: {error}"));
                 rt::sleep(PAUSE).await;
             }
@@ -82,6 +84,11 @@ async fn wait(listener: &TcpListener, stop: &StopSign) -> bool {
 /// Takes what is queued, a batch at most. Whether there may be more.
 fn take_queued(shard: &Rc<Shard>, id: SocketId, listener: &TcpListener) -> io::Result<bool> {
     for _ in 0..TAKEN_PER_TURN_MAX {
+        if shard.is_full() {
+            return Err(io::Error::other(
+                "the ring has no room for more connections; they wait in the queue",
+            ));
+        }
         let Some((socket, peer)) = listener.take()? else { return Ok(false) };
         shard.admit(id, socket, peer);
     }

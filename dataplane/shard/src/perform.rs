@@ -10,11 +10,12 @@
 //! messages were complete; everything else closes.
 
 mod await_head;
+mod converse;
 mod delivery;
 mod upload;
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -23,21 +24,21 @@ use ringress_engine::codec::h1;
 use ringress_engine::exchange::{
     Answer, Env, Exchange, NoAnswer, NoAnswerCause, NoRoute, Outcome, Routed, Step, Token, Try, verdict,
 };
-use ringress_engine::http::forward::{ForwardRequest, Scheme, client_request_id, write_request};
+use ringress_engine::http::forward::{
+    ForwardRequest, PeerText, Scheme, client_address, client_request_id, write_request,
+};
 use ringress_engine::http::{Framing, Head, Known};
-use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, Listener, SocketId};
+use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, Listener, Socket, SocketId};
 use ringress_shared::metric::Counter;
 
 use await_head::AwaitHead;
-use delivery::{Delivery, Told, tell};
-use upload::Upload;
+use delivery::{Delivery, tell};
 
 use crate::buffer::{Buffer, Send};
 use crate::clock::Clock;
 use crate::deadline::Purpose;
 use crate::record::{Record, RuleRecord, class_counter};
-use crate::relay::{self, End, Plan};
-use crate::rt;
+use crate::relay::{self, End};
 use crate::serve::h1::{After, Client};
 use crate::serve::listener_for;
 use crate::serve::tunnel::{self, Passed, Side};
@@ -51,13 +52,13 @@ const DISCARDED_BYTES_MAX: usize = 64 * 1024;
 const DISCARD: Duration = Duration::from_secs(1);
 
 /// Performs the exchange whose head stands at the front of the client's buffer.
-pub(crate) async fn exchange(client: &mut Client, head_bytes: usize) -> After {
+pub(crate) async fn exchange(mut client: Box<Client>, head_bytes: usize) -> (Box<Client>, After) {
     let shard = Rc::clone(client.shard());
-    let Some(current) = shard.current() else { return After::Close };
+    let Some(current) = shard.current() else { return (client, After::Close) };
     let mut work = shard.workspaces.take();
-    let after = begin(&shard, current, client, &mut work, head_bytes).await;
+    let after = begin(&shard, current, &mut client, &mut work, head_bytes).await;
     shard.workspaces.put(work);
-    after
+    (client, after)
 }
 
 /// Refuses what could not even become a head.
@@ -69,9 +70,11 @@ pub(crate) async fn refuse(client: &mut Client, answer: &Answer) -> After {
     };
     let terms = Terms::new(&current, listener, client, &Head::new());
     let mut work = shard.workspaces.take();
+    // What never became a head is named by its first line.
+    let line = first_line(client.received.bytes()).to_vec();
     let mut performance = Performance::new(&shard, terms, client, &mut work);
     let after = performance.answer(answer).await;
-    performance.record(false);
+    performance.record(Err(&line));
     shard.workspaces.put(work);
     after
 }
@@ -95,17 +98,22 @@ async fn begin(
     }
     client.received.consume(head_bytes);
     let refusal = refuse_method(&work.request);
-    let (listener, misdirected) = choose_listener(socket, first, client, &work.request);
-    let terms = Terms::new(&current, listener, client, &work.request);
-    let listener = socket.listeners.iter().position(|other| std::ptr::eq(other, listener)).unwrap_or(0);
+    let (listener, misdirected) = choose_listener(socket, client, &work.request);
+    let terms = Terms::new(&current, &socket.listeners[listener], client, &work.request);
     let taken = Taken { socket: socket.id, listener, current };
     let mut performance = Performance::new(shard, terms, client, work);
     let after = match refusal.or(misdirected) {
         Some(answer) => Box::pin(performance.answer(&answer)).await,
         None => performance.run(taken).await,
     };
-    performance.record(true);
+    performance.record(Ok(()));
     after
+}
+
+/// As much of a request line as a log shows.
+fn first_line(received: &[u8]) -> &[u8] {
+    let shown = &received[..received.len().min(256)];
+    shown.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
 fn refuse_method(head: &Head) -> Option<Answer> {
@@ -114,27 +122,19 @@ fn refuse_method(head: &Head) -> Option<Answer> {
     })
 }
 
-/// The listener that the host picks, and a refusal where another one took the connection: what the client was promised
-/// there (certificate, client authentication) does not hold here (RFC 9110 §15.5.20).
-fn choose_listener<'l>(
-    socket: &'l ringress_shared::listener::Socket,
-    first: &'l Listener,
-    client: &Client,
-    head: &Head,
-) -> (&'l Listener, Option<Answer>) {
+/// The number of the listener that the host picks, and a refusal where another one took the connection: what the client
+/// was promised there (certificate, client authentication) does not hold here (RFC 9110 §15.5.20).
+fn choose_listener(socket: &Socket, client: &Client, head: &Head) -> (usize, Option<Answer>) {
     if socket.listeners.len() == 1 {
-        return (first, None);
+        return (0, None);
     }
     let mut host = String::new();
     let host = ringress_shared::hostname::normalise_host(head.authority(), &mut host);
     let misdirected =
         || Answer::closing(421, Token::HttpRequestError, "this connection was made for another host");
-    let Some(listener) = listener_for(socket, host) else { return (first, Some(misdirected())) };
+    let Some(listener) = listener_for(socket, host) else { return (0, Some(misdirected())) };
     let taken_by = client.server_name.as_deref().and_then(|name| listener_for(socket, name));
-    match taken_by {
-        Some(other) if other.id != listener.id => (listener, Some(misdirected())),
-        _ => (listener, None),
-    }
+    (listener, taken_by.filter(|other| *other != listener).map(|_| misdirected()))
 }
 
 /// The snapshot that an exchange took when its head was complete, and its listener there. Given up when the response head
@@ -160,6 +160,8 @@ struct Terms {
     access_log: AccessLogFormat,
     public_port: u16,
     trusted: bool,
+    /// The client behind the trusted proxies.
+    client: IpAddr,
     is_tls: bool,
     is_https: bool,
 }
@@ -168,7 +170,9 @@ impl Terms {
     fn new(current: &Current, listener: &Listener, client: &Client, head: &Head) -> Self {
         let http = &listener.http;
         let peer = client.peer.ip().to_canonical();
-        let trusted = http.trusted_proxies.iter().any(|range| range.contains(&peer));
+        let is_trusted = |address| http.trusted_proxies.iter().any(|range| range.contains(&address));
+        let trusted = is_trusted(peer);
+        let client_address = if trusted { client_address(head, peer, is_trusted) } else { peer };
         let is_tls = client.session.is_some();
         let says_https =
             || head.find(Known::XForwardedProto).is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
@@ -179,6 +183,7 @@ impl Terms {
             access_log: http.access_log,
             public_port: http.public_port,
             trusted,
+            client: client_address,
             is_tls,
             is_https: is_tls || (trusted && says_https()),
         }
@@ -190,6 +195,8 @@ impl Terms {
 struct Tally {
     status: u16,
     token: &'static str,
+    /// Why an answer of our own was given.
+    detail: &'static str,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
     endpoint: Option<SocketAddr>,
@@ -252,8 +259,14 @@ impl<'p> Performance<'p> {
                 }
             };
             let Some(body) = self.body_at_hand() else {
-                // Streaming is rarer and its future large: it is made when it is needed, like those below.
-                return Box::pin(self.converse(taken, connection, attempt, &routed)).await;
+                match self.announce(&mut connection) {
+                    // Streaming is rarer and its future large: it is made when it is needed, like those below.
+                    Ok(()) => return Box::pin(self.converse(taken, connection, attempt, &routed)).await,
+                    Err(failure) => outcome = Outcome::NoAnswer(failure),
+                }
+                now = Clock::now();
+                report(self.shard, &attempt, outcome, now);
+                continue;
             };
             // Whoever resets while an endpoint is silent is noticed until the last byte of the answer.
             let waiting =
@@ -301,8 +314,17 @@ impl<'p> Performance<'p> {
     }
 
     fn write_request_head(&mut self) {
+        let behind_proxies;
+        let client = match self.terms.trusted {
+            false => &self.client.peer_text,
+            true => {
+                behind_proxies = PeerText::new(self.terms.client);
+                &behind_proxies
+            }
+        };
         let forward = ForwardRequest {
             peer: &self.client.peer_text,
+            client,
             trusted: self.terms.trusted,
             scheme: if self.terms.is_tls { Scheme::Https } else { Scheme::Http },
             public_port: self.terms.public_port,
@@ -428,111 +450,6 @@ impl<'p> Performance<'p> {
         self.tally.bytes_out.set(passed.from_endpoint.get());
     }
 
-    /// Sends a request whose body still flows: both directions at once, and no second try.
-    async fn converse(
-        &mut self,
-        taken: Taken,
-        mut connection: Connection,
-        attempt: Try,
-        routed: &Routed,
-    ) -> After {
-        self.write_request_head();
-        let delivery = self.delivery(routed);
-        let endpoint_descriptor = connection.reader.descriptor();
-        let waiting = self.shard.waiting.enter(self.client.reader.descriptor(), endpoint_descriptor);
-        let upload = Upload {
-            failure: Cell::new(None),
-            finished: Cell::new(false),
-            ended: Cell::new(false),
-            stop: Cell::new(false),
-            client_watch: self.client.reader.watch.remote(),
-            endpoint_watch: connection.reader.watch.remote(),
-            response_timeout: routed.timeouts.response,
-            endpoint: endpoint_descriptor,
-        };
-        let framing = self.work.request.facts.framing;
-        let mut decoder = BodyDecoder::with_limits(framing, &self.terms.limits);
-        let plan = Plan {
-            chunked: framing == Framing::Chunked,
-            trailers: true,
-            read_timeout: self.terms.timeouts.body,
-            write_timeout: routed.timeouts.response,
-            bytes_max: routed.body_bytes_max,
-            bytes: &self.tally.bytes_in,
-            stop: &upload.stop,
-        };
-        let Workspace { request, response, to_endpoint, to_client } = &mut *self.work;
-        let Client { reader, writer, received, .. } = &mut *self.client;
-        let sending = upload.pump(reader, received, &mut decoder, &mut connection.writer, to_endpoint, &plan);
-        let await_head = AwaitHead {
-            sent: &upload.ended,
-            request,
-            timeouts: &routed.timeouts,
-            write_timeout: self.terms.timeouts.write,
-        };
-        let reused = connection.reused;
-        let (shard, exchange, is_https) = (self.shard, &mut self.exchange, self.terms.is_https);
-        let date = delivery.date;
-        let answering = async {
-            let answered = await_head
-                .perform(&mut connection.reader, &mut connection.received, response, writer, to_client)
-                .await;
-            let outcome = match answered {
-                Ok(()) => Outcome::Answered,
-                Err(_) if waiting.client_is_gone() || upload.client_is_gone() => Outcome::ClientGone,
-                Err((silent, cause)) => {
-                    Outcome::NoAnswer(NoAnswer { reused, silent, unsent: false, replayable: false, cause })
-                }
-            };
-            let now = Clock::now();
-            if upload.failure.get().is_none() {
-                report(shard, &attempt, outcome, now);
-            }
-            let (step, _) = decide(shard, now, &taken, exchange, outcome, request, is_https);
-            drop(taken);
-            let told = match (step, upload.refusal()) {
-                (Step::Relay, _) => {
-                    // In the middle of a body that nobody reads, no next request can be found.
-                    let goes_on = upload.finished.get() && !shard.is_draining();
-                    delivery.keep_alive.set(delivery.keep_alive.get() && goes_on);
-                    let delivered = delivery
-                        .perform(
-                            request,
-                            response,
-                            &mut connection.reader,
-                            &mut connection.received,
-                            writer,
-                            to_client,
-                        )
-                        .await;
-                    Told { bytes: 0, status: response.status(), token: "", delivered }
-                }
-                (Step::Abandon, _) => Told::nothing(),
-                (_, Some(answer)) | (Step::Answer(answer), None) => {
-                    tell(&answer, request, false, &date, delivery.write_timeout, writer, to_client).await
-                }
-                // No second try was asked for: the body is gone.
-                (Step::Try(_), None) => Told::nothing(),
-            };
-            upload.answered();
-            told
-        };
-        let ((), told) = rt::join(sending, answering).await;
-        self.tally.status = told.status;
-        self.tally.token = told.token;
-        self.tally.bytes_out.set(delivery.bytes.get() + told.bytes);
-        drop(attempt);
-        let complete = told.delivered.end == End::Complete && upload.failure.get().is_none();
-        if complete && upload.finished.get() && self.work.response.facts.keep_alive && told.token.is_empty() {
-            let seconds = self.work.response.facts.keep_alive_secs;
-            connection.give_back(self.shard, &routed.timeouts, seconds, Clock::now());
-        }
-        match told.delivered.after() {
-            After::Keep if !upload.finished.get() => After::Close,
-            after => after,
-        }
-    }
-
     /// Answers the client ourselves and decides about what it still sends.
     async fn answer(&mut self, answer: &Answer) -> After {
         let request = &self.work.request;
@@ -555,6 +472,7 @@ impl<'p> Performance<'p> {
             tell(answer, request, keep_alive, &date, self.terms.timeouts.write, writer, to_client).await;
         self.tally.status = told.status;
         self.tally.token = told.token;
+        self.tally.detail = answer.message;
         self.tally.bytes_out.set(told.bytes);
         match told.delivered.after() {
             After::Keep => self.discard_request(framing).await,
@@ -575,14 +493,14 @@ impl<'p> Performance<'p> {
         }
     }
 
-    /// Writes the exchange into the books and the log.
-    fn record(&self, has_head: bool) {
+    /// Writes the exchange into the books and the log: one with a head, or what was received instead of one.
+    fn record(&self, head: Result<(), &[u8]>) {
         let finished = self.finished.unwrap_or_else(Clock::now);
         let micros =
             u64::try_from(finished.saturating_duration_since(self.started).as_micros()).unwrap_or(u64::MAX);
         let status = self.tally.status;
         // The life of a tunnel is no latency, and what never was a request has none.
-        if has_head && status != 101 {
+        if head.is_ok() && status != 101 {
             self.shard.observe(micros);
         }
         if status != 0 {
@@ -609,14 +527,17 @@ impl<'p> Performance<'p> {
         if self.terms.access_log == AccessLogFormat::Off {
             return;
         }
-        let head = has_head.then_some(&self.work.request);
+        let line = head.err();
+        let head = head.is_ok().then_some(&self.work.request);
         let record = Record {
             format: self.terms.access_log,
             generation: self.terms.generation,
             shard: self.shard.number,
-            peer: self.client.peer,
+            client: self.terms.client,
             tls: self.client.session.as_ref().map_or("", |session| session.version()),
             head,
+            line,
+            detail: self.tally.detail,
             // Nginx's number for a client that went away before it was answered.
             status: if status == 0 { 499 } else { status },
             token: self.tally.token,
@@ -687,7 +608,7 @@ mod tests {
 
     use super::*;
 
-    fn future_bytes<F: Future>(_: impl Fn(&'static mut Client, usize) -> F) -> usize {
+    fn future_bytes<F: Future>(_: impl Fn(Box<Client>, usize) -> F) -> usize {
         size_of::<F>()
     }
 

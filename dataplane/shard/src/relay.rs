@@ -138,10 +138,7 @@ pub(crate) async fn discard(
         if !received.make_room() {
             return false;
         }
-        let buffer = std::mem::replace(received, Buffer::empty());
-        let (result, buffer) = reader.read(buffer).await;
-        *received = buffer;
-        match result {
+        match reader.read(received).await {
             Ok(count) if count > 0 && count <= left => left -= count,
             _ => return false,
         }
@@ -216,10 +213,7 @@ async fn read_more(
     }
     reader.watch.arm(Purpose::Read, plan.read_timeout);
     let room = received.free();
-    let buffer = std::mem::replace(received, Buffer::empty());
-    let (result, buffer) = reader.read(buffer).await;
-    *received = buffer;
-    match result {
+    match reader.read(received).await {
         Ok(count) if count > 0 => {
             if count == room {
                 widen(received);

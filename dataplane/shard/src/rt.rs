@@ -20,6 +20,8 @@ use monoio::io::{OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use ringress_shared::command::{DriverReport, IoDriver};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::SendFlags;
 
 pub(crate) use monoio::buf::{IoBuf, IoBufMut};
 pub(crate) use monoio::io::{AsyncReadRent, AsyncWriteRent};
@@ -77,6 +79,10 @@ const LADDER: [Rung; 5] = [
     Rung { submissions: 256, completions: 2048, flags: Flags::None },
 ];
 
+/// What one client's connection can have in flight: reading and writing, here and towards its endpoint. A completion queue
+/// that overflows makes monoio spin.
+const OPERATIONS_PER_CONNECTION: u32 = 4;
+
 /// Builds the runtime of the calling thread.
 ///
 /// # Errors
@@ -103,8 +109,13 @@ fn climb_down() -> Result<(Runtime, DriverReport), String> {
                     driver: IoDriver::IoUring,
                     rung: rung.describe(),
                     reason: refusals.join("; "),
+                    connections_max: u64::from(rung.completions / OPERATIONS_PER_CONNECTION),
                 };
                 return Ok((Runtime::Ring(Box::new(runtime)), report));
+            }
+            // Refused as a call, not as a size or a flag: no rung below is taken either.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
+                return Err(error.to_string());
             }
             Err(error) => refusals.push(format!("{}: {error}", rung.describe())),
         }
@@ -114,7 +125,8 @@ fn climb_down() -> Result<(Runtime, DriverReport), String> {
 
 fn build_epoll(reason: String) -> io::Result<(Runtime, DriverReport)> {
     let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
-    let report = DriverReport { driver: IoDriver::Epoll, rung: "epoll".to_owned(), reason };
+    let report =
+        DriverReport { driver: IoDriver::Epoll, rung: "epoll".to_owned(), reason, connections_max: u64::MAX };
     Ok((Runtime::Epoll(Box::new(runtime)), report))
 }
 
@@ -350,32 +362,34 @@ pub(crate) fn reset(descriptor: RawFd) {
     let _ = rustix::net::connect_unspec(borrow(descriptor));
 }
 
-/// What an idle connection holds, seen without waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Peek {
-    /// Nothing: it is as it should be.
-    Quiet,
-    /// Bytes, or the end.
-    Noise,
+/// Whether nothing came that nobody asked for: neither bytes nor an end. Takes nothing from the receive queue, and is the
+/// cheapest call that sees both.
+pub(crate) fn is_quiet(descriptor: RawFd) -> bool {
+    events(descriptor, PollFlags::IN | PollFlags::RDHUP).is_ok_and(|events| events.is_empty())
 }
 
-/// Looks into the receive queue without taking from it.
-pub(crate) fn peek(descriptor: RawFd) -> Peek {
-    let mut byte = [std::mem::MaybeUninit::uninit(); 1];
-    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-    match socket2::SockRef::from(&borrow(descriptor)).recv_with_flags(&mut byte, flags) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Peek::Quiet,
-        _ => Peek::Noise,
+/// Sends what there is room for; `None` where there is none. `more` lets the kernel wait a moment for the rest of a packet.
+pub(crate) fn send_at_once(descriptor: RawFd, bytes: &[u8], more: bool) -> Option<io::Result<usize>> {
+    let mut flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    flags.set(SendFlags::MORE, more);
+    match rustix::net::send(borrow(descriptor), bytes, flags) {
+        Err(rustix::io::Errno::AGAIN) => None,
+        result => Some(result.map_err(io::Error::from)),
     }
 }
 
 /// Whether the peer has reset the connection. A peer that only finished sending has not.
 pub(crate) fn is_reset(descriptor: RawFd) -> bool {
-    use rustix::event::{PollFd, PollFlags, poll};
+    events(descriptor, PollFlags::empty())
+        .is_ok_and(|events| events.intersects(PollFlags::ERR | PollFlags::HUP))
+}
+
+/// What of `wanted` is the case now, and errors.
+fn events(descriptor: RawFd, wanted: PollFlags) -> io::Result<PollFlags> {
     let descriptor = borrow(descriptor);
-    let mut polled = [PollFd::from_borrowed_fd(descriptor, PollFlags::empty())];
-    let looked = poll(&mut polled, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }));
-    looked.is_ok() && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+    let mut polled = [PollFd::from_borrowed_fd(descriptor, wanted)];
+    poll(&mut polled, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    Ok(polled[0].revents())
 }
 
 #[cfg(test)]

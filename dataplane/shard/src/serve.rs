@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringress_shared::listener::{Listener, Socket, SocketId};
+use ringress_shared::listener::{Socket, SocketId};
 use ringress_shared::metric::Counter;
 
 use crate::rt::{self, Halves};
@@ -47,7 +47,7 @@ async fn secure(
 ) -> Option<(Reader, Writer, Option<Rc<Session>>)> {
     let within = socket.listeners.first()?.http.timeouts.header;
     let choose = |server_name: Option<&str>| {
-        let listener = listener_for(socket, server_name.unwrap_or_default())?;
+        let listener = &socket.listeners[listener_for(socket, server_name.unwrap_or_default())?];
         current.snapshot.server_configs.get(&listener.id).map(Arc::clone)
     };
     match tls::accept(halves, &shard.wheel, within, &choose).await {
@@ -62,9 +62,9 @@ async fn secure(
     }
 }
 
-/// The most specific listener of a socket that takes a name; the socket keeps them in that order.
-pub(crate) fn listener_for<'s>(socket: &'s Socket, name: &str) -> Option<&'s Listener> {
-    socket.listeners.iter().find(|listener| match &listener.hostname {
+/// The number of the most specific listener of a socket that takes a name; the socket keeps them in that order.
+pub(crate) fn listener_for(socket: &Socket, name: &str) -> Option<usize> {
+    socket.listeners.iter().position(|listener| match &listener.hostname {
         None => true,
         Some(hostname) => hostname.matches(name),
     })

@@ -25,10 +25,12 @@ use ringress_shared::snapshot::Snapshot;
 
 use crate::clock::Clock;
 use crate::deadline::Wheel;
+use crate::gate::Gates;
 use crate::inbox::{self, Inbox};
 use crate::listen::{self, StopSign};
 use crate::record::{RuleRecord, Statistics};
 use crate::rt::{self, DriverChoice, TcpListener};
+use crate::seat::Seats;
 use crate::serve::{self, h1::IDLE_WHILE_DRAINING, waiting::Waiting};
 use crate::upstream::Idle;
 use crate::workspace::Workspaces;
@@ -113,6 +115,8 @@ pub(crate) struct Shard {
     pub(crate) wheel: Rc<Wheel>,
     pub(crate) clock: Clock,
     pub(crate) pool: RefCell<Pool<Idle>>,
+    pub(crate) gates: Rc<Gates>,
+    pub(crate) seats: Seats,
     pub(crate) workspaces: Workspaces,
     pub(crate) waiting: Rc<Waiting>,
     pub(crate) desk: RefCell<Desk>,
@@ -158,6 +162,8 @@ impl Current {
 /// A batch of log lines is handed over at this size, or after a beat of the housekeeping.
 const LOG_BATCH_BYTES: usize = 32 * 1024;
 const BEAT: Duration = Duration::from_millis(250);
+/// Until when idle connections are closed while draining, one after the other.
+const IDLE_SPREAD: Duration = Duration::from_secs(10);
 /// Rules whose books may be kept beyond those that the last sweep found.
 const RULES_SLACK: usize = 256;
 
@@ -168,6 +174,8 @@ impl Shard {
             wheel: Rc::new(Wheel::new()),
             clock: Clock::new(),
             pool: RefCell::default(),
+            gates: Rc::default(),
+            seats: Seats::default(),
             workspaces: Workspaces::default(),
             waiting: Rc::default(),
             desk: RefCell::new(Desk {
@@ -267,6 +275,12 @@ impl Shard {
         self.serve(id, socket, peer);
     }
 
+    /// Whether the operations of one more connection might not find room.
+    pub(crate) fn is_full(&self) -> bool {
+        let open = u64::try_from(self.status.connections.load(Ordering::Relaxed)).unwrap_or(0);
+        self.status.driver.get().is_some_and(|driver| open >= driver.connections_max)
+    }
+
     /// A neighbour with so few connections that moving one pays for the way: it costs a doorbell.
     fn lighter_neighbour(&self) -> Option<Arc<dyn ShardPort>> {
         let load = |status: &ShardStatus| status.connections.load(Ordering::Relaxed);
@@ -359,7 +373,7 @@ impl Shard {
         let sockets: Vec<SocketId> = self.listeners.borrow().keys().copied().collect();
         sockets.into_iter().for_each(|id| self.unlisten(id));
         // Who honours `Connection: close` gets it with the next answer; who stays silent is closed.
-        self.wheel.hurry_idle(IDLE_WHILE_DRAINING.min(within / 2));
+        self.wheel.hurry_idle(IDLE_WHILE_DRAINING.min(within / 2), IDLE_SPREAD.min(within / 2));
         let shard = Rc::clone(self);
         let deadline = async move {
             rt::sleep(within).await;

@@ -56,43 +56,45 @@ impl Reader {
         }
     }
 
-    /// Reads into the free room of `buffer`; 0 is the end. Must be awaited to its end, see [`crate::rt`].
-    pub(crate) async fn read(&mut self, buffer: Buffer) -> (io::Result<usize>, Buffer) {
+    /// Reads into the free room of a buffer; 0 is the end. Must be awaited to its end, see [`crate::rt`].
+    pub(crate) async fn read(&mut self, into: &mut Buffer) -> io::Result<usize> {
         match &mut self.tls {
-            None => self.half.read(buffer).await,
-            Some(ciphertext) => Box::pin(read_secure(&mut self.half, ciphertext, buffer)).await,
+            None => read_plain(&mut self.half, into).await,
+            Some(ciphertext) => Box::pin(read_secure(&mut self.half, ciphertext, into)).await,
         }
     }
+}
+
+/// The operation owns the buffer while it is pending; afterwards it stands in its place again.
+async fn read_plain(half: &mut ReadHalf, into: &mut Buffer) -> io::Result<usize> {
+    let lent = std::mem::replace(into, Buffer::empty());
+    let (result, lent) = half.read(lent).await;
+    *into = lent;
+    result
 }
 
 async fn read_secure(
     half: &mut ReadHalf,
     ciphertext: &mut Ciphertext,
-    mut buffer: Buffer,
-) -> (io::Result<usize>, Buffer) {
+    into: &mut Buffer,
+) -> io::Result<usize> {
     loop {
-        match ciphertext.session.decrypt(&mut ciphertext.received, &mut buffer) {
-            Ok(Some(count)) => return (Ok(count), buffer),
-            Ok(None) => {}
-            Err(error) => return (Err(error), buffer),
+        if let Some(count) = ciphertext.session.decrypt(&mut ciphertext.received, into)? {
+            return Ok(count);
         }
-        match receive(half, &mut ciphertext.received).await {
-            Ok(0) => return (ciphertext.session.end_of_stream(), buffer),
-            Ok(_) => {}
-            Err(error) => return (Err(error), buffer),
+        if receive(half, &mut ciphertext.received).await? == 0 {
+            return ciphertext.session.end_of_stream();
         }
     }
 }
 
-/// Reads into a buffer that stays in its place.
+/// Reads ciphertext.
 pub(crate) async fn receive(half: &mut ReadHalf, into: &mut Buffer) -> io::Result<usize> {
     if !into.make_room() {
         return Err(io::Error::other("a TLS record does not fit any buffer"));
     }
     let room = into.free();
-    let lent = std::mem::replace(into, Buffer::empty());
-    let (result, lent) = half.read(lent).await;
-    *into = lent;
+    let result = read_plain(half, into).await;
     // A read that filled its block will find more waiting.
     if matches!(result, Ok(count) if count == room) {
         into.widen();
@@ -122,6 +124,19 @@ impl Writer {
 
     pub(crate) fn descriptor(&self) -> RawFd {
         self.descriptor
+    }
+
+    /// Sends of `out` what there is room for, without waiting. `more` says that its packet will be filled at once.
+    pub(crate) fn offer(&self, out: &mut Outgoing, more: bool) -> io::Result<()> {
+        // What is encrypted cannot be taken back.
+        let at_once = match &self.tls {
+            None => rt::send_at_once(self.descriptor, out.left(), more),
+            Some(_) => None,
+        };
+        if let Some(sent) = at_once {
+            out.sent(sent?);
+        }
+        Ok(())
     }
 
     /// Sends what `out` holds and empties it; whether the peer took it. Keeps the text's capacity.

@@ -101,6 +101,7 @@ pub(crate) fn shards(count: usize) -> (Vec<Arc<FakeShard>>, mpsc::UnboundedRecei
             driver: IoDriver::Epoll,
             rung: "epoll".to_owned(),
             reason: "io_uring_setup: EPERM".to_owned(),
+            connections_max: u64::MAX,
         };
         status.driver.set(driver).unwrap();
         Arc::new(FakeShard {

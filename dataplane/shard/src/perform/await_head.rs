@@ -87,10 +87,7 @@ impl AwaitHead<'_> {
             if self.sent.get() {
                 reader.watch.arm(Purpose::Read, self.timeouts.response);
             }
-            let buffer = std::mem::replace(received, Buffer::empty());
-            let (result, buffer) = reader.read(buffer).await;
-            *received = buffer;
-            match result {
+            match reader.read(received).await {
                 Ok(count) if count > 0 => {}
                 _ if reader.watch.has_expired() => return Err((silent, NoAnswerCause::TimedOut)),
                 _ if silent => return Err((true, NoAnswerCause::Closed)),

@@ -21,13 +21,27 @@ pub(super) struct Upload {
     /// Nothing more of it will be sent.
     pub(super) ended: Cell<bool>,
     pub(super) stop: Cell<bool>,
-    pub(super) client_watch: Remote,
-    pub(super) endpoint_watch: Remote,
-    pub(super) response_timeout: Duration,
-    pub(super) endpoint: std::os::fd::RawFd,
+    client_watch: Remote,
+    endpoint_watch: Remote,
+    response_timeout: Duration,
+    endpoint: std::os::fd::RawFd,
 }
 
 impl Upload {
+    /// An upload from a client to an endpoint that owes its answer `response_timeout` after the end.
+    pub(super) fn new(client: &Reader, endpoint: &Reader, response_timeout: Duration) -> Self {
+        Self {
+            failure: Cell::new(None),
+            finished: Cell::new(false),
+            ended: Cell::new(false),
+            stop: Cell::new(false),
+            client_watch: client.watch.remote(),
+            endpoint_watch: endpoint.watch.remote(),
+            response_timeout,
+            endpoint: endpoint.descriptor(),
+        }
+    }
+
     pub(super) async fn pump(
         &self,
         reader: &mut Reader,

@@ -1,7 +1,7 @@
 //! HTTP/1.1 towards a client: one request after the other, strictly in order.
 //!
 //! ```text
-//! idle ── first byte ──► head ── complete ──► exchange (boxed) ── keep ──► idle
+//! idle ── first byte ──► head ── complete ──► exchange (in a seat) ── keep ──► idle
 //!   │ idle timeout         │ 400 408 414 431 …          └─ close ─► linger ─► end
 //!   └──────► end ◄─────────┘
 //! ```
@@ -99,8 +99,12 @@ pub(crate) async fn serve(mut client: Box<Client>) {
     let after = loop {
         let Some((limits, timeouts)) = settings(&client) else { break After::Close };
         let after = match arrival(&mut client, &limits, &timeouts).await {
-            // An exchange is large and short: its future is made when it is needed.
-            Arrival::Head(bytes) => Box::pin(perform::exchange(&mut client, bytes)).await,
+            Arrival::Head(bytes) => {
+                let shard = Rc::clone(client.shard());
+                let after;
+                (client, after) = shard.seats.exchange(client, bytes).await;
+                after
+            }
             // We end it: over TLS the client is told, or it could not tell this from a cut.
             Arrival::Gone if client.reader.watch.has_expired() => After::Close,
             Arrival::Gone => return,
@@ -155,10 +159,7 @@ async fn arrival(client: &mut Client, limits: &HeadLimits, timeouts: &ClientTime
         if !client.received.make_room() {
             return Arrival::Refused(HeadError::HeadTooLarge);
         }
-        let buffer = std::mem::replace(&mut client.received, Buffer::empty());
-        let (result, buffer) = client.reader.read(buffer).await;
-        client.received = buffer;
-        match result {
+        match client.reader.read(&mut client.received).await {
             Ok(0) | Err(_) if began && client.reader.watch.has_expired() => return Arrival::TooSlow,
             Ok(0) | Err(_) => return Arrival::Gone,
             Ok(_) => {}
@@ -198,9 +199,7 @@ async fn linger(mut client: Box<Client>) {
             buffer = Buffer::new(Size::Small);
         }
         buffer.clear();
-        let (result, lent) = client.reader.read(buffer).await;
-        buffer = lent;
-        if !matches!(result, Ok(count) if count > 0) {
+        if !matches!(client.reader.read(&mut buffer).await, Ok(count) if count > 0) {
             return;
         }
         rt::yield_now().await;

@@ -69,9 +69,7 @@ async fn copy(
         }
         buffer.clear();
         reader.watch.arm(Purpose::Read, idle);
-        let (result, lent) = reader.read(buffer).await;
-        buffer = lent;
-        match result {
+        match reader.read(&mut buffer).await {
             Ok(count) if count > 0 => {}
             Ok(_) if !reader.watch.has_expired() => {
                 // One direction is finished; the other may have much to say still.
