@@ -74,7 +74,6 @@ pub(crate) fn of(facts: &Facts<'_>, transitions: &mut Transitions, now: Timestam
         "startTime": second(facts.started),
         "initContainerStatuses": facts.init.iter().map(|slot| container(slot, facts, true)).collect::<Vec<_>>(),
         "containerStatuses": facts.containers.iter().map(|slot| container(slot, facts, initialized)).collect::<Vec<_>>(),
-        "qosClass": "BestEffort",
     });
     if let Some(address) = &facts.address {
         status["podIP"] = json!(address);

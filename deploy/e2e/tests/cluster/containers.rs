@@ -48,9 +48,11 @@ spec:
     args:
     - |
       cat /shared/i /sec/deep/a /cm/x; echo; grep l= /down/labels
-      echo "env $A $B $(POD) $ADDRESS"; id -u; touch /x || echo read-only
+      echo "env $A $B $(POD) $ADDRESS $LIMIT"; id -u; touch /x || echo read-only
       grep -E 'CapBnd|NoNewPrivs' /proc/self/status
+    resources: {requests: {cpu: 10m}, limits: {memory: 64Mi}}
     env:
+    - {name: LIMIT, valueFrom: {resourceFieldRef: {resource: limits.memory}}}
     - {name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
     - {name: ADDRESS, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
     - {name: B, valueFrom: {configMapKeyRef: {name: c, key: x}}}
@@ -74,7 +76,7 @@ spec:
     world.until("the pod succeeds", || Ok(world.get("pod", "p")?["status"]["phase"] == "Succeeded"))?;
     let address = world.get("pod", "p")?["status"]["podIP"].as_str().unwrap_or_default().to_owned();
     let log = world.kubectl(&["logs", "p", "-c", "main"])?;
-    let env = format!("env 1 first p {address}");
+    let env = format!("env 1 first p {address} 67108864");
     // CapBnd 400 is NET_BIND_SERVICE alone.
     for line in [
         "init",

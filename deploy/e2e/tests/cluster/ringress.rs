@@ -70,6 +70,7 @@ spec:
         args: [run, --manifests, /manifests, --https-port, "off", --health-address, "0.0.0.0:10254", --admin-address,
                "127.0.0.1:10255", --shutdown-grace-period, 2s, --access-log, "off", --shards, "1"]
         ports: [{name: http, containerPort: 80}]
+        resources: {requests: {cpu: 100m, memory: 90Mi}}
         readinessProbe: {httpGet: {path: /readyz, port: 10254}, periodSeconds: 1, failureThreshold: 1}
         livenessProbe: {httpGet: {path: /healthz, port: 10254}}
         securityContext: {readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}

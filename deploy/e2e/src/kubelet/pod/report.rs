@@ -75,7 +75,12 @@ async fn write(pods: Api<Pod>, name: String, uid: String, mut wanted: watch::Rec
             let writing = pods.patch_status(&name, &params, &patch);
             match tokio::time::timeout(PATIENCE, writing).await {
                 Ok(Ok(_)) => break,
-                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409 | 422) => break,
+                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => break,
+                // It would be refused again; the next status may not be.
+                Ok(Err(kube::Error::Api(status))) if status.code == 422 => {
+                    tracing::error!(pod = name, message = status.message, "status of a pod is invalid");
+                    break;
+                }
                 _ => tokio::time::sleep(PAUSE).await,
             }
             if wanted.has_changed().is_err() {
