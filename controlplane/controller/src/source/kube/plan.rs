@@ -11,8 +11,7 @@ use ringress_translate::objects::Key;
 
 /// A kind that is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)]
-pub enum Kind {
+pub(super) enum Kind {
     Namespace,
     IngressClass,
     Ingress,
@@ -24,7 +23,7 @@ pub enum Kind {
 
 impl Kind {
     /// `Ingress`, `Service`, …
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Namespace => "Namespace",
             Self::IngressClass => "IngressClass",

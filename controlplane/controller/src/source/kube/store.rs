@@ -114,7 +114,9 @@ impl Store {
     pub(super) fn wanted_secrets(&mut self) -> Vec<Key> {
         let wanted = self.secrets.wanted.iter().filter(|key| self.secrets.dropped.contains(key));
         let wanted: Vec<Key> = wanted.cloned().collect();
-        wanted.iter().for_each(|key| drop(self.secrets.dropped.remove(key)));
+        for key in &wanted {
+            self.secrets.dropped.remove(key);
+        }
         wanted
     }
 

@@ -199,7 +199,8 @@ impl Watcher {
     /// Follows a watch until it ends; gives the resource version that it reached.
     async fn follow(&mut self, mut version: String) -> (String, End) {
         // Watches of one process that end together would come back together.
-        let seconds = self.patience.watch.as_secs().max(1) + random() % 4;
+        let seconds = self.patience.watch.as_secs().max(1);
+        let seconds = seconds + random() % (seconds / 6 + 1);
         let path = format!(
             "{}?watch=1&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={}{}",
             self.watch.path(),
