@@ -84,11 +84,7 @@ pub(crate) static ALL: [Scenario; 9] = [
         transport: Transport::Tls,
         ..GET_LARGE
     },
-    Scenario {
-        name: "g",
-        what: "POST 64 KiB, 64 connections",
-        ..POST_SMALL
-    },
+    Scenario { name: "g", what: "POST 64 KiB, 64 connections", ..POST_SMALL },
     Scenario {
         name: "gt",
         what: "POST 64 KiB, 64 connections, TLS 1.3",
@@ -97,8 +93,7 @@ pub(crate) static ALL: [Scenario; 9] = [
     },
 ];
 
-const POST_SMALL: Scenario =
-    Scenario { method: "POST", request_body_bytes: 64 * 1024, ..GET_SMALL };
+const POST_SMALL: Scenario = Scenario { method: "POST", request_body_bytes: 64 * 1024, ..GET_SMALL };
 
 const GET_SMALL: Scenario = Scenario {
     name: "a",

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use crate::certificate::CertificateStore;
 use crate::hostname::HostPattern;
+use crate::policy::PolicySet;
 use crate::route::RouteTable;
 
 /// The transport of a socket.
@@ -72,6 +73,8 @@ pub struct Listener {
     pub hostname: Option<HostPattern>,
     /// `None` is plain text.
     pub tls: Option<Arc<TlsProfile>>,
+    /// What is applied to every request, before the policies of its rule.
+    pub policies: Arc<PolicySet>,
     /// Where requests or connections go.
     pub routing: Routing,
     /// Limits, timeouts, trust and log format of this listener.

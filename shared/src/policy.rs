@@ -9,6 +9,8 @@
 //! | 3 | https_redirect | credentials must not be asked for over plain text, so before any authentication |
 //! | 4 | *forward* | |
 //!
+//! A listener, its rule and the chosen backend each have a set. The listener's is asked first, the backend's last.
+//!
 //! Later policies slot in where decisions put them: cors preflight and redirect before `https_redirect`; rate limit,
 //! access, rewrite, request headers, mirror and affinity after it; response headers, cors and compression after *forward*.
 //!
@@ -22,7 +24,7 @@ pub use body_limit::BodyLimit;
 pub use denied::Denied;
 pub use https_redirect::HttpsRedirect;
 
-/// The policies of one rule: one optional field per policy, in order of evaluation.
+/// The policies of one listener, rule or backend: one optional field per policy, in order of evaluation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct PolicySet {
     /// Refuses bodies over a size.

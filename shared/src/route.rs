@@ -42,12 +42,14 @@ pub struct Rule {
 }
 
 /// A weighted reference from a rule to an upstream.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Backend {
     /// Its share among the backends of the rule.
     pub weight: u32,
     /// Where the share goes.
     pub target: Target,
+    /// What is applied to its share only, after those of the rule.
+    pub policies: Arc<PolicySet>,
 }
 
 /// Where a backend leads.

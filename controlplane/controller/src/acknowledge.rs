@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringress_shared::origin::ObjectRef;
 use ringress_shared::snapshot::Generation;
 use ringress_translate::Problem;
 use tokio::time::Instant;
 
 use crate::live::View;
+use crate::problems::Shift;
 
 /// What became of a change.
 #[derive(Debug, Clone)]
@@ -26,6 +28,10 @@ pub struct GenerationReport {
     pub problems: Arc<[Problem]>,
     /// Of these, what was not wrong before.
     pub appeared: Vec<Problem>,
+    /// What was wrong before and is not now, of objects that still have other problems, and of files.
+    pub solved: Vec<Problem>,
+    /// Objects that had problems before, are still there, and have none now.
+    pub recovered: Vec<ObjectRef>,
     /// The generation with what it came from.
     pub view: Arc<View>,
 }
@@ -43,7 +49,7 @@ struct Waiting {
     seen: Instant,
     published: Instant,
     view: Arc<View>,
-    appeared: Vec<Problem>,
+    shift: Shift,
 }
 
 impl Waiting {
@@ -53,8 +59,8 @@ impl Waiting {
 }
 
 impl Underway {
-    pub(crate) fn published(&mut self, view: Arc<View>, appeared: Vec<Problem>, seen: Instant) {
-        self.waiting.push_back(Waiting { seen, published: Instant::now(), view, appeared });
+    pub(crate) fn published(&mut self, view: Arc<View>, shift: Shift, seen: Instant) {
+        self.waiting.push_back(Waiting { seen, published: Instant::now(), view, shift });
     }
 
     /// The reports of the generations that all shards have installed or left behind.
@@ -67,7 +73,9 @@ impl Underway {
             elapsed: now.saturating_duration_since(waiting.seen),
             fresh: true,
             problems: Arc::clone(&waiting.view.problems),
-            appeared: waiting.appeared,
+            appeared: waiting.shift.appeared,
+            solved: waiting.shift.solved,
+            recovered: waiting.shift.recovered,
             view: waiting.view,
         };
         self.waiting.drain(..live).map(report).collect()

@@ -10,19 +10,19 @@
 //! | `GET /metrics` | counters of all shards and of the control plane |
 //! | `GET /version` | `{"version": …}` |
 //! | `GET /generation` | `{"generation": n, "shards": [n, …]}` |
-//! | `GET /routes` | every path of every host with its rule, policies, upstreams, endpoints |
+//! | `GET /routes` | every path of every host with its rule, policies, upstreams, endpoints; what is wrong with which object |
 //! | `POST /explain` | what would happen to a request |
 
 mod health;
 mod metrics;
 mod routes;
+mod serve;
 
-use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -31,9 +31,20 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::live::{Live, View};
+pub(crate) use serve::serve;
 
 /// Answers what would happen to a request: handed in by the binary, the only place that knows both planes.
-pub type Explain = Arc<dyn Fn(&View, Value) -> Value + Send + Sync>;
+pub type Explain = Arc<dyn Fn(&View, Value) -> Result<Value, Refused> + Send + Sync>;
+
+/// Why a question cannot be answered: it is wrong itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// The field of the question; `body` for all of it.
+    pub field: String,
+    /// What is wrong with it, and the next step.
+    #[serde(rename = "error")]
+    pub message: String,
+}
 
 /// Which pages an address serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,17 +77,6 @@ pub(crate) fn router(pages: Pages, live: &Arc<Live>, explain: &Explain) -> Route
     router.with_state(Admin { live: Arc::clone(live), explain: Arc::clone(explain) })
 }
 
-/// Serves until its task is dropped.
-pub(crate) async fn serve(listener: TcpListener, router: Router) {
-    let served = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => axum::serve(listener, router).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = served {
-        tracing::error!(%error, "admin address is not served any more");
-    }
-}
-
 async fn version() -> Json<Version> {
     Json(Version { version: env!("CARGO_PKG_VERSION") })
 }
@@ -100,17 +100,24 @@ struct Generations {
     shards: Vec<u64>,
 }
 
-async fn explain_request(State(admin): State<Admin>, body: Result<Json<Value>, JsonRejection>) -> Response {
-    let request = match body {
-        Ok(Json(request)) => request,
-        Err(rejection) => return plain(rejection.status(), &rejection.body_text()),
+async fn explain_request(State(admin): State<Admin>, request: Request) -> Response {
+    let question = match tokio::time::timeout(BODY_TIMEOUT, Json::<Value>::from_request(request, &())).await {
+        Ok(Ok(Json(question))) => question,
+        Ok(Err(rejection)) => return refused(rejection.status(), "body", &rejection.body_text()),
+        Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "body", "the body did not come in time"),
     };
     let Some(view) = admin.live.view() else { return plain(StatusCode::SERVICE_UNAVAILABLE, NOTHING_YET) };
     // On a thread of its own: a panic there must cost this answer and nothing else.
-    match tokio::task::spawn_blocking(move || (admin.explain)(&view, request)).await {
-        Ok(answer) => Json(answer).into_response(),
+    match tokio::task::spawn_blocking(move || (admin.explain)(&view, question)).await {
+        Ok(Ok(answer)) => Json(answer).into_response(),
+        Ok(Err(Refused { field, message })) => refused(StatusCode::BAD_REQUEST, &field, &message),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("explain failed: {error}")),
     }
+}
+
+fn refused(status: StatusCode, field: &str, message: &str) -> Response {
+    let refused = Refused { field: field.to_owned(), message: message.to_owned() };
+    (status, Json(refused)).into_response()
 }
 
 fn plain(status: StatusCode, text: &str) -> Response {
@@ -119,3 +126,6 @@ fn plain(status: StatusCode, text: &str) -> Response {
 }
 
 const NOTHING_YET: &str = "nothing is served yet; try again once /readyz answers 200";
+
+/// For the body of a question, after its head.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -22,6 +22,7 @@ pub mod tickets;
 
 mod acknowledge;
 mod live;
+mod problems;
 
 pub mod admin;
 
@@ -30,7 +31,7 @@ mod error;
 mod shutdown;
 
 pub use acknowledge::GenerationReport;
-pub use admin::Explain;
+pub use admin::{Explain, Refused};
 pub use controller::{Config, Controller};
 pub use error::Error;
 pub use live::View;

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus_client::metrics::histogram::Histogram;
-use ringress_shared::command::ShardPort;
+use ringress_shared::command::{ShardId, ShardPort};
 use ringress_shared::listener::SocketId;
 use ringress_shared::snapshot::{Generation, Snapshot};
 use ringress_translate::{Objects, Problem, Settings, Translation};
 use tokio::time::Instant;
+
+use crate::problems::State;
 
 /// One generation with everything that it came from.
 #[derive(Debug, Clone)]
@@ -27,6 +29,13 @@ pub struct View {
     pub snapshot: Arc<Snapshot>,
     /// Everything that is wrong: what could not be read, then what was translated.
     pub problems: Arc<[Problem]>,
+}
+
+impl View {
+    /// Its objects with what is wrong with them.
+    pub(crate) fn state(&self) -> State<'_> {
+        State { objects: &self.objects, problems: &self.problems }
+    }
 }
 
 /// The state of the process, as far as others ask for it.
@@ -53,6 +62,40 @@ pub(crate) struct Standing {
     pub(crate) unbound: Vec<String>,
     /// The last sign of life of each shard; empty before the loop turns.
     pub(crate) beats: Vec<Beat>,
+    /// How changes went.
+    pub(crate) reloads: Reloads,
+    /// What each shard wanted the operator to read, counted; a shard that said nothing is not there.
+    pub(crate) notices: BTreeMap<ShardId, u64>,
+}
+
+impl Standing {
+    /// Notes that a shard wanted the operator to read something.
+    pub(crate) fn noticed(&mut self, shard: ShardId) {
+        *self.notices.entry(shard).or_default() += 1;
+    }
+}
+
+/// How changes to the objects went.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reloads {
+    /// Generations that were published.
+    pub(crate) successes: u64,
+    /// Changes that could not be translated or published, so that the generation before went on.
+    pub(crate) failures: u64,
+    /// When the newest generation was published; `None` before the first.
+    pub(crate) last_success: Option<SystemTime>,
+    /// Whether the newest change was published.
+    pub(crate) is_last_good: bool,
+}
+
+impl Reloads {
+    pub(crate) fn succeeded(&mut self, now: SystemTime) {
+        *self = Self { successes: self.successes + 1, last_success: Some(now), is_last_good: true, ..*self };
+    }
+
+    pub(crate) fn failed(&mut self) {
+        *self = Self { failures: self.failures + 1, is_last_good: false, ..*self };
+    }
 }
 
 /// A shard's heartbeat and when it last differed.

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ringress_controller::{Config, Controller, Ended, Error, GenerationReport, Source};
+use ringress_controller::{Config, Controller, Ended, Error, GenerationReport, Refused, Source};
 use ringress_shared::command::Event;
 use ringress_shared::metric::Counter;
 use ringress_translate::Settings;
@@ -114,7 +114,10 @@ fn config(source: Source, reports: &Arc<Mutex<Vec<GenerationReport>>>) -> Config
         overlay: None,
         explain: Arc::new(|view, request| {
             assert_ne!(request["url"], "panic", "asked to");
-            json!({"generation": view.snapshot.generation, "asked": request["url"]})
+            if request["url"].is_null() {
+                return Err(Refused { field: "url".into(), message: "is missing".into() });
+            }
+            Ok(json!({"generation": view.snapshot.generation, "asked": request["url"]}))
         }),
         on_generation: Box::new(move |report| reports.lock().unwrap().push(report)),
     }
@@ -257,6 +260,28 @@ async fn a_document_that_does_not_parse_is_reported_without_a_generation() {
     running.write("web.yaml", &manifest("web", "/"));
     let report = running.report(3).await;
     assert_eq!((report.generation, report.fresh, report.appeared.len()), (1, false, 0));
+    let recovered: Vec<_> = report.recovered.iter().map(ToString::to_string).collect();
+    assert!(recovered.contains(&"Ingress shop/web".to_owned()), "{recovered:?}");
+}
+
+#[tokio::test]
+async fn metrics_count_problems_by_reason_reloads_and_what_shards_complain_about() {
+    let running = Running::new().await;
+    running.report(1).await;
+    running.write("broken.yaml", "kind: [\n");
+    running.shards[1].say(Event::Notice { shard: 1, message: "accepting fails".to_owned() });
+    let lines = [
+        "ringress_object_problems{reason=\"Undecodable\",level=\"error\"} 1",
+        "ringress_config_last_reload_successful 1",
+        "ringress_config_reloads_total{result=\"success\"} 1",
+        "ringress_config_reloads_total{result=\"failure\"} 0",
+        "ringress_shard_notices_total{shard=\"0\"} 0",
+        "ringress_shard_notices_total{shard=\"1\"} 1",
+    ];
+    let page = async || get(running.admin, "/metrics").await.body;
+    let page =
+        eventually(page, |page| lines.iter().all(|line| page.lines().any(|found| found == *line))).await;
+    assert!(page.contains("\nprocess_open_fds ") && page.contains("\nprocess_max_fds "), "{page}");
 }
 
 #[tokio::test]
@@ -359,10 +384,26 @@ async fn explain_asks_the_closure_about_the_newest_generation() {
     let running = Running::new().await;
     let answer = post(running.admin, "/explain", r#"{"url": "http://shop.example.com/"}"#).await;
     assert_eq!(answer.json(), json!({"generation": 1, "asked": "http://shop.example.com/"}));
-    assert_eq!(post(running.admin, "/explain", "{").await.status, 400);
+    let no_json = post(running.admin, "/explain", "{").await;
+    assert_eq!((no_json.status, &no_json.json()["field"]), (400, &json!("body")), "{}", no_json.body);
+    let no_url = post(running.admin, "/explain", "{}").await;
+    assert_eq!((no_url.status, no_url.json()), (400, json!({"field": "url", "error": "is missing"})));
     assert_eq!(post(running.admin, "/explain", r#"{"url": "panic"}"#).await.status, 500);
     assert_eq!(get(running.admin, "/explain").await.status, 405);
     assert_eq!(get(running.admin, "/healthz").await.status, 200, "a panic costs one answer");
+}
+
+#[tokio::test]
+async fn a_question_whose_body_does_not_come_is_refused() {
+    let running = Running::new().await;
+    let mut stream = tokio::net::TcpStream::connect(running.admin).await.unwrap();
+    let head = "POST /explain HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Type: application/json\r\n\
+                Content-Length: 100\r\n\r\n{";
+    tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer);
+    tokio::time::timeout(Duration::from_secs(20), read).await.expect("never refused").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
 }
 
 #[tokio::test]
@@ -498,8 +539,9 @@ async fn the_overlay_changes_objects_before_they_are_translated() {
 async fn the_routes_page_lists_what_the_shards_serve() {
     let running = Running::new().await;
     running.report(1).await;
-    let routes = get(running.admin, "/routes").await.json();
-    let [route] = &routes.as_array().unwrap()[..] else { panic!("{routes}") };
+    let page = get(running.admin, "/routes").await.json();
+    let [route] = &page["routes"].as_array().unwrap()[..] else { panic!("{page}") };
+    assert_eq!((&page["generation"], &page["problems"]), (&json!(1), &json!([])));
     assert_eq!(
         (&route["host"], &route["path"], &route["path_type"]),
         (&json!("shop.example.com"), &json!("/"), &json!("Prefix"))
@@ -509,6 +551,39 @@ async fn the_routes_page_lists_what_the_shards_serve() {
     let upstream = &route["backends"][0]["upstream"];
     assert_eq!((&upstream["service"], &upstream["port"]), (&json!("web"), &json!("80")));
     assert_eq!(upstream["endpoints"], json!(["10.1.2.3:8000"]));
+}
+
+#[tokio::test]
+async fn the_routes_page_says_what_is_wrong_and_what_is_done_in_spite_of_it() {
+    let running = Running::new().await;
+    running.report(1).await;
+    let of_nobody =
+        manifest("web", "/").replace("name: web\n            port", "name: nobody\n            port");
+    running.write("web.yaml", &of_nobody);
+    running.write("broken.yaml", "kind: [\n");
+    let page = eventually(
+        async || get(running.admin, "/routes").await.json(),
+        |page| page["problems"].as_array().is_some_and(|problems| problems.len() == 2),
+    )
+    .await;
+    let [file, ingress] = &page["problems"].as_array().unwrap()[..] else { panic!("{page}") };
+    assert_eq!((&file["kind"], &file["name"]), (&json!("File"), &json!("broken.yaml")));
+    assert!(file["problems"][0]["place"].as_str().unwrap().starts_with("broken.yaml:"), "{page}");
+    assert_eq!(
+        (&ingress["kind"], &ingress["namespace"], &ingress["name"]),
+        (&json!("Ingress"), &json!("shop"), &json!("web"))
+    );
+    let problem = &ingress["problems"][0];
+    assert_eq!(
+        (&problem["level"], &problem["reason"], &problem["action"]),
+        (
+            &json!("error"),
+            &json!("BackendNotFound"),
+            &json!("requests to this backend are answered with 503")
+        )
+    );
+    assert_eq!(problem["field"], "spec.rules[0].http.paths[0].backend.service.name");
+    assert!(problem["message"].as_str().unwrap().contains("shop/nobody"), "{page}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringress_controller::source::{Change, Source};
+use ringress_translate::Reason;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
@@ -272,4 +273,77 @@ async fn a_busy_folder_above_does_not_keep_the_source_from_looking() {
     });
     watched.becomes(&["b"]).await;
     busy.abort();
+}
+
+/// What is wrong, by reason and message.
+fn told(change: &Change) -> Vec<(Reason, String)> {
+    change.loaded.problems.iter().map(|problem| (problem.reason, problem.message.clone())).collect()
+}
+
+#[tokio::test]
+async fn a_renamed_file_is_never_said_to_define_an_object_twice() {
+    // Before and after in the order of names: either may be the first of two.
+    for (old, new) in [("a.yaml", "z.yaml"), ("z.yaml", "a.yaml")] {
+        let (mut watched, _) = Watched::at("", |dir| fs::write(dir.join(old), service("web")).unwrap()).await;
+        fs::rename(watched.path(old), watched.path(new)).unwrap();
+        // What comes after the moment in which both names are known.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        fs::write(watched.path("other.yaml"), service("other")).unwrap();
+        loop {
+            let change = timeout(Duration::from_secs(10), watched.changes.recv()).await.unwrap().unwrap();
+            assert_eq!(told(&change), [], "{old} to {new}");
+            if names(&change) == set(&["web", "other"]) {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_object_in_two_files_is_told_and_taken_back() {
+    let mut watched = Watched::new(&["web"]).await;
+    fs::write(watched.path("copy.yaml"), service("web")).unwrap();
+    let has = |change: &Change, count| {
+        change.loaded.problems.iter().filter(|problem| problem.reason == Reason::DuplicateObject).count()
+            == count
+    };
+    let next = async |watched: &mut Watched, count| loop {
+        let change =
+            timeout(Duration::from_secs(10), watched.changes.recv()).await.expect("not told").unwrap();
+        if has(&change, count) {
+            return;
+        }
+    };
+    next(&mut watched, 1).await;
+    fs::remove_file(watched.path("web.yaml")).unwrap();
+    next(&mut watched, 0).await;
+    // A file that leaves does not hide for long what others define twice.
+    fs::write(watched.path("web.yaml"), service("web")).unwrap();
+    next(&mut watched, 1).await;
+}
+
+#[tokio::test]
+async fn a_duplicate_beside_a_file_that_leaves_is_told_when_that_is_gone() {
+    let mut watched = Watched::new(&["web", "other"]).await;
+    fs::remove_file(watched.path("other.yaml")).unwrap();
+    fs::write(watched.path("copy.yaml"), service("web")).unwrap();
+    let change = watched.becomes(&["web"]).await;
+    let [(reason, message)] = &told(&change)[..] else { panic!("{:?}", told(&change)) };
+    assert_eq!(*reason, Reason::DuplicateObject);
+    assert!(message.contains("copy.yaml:1"), "{message}");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_moved_away_takes_its_manifests_along() {
+    let (mut watched, first) = Watched::at("m", |dir| {
+        fs::create_dir_all(dir.join("m/sub/deep")).unwrap();
+        fs::write(dir.join("m/sub/deep/web.yaml"), service("web")).unwrap();
+        fs::write(dir.join("m/other.yaml"), service("other")).unwrap();
+    })
+    .await;
+    assert_eq!(names(&first), set(&["web", "other"]));
+    fs::rename(watched.path("m/sub"), watched.path("sub")).unwrap();
+    watched.becomes(&["other"]).await;
+    fs::rename(watched.path("sub"), watched.path("m/back")).unwrap();
+    watched.becomes(&["web", "other"]).await;
 }

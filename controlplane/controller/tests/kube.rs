@@ -6,8 +6,8 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringress_controller::source::kube::{Access, KubeSource, Patience, Scope, Standing};
 use ringress_controller::source::Change;
+use ringress_controller::source::kube::{Access, KubeSource, Patience, Scope, Standing};
 use ringress_shared::origin::ObjectRef;
 use ringress_translate::manifest::Loaded;
 use serde_json::{Value, json};
@@ -87,7 +87,8 @@ fn reference(kind: &str, key: &str) -> ObjectRef {
 
 fn object(key: &str, rest: Value) -> Value {
     let (namespace, name) = key.split_once('/').unwrap_or(("", key));
-    let mut object = json!({"metadata": {"namespace": namespace, "name": name, "managedFields": [{"manager": "x"}]}});
+    let mut object =
+        json!({"metadata": {"namespace": namespace, "name": name, "managedFields": [{"manager": "x"}]}});
     object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
     object
 }
@@ -136,7 +137,8 @@ async fn lists_come_in_pages() {
     let mut tap = Tap::open(&server).await;
     let first = tap.changes.recv().await.unwrap();
     assert_eq!(first.loaded.objects.services.len(), 1203);
-    let pages = server.requests().into_iter().filter(|request| request.query.contains_key("continue")).count();
+    let pages =
+        server.requests().into_iter().filter(|request| request.query.contains_key("continue")).count();
     assert_eq!(pages, 2);
 }
 
@@ -360,9 +362,14 @@ async fn without_a_right_that_is_needed_nothing_is_served_and_the_right_is_named
     server.fail("secrets", Call::Any, Fault::Refuse(403, None), None);
     let mut tap = Tap::open(&server).await;
     let standing = Arc::clone(&tap.standing);
-    support::eventually(async || standing.missing(), |missing| {
-        missing.len() == 1 && missing[0].contains("secrets cannot be listed") && missing[0].contains("refuses")
-    })
+    support::eventually(
+        async || standing.missing(),
+        |missing| {
+            missing.len() == 1
+                && missing[0].contains("secrets cannot be listed")
+                && missing[0].contains("refuses")
+        },
+    )
     .await;
     assert!(tap.changes.try_recv().is_err());
     server.heal();
@@ -385,7 +392,8 @@ async fn a_secret_is_held_while_an_ingress_names_it() {
     server.delete("ingresses", "a", "other");
     tap.until_lacks("Secret", "a/late").await;
     // A rotation of a held one is an ordinary event.
-    server.put("secrets", object("a/used", json!({"type": "kubernetes.io/tls", "data": {"tls.crt": "eg=="}})));
+    server
+        .put("secrets", object("a/used", json!({"type": "kubernetes.io/tls", "data": {"tls.crt": "eg=="}})));
     tap.until("the rotated Secret", |tap| {
         let secrets = &tap.last.as_ref().unwrap().objects.secrets;
         secrets.values().any(|stored| stored.object.data.as_ref().unwrap()["tls.crt"].0 == b"z")
@@ -396,7 +404,8 @@ async fn a_secret_is_held_while_an_ingress_names_it() {
 #[tokio::test]
 async fn a_selector_follows_labels() {
     let server = ApiServer::start().await;
-    let namespace = |team: &str| object("shop", json!({"metadata": {"name": "shop", "labels": {"team": team}}}));
+    let namespace =
+        |team: &str| object("shop", json!({"metadata": {"name": "shop", "labels": {"team": team}}}));
     server.put("services", service("shop/x"));
     server.put("namespaces", namespace("a"));
     let scope = Scope { namespace_selector: Some("team=a".to_owned()), ..Scope::default() };
@@ -417,4 +426,3 @@ async fn watches_end_with_their_receiver() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(server.requests().len(), before);
 }
-

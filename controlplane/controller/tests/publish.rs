@@ -48,6 +48,7 @@ fn socket(address: SocketAddr, tls: Option<&Arc<TlsProfile>>) -> Socket {
         id: ListenerId(if tls.is_some() { "https" } else { "http" }.into()),
         hostname: None,
         tls: tls.cloned(),
+        policies: Arc::default(),
         routing: Routing::Http(Arc::default()),
         http: Arc::new(settings()),
     };

@@ -31,6 +31,7 @@ fn configs(publisher: &mut Publisher, profiles: &[(&str, &Arc<Certificate>)]) ->
             certificates: Arc::new(CertificateStore::new(Some(Arc::clone(certificate)))),
             alpn: vec![b"http/1.1".to_vec()],
         })),
+        policies: Arc::default(),
         routing: Routing::Http(Arc::default()),
         http: Arc::new(HttpSettings {
             limits: Default::default(),

@@ -10,7 +10,7 @@ mod values;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -18,6 +18,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use ringress_translate::settings::Settings;
 
+use crate::terminal::quoted;
 pub(crate) use check::Mistakes;
 pub(crate) use cluster::Origin;
 
@@ -127,6 +128,9 @@ pub(crate) struct DevArgs {
     /// Port for TLS, or off.
     #[arg(long, value_name = "PORT", default_value = "8443", env = "RINGRESS_HTTPS_PORT")]
     https_port: String,
+    /// Address of both ports: this machine alone, or :: for everybody who can reach it.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1", env = "RINGRESS_LISTEN_ADDRESS")]
+    listen_address: String,
     /// Where health, metrics, routes and explain are answered.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:10254", env = "RINGRESS_ADMIN_ADDRESS")]
     admin_address: String,
@@ -413,9 +417,43 @@ pub(crate) fn is_color_refused() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-/// How the running program can be called again: as short as it works from here.
+/// How the running program can be called again: as short as it works from here, for a shell.
 pub(crate) fn program() -> String {
     let Ok(program) = std::env::current_exe() else { return "ringress".to_owned() };
     let here = std::env::current_dir().unwrap_or_default();
-    program.strip_prefix(&here).unwrap_or(&program).display().to_string()
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = |folder: PathBuf| folder.join(program.file_name()?).canonicalize().ok();
+    let in_path = std::env::split_paths(&path).find_map(found);
+    quoted(&called_again(&program, &here, in_path.as_deref()))
+}
+
+/// A bare name works only where PATH has this very program under it, and a file of the current folder needs its `./`.
+fn called_again(program: &Path, here: &Path, in_path: Option<&Path>) -> String {
+    let text = |path: &Path| path.display().to_string();
+    match (program.file_name(), program.strip_prefix(here)) {
+        (Some(name), _) if in_path == Some(program) => text(name.as_ref()),
+        (_, Ok(below)) if below.components().count() == 1 => format!("./{}", below.display()),
+        (_, Ok(below)) => text(below),
+        (_, Err(_)) => text(program),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_called_so_that_a_shell_finds_it() {
+        let check = |here: &str, in_path: Option<&str>, expected: &str| {
+            let called = called_again(Path::new("/a/b/ringress"), Path::new(here), in_path.map(Path::new));
+            assert_eq!(called, expected, "from {here}, PATH has {in_path:?}");
+        };
+        check("/a/b", None, "./ringress");
+        check("/a", None, "b/ringress");
+        check("/", None, "a/b/ringress");
+        check("/other", None, "/a/b/ringress");
+        check("/other", Some("/a/b/ringress"), "ringress");
+        check("/a/b", Some("/a/b/ringress"), "ringress");
+        check("/a/b", Some("/usr/bin/ringress"), "./ringress");
+    }
 }

@@ -5,7 +5,9 @@
 
 mod authority;
 mod backends;
+mod classes;
 mod example;
+mod listening;
 mod routes;
 mod screen;
 
@@ -26,6 +28,8 @@ use crate::logging::{self, Lines};
 use crate::terminal::Style;
 use authority::Authority;
 use backends::Backends;
+use classes::Undefined;
+use listening::Listening;
 use screen::Screen;
 
 /// Serves until Ctrl-C.
@@ -34,14 +38,16 @@ use screen::Screen;
 /// What keeps it from serving.
 pub(crate) fn run(dev: Dev) -> anyhow::Result<ExitCode> {
     let lines = Lines::to_stdout()?;
-    // The screen tells what people need to know; the log is for what it does not expect.
-    logging::log_to_stderr(dev.process.log_level.as_deref().unwrap_or("error"));
+    logging::log_to_stderr(dev.process.log_level.as_deref().unwrap_or(LOG_LEVEL));
     let boot = Boot { process: dev.process.clone(), lines: lines.clone(), admin: Arc::default() };
     let admin = Arc::clone(&boot.admin);
     let ended = boot::serve(boot, |runtime, ports| configure(dev, runtime, ports, (lines.clone(), admin)));
     lines.flush();
     ended
 }
+
+/// The screen tells what is wrong with objects; the log is for what it does not expect.
+const LOG_LEVEL: &str = "warn,ringress_controller::problems=off";
 
 fn configure(
     dev: Dev,
@@ -68,13 +74,13 @@ fn configure(
         style: Style::of_stdout(),
         program: args::program(),
         folder: dev.manifests.map(|folder| folder.display().to_string()),
-        http: settings.http.map(|address| address.port()),
-        https: settings.https.map(|address| address.port()),
+        listening: Listening::new(settings.http, settings.https),
         drivers: screen::drivers(ports),
         admin,
         certificate_of_authority,
         manifests: manifests.clone(),
         shown: Vec::new(),
+        undefined: Undefined::new(),
     };
     Ok(Config {
         source,

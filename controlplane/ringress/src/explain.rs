@@ -18,14 +18,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use ringress_controller::{View, default_certificate};
+use ringress_controller::{Refused, View, default_certificate};
 use ringress_shared::origin::Origin;
 use ringress_shared::snapshot::Parts;
 use ringress_translate::manifest::Folder;
 use ringress_translate::{LastGood, Memo, Problem, Settings, translate};
 
 use crate::args::{Explain, ExplainSource, Output};
-use crate::files::{self, Manifests, Texts};
+use crate::files::Manifests;
+use crate::lint::read;
 use crate::terminal::{self, Style};
 use answer::World;
 use explanation::{Explanation, Place};
@@ -48,7 +49,7 @@ pub(crate) fn run(explain: Explain) -> anyhow::Result<ExitCode> {
             }
         },
     };
-    let explanation = answer.map_err(anyhow::Error::msg)?;
+    let explanation = answer.map_err(|refused| anyhow::Error::msg(refused.message))?;
     match output {
         Output::Json => terminal::print(&format!("{}\n", serde_json::to_string_pretty(&explanation)?)),
         Output::Text => terminal::print(&text::render(&explanation, Style::of_stdout())),
@@ -63,17 +64,20 @@ fn offline(
     path: PathBuf,
     settings: Settings,
     question: &Question,
-) -> anyhow::Result<Result<Explanation, String>> {
-    let texts = files::read(&[path])?;
+) -> anyhow::Result<Result<Explanation, Refused>> {
+    let manifests = read::read(&[path])?;
     let fallback = default_certificate::self_signed().context("cannot make the default certificate")?;
     let settings = Settings { fallback_certificate: Some(Arc::new(fallback)), ..settings };
-    Ok(explain_texts(texts, &settings, question))
+    Ok(explain_manifests(manifests, &settings, question))
 }
 
 /// What `run` with these settings would do with these manifests.
-fn explain_texts(texts: Texts, settings: &Settings, question: &Question) -> Result<Explanation, String> {
-    let mut folder = Folder::new();
-    let loaded = folder.update(texts);
+fn explain_manifests(
+    manifests: read::Manifests,
+    settings: &Settings,
+    question: &Question,
+) -> Result<Explanation, Refused> {
+    let (folder, loaded) = manifests.load();
     let translation = translate(&loaded.objects, settings, &LastGood::default(), &mut Memo::default());
     let problems: Vec<Problem> =
         loaded.problems.iter().cloned().chain(translation.problems.iter().cloned()).collect();
@@ -90,17 +94,13 @@ fn explain_texts(texts: Texts, settings: &Settings, question: &Question) -> Resu
 /// What `POST /explain` calls. `manifests` are read again for each question, to say in which line a rule stands.
 pub(crate) fn for_admin(manifests: Manifests) -> ringress_controller::Explain {
     Arc::new(move |view, request| {
-        let answer = serde_json::from_value(request)
-            .map_err(|error| format!("the question is not understood: {error}"))
-            .and_then(|question| explain_view(view, &manifests, &question));
-        match answer {
-            Ok(explanation) => serde_json::json!(explanation),
-            Err(error) => serde_json::json!({ "error": error }),
-        }
+        let question = Question::read(&request)?;
+        let explanation = explain_view(view, &manifests, &question)?;
+        Ok(serde_json::json!(explanation))
     })
 }
 
-fn explain_view(view: &View, manifests: &Manifests, question: &Question) -> Result<Explanation, String> {
+fn explain_view(view: &View, manifests: &Manifests, question: &Question) -> Result<Explanation, Refused> {
     let folder = manifests.read();
     let snapshot = &view.snapshot;
     let parts = Parts { sockets: Arc::clone(&snapshot.sockets), upstreams: Arc::clone(&snapshot.upstreams) };
@@ -125,14 +125,15 @@ fn place_in(folder: &Folder, origin: &Origin) -> Place {
 mod tests {
     use super::explanation::State;
     use super::*;
+    use crate::files::Texts;
 
     #[test]
     fn what_cannot_be_read_is_shown_where_no_rule_is_found() {
         let question = Question { url: "http://a.test/".into(), method: "GET".into(), headers: Vec::new() };
         let flattened = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\nname: web\nspec:\nrules:\n- host: a.test\n";
         for (text, word) in [("kind: [\n", "a.yaml"), (flattened, "ringress fmt")] {
-            let texts = [("a.yaml".to_owned(), text.into())].into();
-            let explanation = explain_texts(texts, &Settings::default(), &question).unwrap();
+            let texts: Texts = [("a.yaml".to_owned(), text.into())].into();
+            let explanation = explain_manifests(texts.into(), &Settings::default(), &question).unwrap();
             let shown = text::render(&explanation, Style::plain());
             let verdict =
                 "verdict  404: there is no rule at all; 1 part of the manifests could not be read\n";

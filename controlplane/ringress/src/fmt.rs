@@ -1,4 +1,6 @@
 //! `ringress fmt`: restores the indentation of manifests that lost it on a web page.
+//!
+//! What comes out is readable, or nothing comes out: whoever pipes it on never applies a half.
 
 use std::fs;
 use std::io::Write;
@@ -10,6 +12,7 @@ use ringress_translate::manifest;
 
 use crate::args::FmtArgs;
 use crate::files;
+use crate::lint::read;
 use crate::terminal;
 
 /// Prints or replaces; 1 where a text could not be restored.
@@ -18,31 +21,40 @@ use crate::terminal;
 /// A file that cannot be read or written.
 pub(crate) fn run(args: FmtArgs) -> anyhow::Result<ExitCode> {
     let mut failed = false;
-    let mut printed = false;
+    let mut out = String::new();
     for path in &args.files {
-        let is_stdin = path.as_os_str() == "-";
-        let text = match is_stdin {
-            true => files::stdin()?,
-            false => files::text(path)?,
-        };
+        let text = text(path)?;
         match manifest::unflatten(&text) {
             Err(error) => {
                 failed = true;
-                eprintln!("error: {}: {error}", path.display());
+                eprintln!("error: {}: {error}", name(path));
             }
-            Ok(restored) if args.write && !is_stdin => {
+            Ok(restored) if args.write && !is_stdin(path) => {
                 if restored != text {
                     replace(path, &restored)?;
                     terminal::print(&format!("rewritten: {}\n", path.display()));
                 }
             }
-            Ok(restored) => {
-                terminal::print(&document(&restored, printed));
-                printed = true;
-            }
+            Ok(restored) => out.push_str(&document(&restored, !out.is_empty())),
         }
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    if failed {
+        return Ok(ExitCode::FAILURE);
+    }
+    terminal::print(&out);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    if is_stdin(path) { read::stdin() } else { files::text(path) }
+}
+
+fn name(path: &Path) -> String {
+    if is_stdin(path) { "stdin".to_owned() } else { path.display().to_string() }
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 /// A text as it is printed after others: as a document of its own, with a line end.

@@ -1,8 +1,11 @@
 //! `ringress lint`: everything that is wrong with manifests, with the place and the next step.
 //!
-//! What it lists is what translation found, plus the dates of certificates, which translation cannot judge: it has no clock.
+//! What it lists is what could not be read, what translation found, and the dates of certificates, which translation cannot
+//! judge: it has no clock. An Ingress that nobody serves for want of a class is judged as if it were ours, too.
 
-use std::collections::BTreeMap;
+pub(crate) mod read;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,23 +13,26 @@ use std::time::SystemTime;
 
 use ringress_shared::certificate::Certificate;
 use ringress_shared::id::CertificateId;
+use ringress_shared::origin::ObjectRef;
 use ringress_shared::snapshot::Parts;
 use ringress_translate::manifest::Folder;
-use ringress_translate::{LastGood, Level, Memo, Problem, Settings, certificate, translate};
+use ringress_translate::{
+    LastGood, Level, Memo, Objects, Problem, Reason, Settings, Translation, certificate, translate,
+};
 use serde::Serialize;
 
 use crate::args::Output;
-use crate::files::{self, Texts};
 use crate::terminal::{self, Style};
 use crate::wire::ObjectName;
+use read::Manifests;
 
 /// Lints what the paths name; 1 where something is an error.
 ///
 /// # Errors
-/// A path that cannot be read.
+/// A path that names nothing, or stdin that cannot be read.
 pub(crate) fn run((paths, settings, output): (Vec<PathBuf>, Settings, Output)) -> anyhow::Result<ExitCode> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs() as i64);
-    let findings = lint(files::read(&paths)?, &settings, now);
+    let findings = lint(read::read(&paths)?, &settings, now);
     match output {
         Output::Json => terminal::print(&format!("{}\n", serde_json::to_string_pretty(&findings)?)),
         Output::Text => terminal::print(&text(&findings, Style::of_stdout())),
@@ -50,29 +56,74 @@ pub(crate) struct Finding {
 }
 
 /// Everything that is wrong at `now` (seconds since 1970), in the order of files and lines.
-pub(crate) fn lint(texts: Texts, settings: &Settings, now: i64) -> Vec<Finding> {
-    let mut folder = Folder::new();
-    let loaded = folder.update(texts);
-    let translation = translate(&loaded.objects, settings, &LastGood::default(), &mut Memo::default());
-    let dates = certificates(&translation.parts)
-        .into_values()
-        .filter_map(|certificate| certificate::expiry(certificate, now));
-    let problems = loaded.problems.iter().cloned().chain(translation.problems.iter().cloned()).chain(dates);
-    let mut findings: Vec<_> = problems.map(|problem| finding(problem, &folder)).collect();
+pub(crate) fn lint(manifests: Manifests, settings: &Settings, now: i64) -> Vec<Finding> {
+    let (folder, loaded) = manifests.load();
+    let objects = &loaded.objects;
+    let judged = judge(objects, settings);
+    let mut problems: BTreeSet<Problem> = loaded.problems.into_iter().collect();
+    problems.extend(judged.problems.iter().cloned());
+    let mut certificates = certificates(&judged.parts);
+    if let Some((unclaimed, as_ours)) = judge_unclaimed(objects, settings, &judged) {
+        let concerns =
+            |problem: &&Problem| &*problem.object.kind != "Ingress" || unclaimed.contains(&problem.object);
+        problems.extend(as_ours.problems.iter().filter(concerns).cloned());
+        certificates.extend(self::certificates(&as_ours.parts));
+    }
+    problems.extend(certificates.values().filter_map(|certificate| certificate::expiry(certificate, now)));
+    if objects.endpoint_slices.is_empty() && objects.endpoints.is_empty() {
+        summarise_endpoints(&mut problems);
+    }
+    let mut findings: Vec<_> = problems.into_iter().map(|problem| finding(problem, &folder)).collect();
     findings.sort_by(|a, b| {
         (&a.file, a.line, &a.object, &a.path, a.rule).cmp(&(&b.file, b.line, &b.object, &b.path, b.rule))
     });
-    findings.dedup();
     findings
 }
 
-fn certificates(parts: &Parts) -> BTreeMap<CertificateId, &Arc<Certificate>> {
+fn judge(objects: &Objects, settings: &Settings) -> Translation {
+    translate(objects, settings, &LastGood::default(), &mut Memo::default())
+}
+
+/// The Ingresses that nobody serves, because they name no class or one that nobody defines; and what is found if they are
+/// ours. Those of other controllers stay out of it.
+fn judge_unclaimed(
+    objects: &Objects,
+    settings: &Settings,
+    judged: &Translation,
+) -> Option<(BTreeSet<ObjectRef>, Translation)> {
+    let about = |wanted: &[Reason]| -> BTreeSet<ObjectRef> {
+        let problems = judged.problems.iter().filter(|problem| wanted.contains(&problem.reason));
+        problems.map(|problem| problem.object.clone()).collect()
+    };
+    let unclaimed = about(&[Reason::NoClass, Reason::ClassNotFound]);
+    if unclaimed.is_empty() {
+        return None;
+    }
+    let mut objects = objects.clone();
+    for foreign in about(&[Reason::ClassNotOwned]) {
+        objects.remove(&foreign);
+    }
+    let settings =
+        Settings { watch_ingress_without_class: true, create_named_classes: true, ..settings.clone() };
+    Some((unclaimed, judge(&objects, &settings)))
+}
+
+/// Where nothing defines endpoints, that is one thing and not one of each Service: the cluster has them.
+fn summarise_endpoints(problems: &mut BTreeSet<Problem>) {
+    let before = problems.len();
+    problems.retain(|problem| problem.reason != Reason::NoReadyEndpoints);
+    if problems.len() < before {
+        problems.insert(Problem::endpoints_unknown());
+    }
+}
+
+fn certificates(parts: &Parts) -> BTreeMap<CertificateId, Arc<Certificate>> {
     let listeners = parts.sockets.iter().flat_map(|socket| socket.listeners.iter());
     let stores = listeners.filter_map(|listener| listener.tls.as_ref()).map(|tls| &tls.certificates);
     let all = stores.flat_map(|store| {
         store.entries().map(|(_, certificate)| certificate).chain(store.default_certificate())
     });
-    all.map(|certificate| (certificate.id, certificate)).collect()
+    all.map(|certificate| (certificate.id, Arc::clone(certificate))).collect()
 }
 
 fn finding(problem: Problem, folder: &Folder) -> Finding {
@@ -127,6 +178,7 @@ fn summary(findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::Texts;
 
     const WITHOUT_SERVICE: &str = "\
 apiVersion: networking.k8s.io/v1
@@ -149,7 +201,11 @@ spec:
 
     fn findings(text: &str) -> Vec<Finding> {
         let settings = Settings { watch_ingress_without_class: true, ..Settings::default() };
-        lint([("a.yaml".to_owned(), text.into())].into(), &settings, 0)
+        lint(manifests(text), &settings, 0)
+    }
+
+    fn manifests(text: &str) -> Manifests {
+        Manifests::from(Texts::from([("a.yaml".to_owned(), text.into())]))
     }
 
     #[test]
@@ -184,6 +240,55 @@ spec:
         assert!(line.starts_with("a.yaml:"), "{line}");
         assert!(line.contains("  error  service-missing  Ingress default/web spec.rules[0]"), "{line}");
         assert!(text.lines().last().unwrap().starts_with("1 error, "), "{text}");
+    }
+
+    #[test]
+    fn an_object_that_nobody_serves_is_judged_as_ours_too() {
+        let foreign = "\
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: theirs}
+spec: {controller: example.com/theirs}
+";
+        let web = |name: &str, class: &str| {
+            let text = WITHOUT_SERVICE.replace("name: web\n", &format!("name: {name}\n"));
+            text.replace("spec:\n", &format!("spec:\n{class}"))
+        };
+        let text = [
+            foreign.to_owned(),
+            web("without", ""),
+            web("undefined", "  ingressClassName: nowhere\n"),
+            web("foreign", "  ingressClassName: theirs\n"),
+        ];
+        let found = lint(manifests(&text.join("---\n")), &Settings::default(), 0);
+        let rules = |name: &str| -> Vec<_> {
+            found.iter().filter(|finding| finding.object.name == name).map(|finding| finding.rule).collect()
+        };
+        // They are compared with each other as well: the second in the order of names finds its place taken.
+        assert_eq!(rules("undefined"), ["class-not-ours", "service-missing"]);
+        assert_eq!(rules("without"), ["no-class", "shadowed-by", "service-missing"]);
+        assert_eq!(rules("foreign"), ["class-not-ours"], "what others serve is their business");
+    }
+
+    #[test]
+    fn endpoints_that_nothing_defines_are_one_remark() {
+        let service = |name: &str| {
+            format!(
+                "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80}}]}}\n"
+            )
+        };
+        let other = WITHOUT_SERVICE.replace("web", "other").replace("name: gone", "name: gone-too");
+        let cluster = format!("{WITHOUT_SERVICE}---\n{other}{}{}", service("gone"), service("gone-too"));
+        let said = |text: &str| -> Vec<(&str, String)> {
+            let found = findings(text).into_iter().filter(|finding| finding.rule == "no-ready-endpoints");
+            found.map(|finding| (finding.level, finding.object.to_string())).collect()
+        };
+        assert_eq!(said(&cluster), [("info", "Manifests all".to_owned())]);
+        let slice = "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: x, labels: \
+                     {kubernetes.io/service-name: gone}}\naddressType: IPv4\nports: [{port: 1}]\nendpoints: [{addresses: [10.0.0.1]}]\n";
+        let expected = [("warning", "Ingress default/other".to_owned())];
+        assert_eq!(said(&format!("{cluster}{slice}")), expected, "of the others it is still said");
+        assert_eq!(said(WITHOUT_SERVICE), [], "and nothing where no Service is to be judged");
     }
 
     #[test]

@@ -367,7 +367,11 @@ fn decide(host: &HostPattern, contributors: &Contributors, secrets: &BTreeMap<Ke
         let rivals = entries(ir).into_iter().filter(|(rival, _)| rival.secret != tls.secret);
         for (_, field) in rivals {
             let what = format!("the certificate of {host}");
-            problems.entry(ir.key.clone()).or_default().push(Problem::shadowed(&field, &what, origin));
+            problems.entry(ir.key.clone()).or_default().push(Problem::shadowed(
+                &field,
+                &what,
+                &winner.takes(origin, ir),
+            ));
         }
     }
     Decided { certificate, problems }

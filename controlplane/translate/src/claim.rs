@@ -50,15 +50,55 @@ pub enum Outcome {
     Routed(RuleId),
     /// The object belongs to somebody else, or to nobody.
     ClassNotOurs(String),
-    /// An older object has the same host, path and type.
+    /// Another object has the same host, path and type, and came first.
     Shadowed {
         /// The winner.
-        by: Origin,
+        by: Winner,
     },
     /// It is wrong; the last good version of the object is served instead.
     Quarantined(String),
     /// It is wrong and lost.
     Invalid(String),
+}
+
+/// Who came first, and what decided that; shown as the origin alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Winner {
+    /// The field that took what was claimed.
+    pub origin: Origin,
+    /// What decided.
+    pub because: Precedence,
+}
+
+impl fmt::Display for Winner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.origin.fmt(f)
+    }
+}
+
+/// What decided between two claims of the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precedence {
+    /// The winner's object is older.
+    Older,
+    /// Neither is older, or one of them has no creation time, so the order of the names decided.
+    Name,
+    /// More than two claim it, some without a creation time: the loser lost to one of the others.
+    Others,
+    /// Both stand in one object, the winner first.
+    Position,
+}
+
+/// What can be said of the winner: "it is older".
+impl fmt::Display for Precedence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Older => "it is older",
+            Self::Name => "its name comes first (neither is older)",
+            Self::Others => "it comes first among all that claim it",
+            Self::Position => "it stands first in the object",
+        })
+    }
 }
 
 /// Whether an Ingress is ours, and why.

@@ -7,7 +7,7 @@ use ringress_shared::id::RuleId;
 use ringress_shared::origin::Origin;
 
 use crate::certificates::Certificates;
-use crate::claim::{Claim, DEFAULT_BACKEND, Outcome, ServiceVerdict, Verdict};
+use crate::claim::{Claim, DEFAULT_BACKEND, Outcome, ServiceVerdict, Verdict, Winner};
 use crate::ir::{BackendIr, DefaultIr, Host, IngressIr, LostIr, RuleIr};
 use crate::members::Member;
 use crate::merge::{Hosts, Part};
@@ -99,7 +99,7 @@ impl Finder<'_> {
     fn outcome(
         &mut self,
         id: RuleId,
-        by: Option<&Origin>,
+        by: Option<&Winner>,
         origin: &Origin,
         what: impl FnOnce() -> String,
     ) -> Outcome {
@@ -151,11 +151,7 @@ impl Finder<'_> {
                 Some(Problem::port_missing(&at("port"), service, &verdict.port, has))
             }
             Verdict::NoReadyEndpoints { not_ready } => {
-                let why = match not_ready {
-                    0 => "has no endpoints".to_owned(),
-                    count => format!("has no ready endpoint, {count} are not ready"),
-                };
-                Some(Problem::no_ready_endpoints(&at("name"), service, &verdict.port, &why))
+                Some(Problem::no_ready_endpoints(&at("name"), service, &verdict.port, *not_ready))
             }
             Verdict::ExternalNameRefused { name } => {
                 Some(Problem::external_name_refused(&at("name"), service, name))

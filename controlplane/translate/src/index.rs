@@ -87,6 +87,7 @@ fn socket(
         id: ListenerId(name.into()),
         hostname: None,
         tls,
+        policies: Arc::default(),
         routing: Routing::Http(Arc::clone(routes)),
         http,
     };

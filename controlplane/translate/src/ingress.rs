@@ -82,10 +82,18 @@ impl Reader<'_> {
             hosts.insert(host.host.clone());
             self.paths(&field, &host, http, &mut rules);
         }
+        if given.is_empty() && spec.default_backend.is_none() {
+            let field = if ingress.spec.is_some() { "spec.rules" } else { "spec" };
+            self.problems.push(Problem::nothing_to_serve(&self.origin(field)));
+        }
         let default_backend =
             spec.default_backend.as_ref().map(|backend| self.default_backend(backend, given.is_empty()));
         let tls = self.tls(&spec.tls.unwrap_or_default(), &hosts);
         self.compare_hosts(&tls, &hosts, &rules);
+        let annotations = Annotations::new(self.object, ingress.metadata.annotations.as_ref());
+        let served = self.served(&hosts, &rules, default_backend.as_ref());
+        let in_plain_text = in_plain_text(&served, &tls);
+        policy::report_hosts(annotations, &policies, &in_plain_text, settings, &mut self.problems);
         if looks_text_prefixed(ingress, settings) {
             self.warn_of_prefixes(&rules);
         }
@@ -317,6 +325,25 @@ impl Reader<'_> {
         }
     }
 
+    /// The hosts of paths that a redirect would concern, be they right or wrong.
+    fn served(
+        &self,
+        hosts: &BTreeSet<Host>,
+        rules: &[RuleIr],
+        default: Option<&DefaultIr>,
+    ) -> BTreeSet<Host> {
+        let by_rules = rules.iter().filter(|rule| !policy::exempt_from_redirect(&rule.path));
+        let lost = self.lost.iter().filter(|lost| lost.host.is_some() || lost.host_text.is_empty());
+        let mut served: BTreeSet<Host> =
+            by_rules.map(|rule| &rule.host).chain(lost.map(|lost| &lost.host)).cloned().collect();
+        match default {
+            Some(default) if default.catches_all => drop(served.insert(None)),
+            Some(_) => served.extend(hosts.iter().cloned()),
+            None => {}
+        }
+        served
+    }
+
     fn warn_of_prefixes(&mut self, rules: &[RuleIr]) {
         for rule in rules {
             let is_root = rule.path == PathTest::Prefix("".into());
@@ -336,6 +363,14 @@ impl TlsIr {
             TlsHosts::OfCertificate => &[],
         }
     }
+}
+
+/// Hosts that are not named under `tls`.
+fn in_plain_text(served: &BTreeSet<Host>, tls: &[TlsIr]) -> Vec<String> {
+    let is_named =
+        |host: &HostPattern| tls.iter().flat_map(TlsIr::named).any(|(named, _)| covers(named, host));
+    let open = served.iter().filter(|host| !host.as_ref().is_some_and(is_named));
+    open.map(|host| host.as_ref().map_or_else(|| "every host".to_owned(), ToString::to_string)).collect()
 }
 
 /// Whether every name of `host` falls under `tls`.

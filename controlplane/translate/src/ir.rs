@@ -15,6 +15,7 @@ use ringress_shared::origin::{ObjectRef, Origin};
 use ringress_shared::route::{Dialect, PathMatch, PathRegex, RegexError};
 use ringress_shared::upstream::{Balance, UpstreamProtocol};
 
+use crate::claim::{Precedence, Winner};
 use crate::objects::Key;
 use crate::policy::PolicyIr;
 
@@ -157,6 +158,17 @@ impl IngressIr {
             (Some(own), Some(theirs)) if own != theirs => own < theirs,
             _ => self.key < other.key,
         }
+    }
+
+    /// This object as the one that took, with that field, what `loser` claims too.
+    pub(crate) fn takes(&self, origin: &Origin, loser: &Self) -> Winner {
+        let because = match (self.created, loser.created) {
+            _ if self.key == loser.key => Precedence::Position,
+            _ if !self.beats(loser) => Precedence::Others,
+            (Some(own), Some(theirs)) if own < theirs => Precedence::Older,
+            _ => Precedence::Name,
+        };
+        Winner { origin: origin.clone(), because }
     }
 
     /// The id of its default backend as a rule.

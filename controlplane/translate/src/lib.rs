@@ -19,6 +19,7 @@ mod members;
 mod merge;
 mod resolve;
 mod sharded;
+mod spelling;
 mod tracker;
 mod translation;
 mod upstreams;
@@ -31,7 +32,7 @@ pub mod policy;
 pub mod problem;
 pub mod settings;
 
-pub use claim::{Claim, ClassVerdict, Outcome, ServiceVerdict, Verdict};
+pub use claim::{Claim, ClassVerdict, Outcome, Precedence, ServiceVerdict, Verdict, Winner};
 pub use objects::{Key, Object, Objects};
 pub use problem::{Level, Place, Problem, Reason};
 pub use settings::Settings;

@@ -7,6 +7,8 @@ mod decode;
 mod flattened;
 mod folder;
 pub mod json;
+mod kind;
+mod margin;
 mod schema;
 mod yaml;
 

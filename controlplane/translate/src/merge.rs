@@ -9,8 +9,10 @@ use std::sync::Arc;
 use ringress_shared::hostname::{HostPattern, parent_domain};
 use ringress_shared::id::RuleId;
 use ringress_shared::origin::Origin;
+use ringress_shared::policy::PolicySet;
 use ringress_shared::route::{Backend, Candidate, HostEntry, Rule, Target};
 
+use crate::claim::Winner;
 use crate::index;
 use crate::ir::{BackendIr, BalanceIr, Host, IngressIr, PathTest, PortIr, RuleIr, UpstreamKey};
 use crate::objects::Key;
@@ -42,7 +44,7 @@ struct HostState {
 struct DefaultState {
     contributors: Contributors,
     rule: Option<Arc<Rule>>,
-    shadowed: BTreeMap<Key, Origin>,
+    shadowed: BTreeMap<Key, Winner>,
     dirty: bool,
 }
 
@@ -50,7 +52,7 @@ struct DefaultState {
 #[derive(Debug)]
 struct Merged {
     entry: Arc<HostEntry>,
-    shadowed: BTreeMap<(Key, Part), Origin>,
+    shadowed: BTreeMap<(Key, Part), Winner>,
 }
 
 /// A part of an object that claims something.
@@ -153,11 +155,11 @@ impl Hosts {
 
     fn rebuild_default(&mut self, settings: &Settings, rebuilt: &mut Rebuilt) {
         let winner = winner(self.default.contributors.values());
-        let shadowed: BTreeMap<Key, Origin> = winner
+        let shadowed: BTreeMap<Key, Winner> = winner
             .and_then(|winner| Some((winner, winner.default_backend.as_ref()?)))
             .map(|(winner, default)| {
-                let losers = self.default.contributors.keys().filter(|key| **key != winner.key);
-                losers.map(|key| (key.clone(), default.origin.clone())).collect()
+                let losers = self.default.contributors.values().filter(|loser| loser.key != winner.key);
+                losers.map(|loser| (loser.key.clone(), winner.takes(&default.origin, loser))).collect()
             })
             .unwrap_or_default();
         let before = &self.default.shadowed;
@@ -193,20 +195,20 @@ impl Hosts {
     }
 
     /// Who took what a part of an object claims at a host, if somebody did.
-    pub(crate) fn shadowed(&self, host: &Host, key: &Key, part: Part) -> Option<&Origin> {
+    pub(crate) fn shadowed(&self, host: &Host, key: &Key, part: Part) -> Option<&Winner> {
         self.hosts.get(host)?.merged.as_ref()?.shadowed.get(&(key.clone(), part))
     }
 
     /// Who took the default backend of everything from an object, if somebody did.
-    pub(crate) fn default_shadowed(&self, key: &Key) -> Option<&Origin> {
+    pub(crate) fn default_shadowed(&self, key: &Key) -> Option<&Winner> {
         self.default.shadowed.get(key)
     }
 }
 
 /// The objects of which something else is shadowed.
 fn difference(
-    before: &BTreeMap<(Key, Part), Origin>,
-    after: &BTreeMap<(Key, Part), Origin>,
+    before: &BTreeMap<(Key, Part), Winner>,
+    after: &BTreeMap<(Key, Part), Winner>,
 ) -> BTreeSet<Key> {
     let changed = before.keys().chain(after.keys()).filter(|part| before.get(*part) != after.get(*part));
     changed.map(|(key, _)| key.clone()).collect()
@@ -246,7 +248,7 @@ impl Merge<'_> {
             for (number, rule) in ir.rules.iter().enumerate().filter(|(_, rule)| rule.host == *self.host) {
                 let (winner, at, by) = winners[&rule.path];
                 if winner.key != ir.key || at != number {
-                    shadowed.insert((ir.key.clone(), Part::Rule(number)), by.origin.clone());
+                    shadowed.insert((ir.key.clone(), Part::Rule(number)), winner.takes(&by.origin, ir));
                 }
             }
         }
@@ -262,13 +264,13 @@ impl Merge<'_> {
     fn fallback(
         &mut self,
         contributors: &Contributors,
-        shadowed: &mut BTreeMap<(Key, Part), Origin>,
+        shadowed: &mut BTreeMap<(Key, Part), Winner>,
     ) -> Option<Arc<Rule>> {
         let with_default = || contributors.values().filter(|ir| ir.default_backend.is_some());
         let winner = winner(with_default())?;
         let by = winner.default_backend.as_ref()?;
         for loser in with_default().filter(|ir| ir.key != winner.key) {
-            shadowed.insert((loser.key.clone(), Part::Default), by.origin.clone());
+            shadowed.insert((loser.key.clone(), Part::Default), winner.takes(&by.origin, loser));
         }
         let position = Position { host_has_tls: self.host_has_tls, redirect_exempt: false };
         default_rule(winner, position, self.settings, self.interned)
@@ -284,7 +286,7 @@ impl Merge<'_> {
             id: rule.id(&ir.key),
             origin: rule.origin.clone(),
             policies,
-            backends: Box::new([backend(&rule.backend)]),
+            backends: Box::new([backend(&rule.backend, self.interned)]),
             timeouts: self.settings.timeouts,
         };
         Some(Candidate { path, predicates: Default::default(), rule: Arc::new(rule) })
@@ -302,7 +304,7 @@ fn default_rule(
         id: ir.default_rule_id(),
         origin: default.origin.clone(),
         policies: interned.intern(policy::lower(&ir.policies, position, settings)),
-        backends: Box::new([backend(&default.backend)]),
+        backends: Box::new([backend(&default.backend, interned)]),
         timeouts: settings.timeouts,
     }))
 }
@@ -315,7 +317,7 @@ fn flag_rule(settings: &Settings, interned: &mut Interned) -> Option<Arc<Rule>> 
         id: RuleId::of(&["--default-backend-service"]),
         origin: Origin { object: flags(), field: "--default-backend-service".into() },
         policies: interned.intern(policy::lower(&Default::default(), position, settings)),
-        backends: Box::new([Backend { weight: 1, target: Target::Upstream(upstream.id()) }]),
+        backends: Box::new([backend_of(Target::Upstream(upstream.id()), interned)]),
         timeouts: settings.timeouts,
     }))
 }
@@ -326,12 +328,17 @@ pub(crate) fn flag_upstream(settings: &Settings) -> Option<UpstreamKey> {
     Some(UpstreamKey { service, port: PortIr::First, balance: BalanceIr::RoundRobin })
 }
 
-fn backend(backend: &BackendIr) -> Backend {
+fn backend(backend: &BackendIr, interned: &mut Interned) -> Backend {
     let target = match backend {
         BackendIr::Service { upstream, .. } => Target::Upstream(upstream.id()),
         BackendIr::Answer(status) => Target::Answer(*status),
     };
-    Backend { weight: 1, target }
+    backend_of(target, interned)
+}
+
+/// The only backend of a rule: an Ingress has no policies for backends of their own.
+fn backend_of(target: Target, interned: &mut Interned) -> Backend {
+    Backend { weight: 1, target, policies: interned.intern(PolicySet::default()) }
 }
 
 /// The wildcard that takes a name, if it has a parent.

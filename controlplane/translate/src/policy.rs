@@ -18,6 +18,7 @@ use ringress_shared::policy::PolicySet;
 use crate::ir::BalanceIr;
 use crate::problem::Problem;
 use crate::settings::Settings;
+use crate::spelling::distance;
 
 pub(crate) use denied::Denial;
 pub(crate) use https_redirect::exempt_from_redirect;
@@ -128,13 +129,25 @@ pub(crate) fn read(
     }
 }
 
+/// Says what depends on the hosts of the object too: those that are not named under its own `tls`.
+pub(crate) fn report_hosts(
+    annotations: Annotations<'_>,
+    asked: &PolicyIr,
+    in_plain_text: &[String],
+    settings: &Settings,
+    problems: &mut Vec<Problem>,
+) {
+    problems.extend(denied::force_redirect(annotations, &asked.denied, in_plain_text, settings));
+}
+
 /// The policies of one rule.
 pub(crate) fn lower(asked: &PolicyIr, position: Position, settings: &Settings) -> PolicySet {
     let PolicyIr { body_limit, denied, https_redirect, balance: _ } = asked;
+    let https_redirect = https_redirect::lower(*https_redirect, position, settings);
     PolicySet {
         body_limit: body_limit::lower(*body_limit, settings),
-        denied: denied::lower(denied),
-        https_redirect: https_redirect::lower(*https_redirect, position, settings),
+        denied: denied::lower(denied, https_redirect.is_some() || position.redirect_exempt),
+        https_redirect,
     }
 }
 
@@ -190,21 +203,6 @@ fn nearest(key: &str) -> Option<&'static str> {
     let distances = annotations().map(|known| (distance(known.key, key), known.key));
     let (distance, known) = distances.min()?;
     (distance <= known.len() / 2).then_some(known)
-}
-
-/// Levenshtein: letters to change, add or remove.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (line, letter) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
-        for (column, other) in b.iter().enumerate() {
-            let substitute = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = substitute.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ pub use rules::{LintRule, RULES};
 
 use ringress_shared::origin::{ObjectRef, Origin};
 
+use crate::claim::Winner;
+
 /// One thing wrong with one object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
@@ -113,6 +115,8 @@ reasons! {
     InvalidPath,
     /// A path type is missing or unknown.
     InvalidPathType,
+    /// The object has neither rules nor a default backend.
+    NothingToServe,
     /// A backend names nothing, or too much.
     InvalidBackend,
     /// A backend is a resource, which is not supported.
@@ -129,7 +133,7 @@ reasons! {
     ExternalNameRefused,
     /// An external name does not resolve.
     NameNotResolved,
-    /// An older object has the same host, path and type.
+    /// Another object came first with the same host, path and type.
     Shadowed,
     /// The last good version is served.
     Quarantined,
@@ -332,14 +336,19 @@ impl Problem {
         finding(Error, Reason::UnsupportedBackend, "unsupported-backend", message).at(origin)
     }
 
+    /// Neither rules nor a default backend.
+    pub fn nothing_to_serve(origin: &Origin) -> Self {
+        let message = "there are neither rules nor a default backend, so there is nothing to serve, and an API server refuses \
+                       such an object; write spec.rules with a host and its paths, or spec.defaultBackend";
+        finding(Error, Reason::NothingToServe, "nothing-to-serve", message.into()).at(origin)
+    }
+
     /// Another object was first.
-    pub fn shadowed(origin: &Origin, what: &str, winner: &Origin) -> Self {
-        let why = match origin.object == winner.object {
-            true => "which stands first in this object",
-            false => "which comes first (the oldest object, then the first by name)",
-        };
-        let message =
-            format!("{what} is already taken by {winner}, {why}; change one of them or remove this one");
+    pub fn shadowed(origin: &Origin, what: &str, winner: &Winner) -> Self {
+        let message = format!(
+            "{what} is already taken by {winner}: {}; change one of them or remove this one",
+            winner.because
+        );
         finding(Warning, Reason::Shadowed, "shadowed-by", message).at(origin)
     }
 
@@ -373,9 +382,21 @@ impl Problem {
     }
 
     /// Nothing is ready.
-    pub fn no_ready_endpoints(origin: &Origin, service: &ObjectRef, port: &str, why: &str) -> Self {
+    pub fn no_ready_endpoints(origin: &Origin, service: &ObjectRef, port: &str, not_ready: usize) -> Self {
+        let why = match not_ready {
+            0 => "has no endpoints".to_owned(),
+            count => format!("has no ready endpoint, {count} are not ready"),
+        };
         let message = format!("{service} port {port} {why}, so the path answers 503; {CHECK_ENDPOINTS}");
         finding(Warning, Reason::NoReadyEndpoints, "no-ready-endpoints", message).at(origin)
+    }
+
+    /// Nothing defines endpoints for any Service: for lint, which sees a part of a cluster only.
+    pub fn endpoints_unknown() -> Self {
+        let message = "there is no EndpointSlice among them, so whether anything behind their Services is ready is not \
+                       judged; ask a running process: ringress explain URL --admin ADDRESS";
+        let all = ObjectRef::new("Manifests", "", "all");
+        finding(Info, Reason::NoReadyEndpoints, "no-ready-endpoints", message.into()).of(&all, "")
     }
 
     /// Only terminating endpoints are left.
@@ -584,6 +605,36 @@ impl Problem {
             .of(object, &annotation_field(key))
     }
 
+    /// A redirect of ingress-nginx for hosts that we do not redirect.
+    pub fn plain_text_closed(object: &ObjectRef, key: &str, hosts: &[String]) -> Self {
+        let message = format!(
+            "{key} asks that plain text be redirected, which is done for hosts named under spec.tls alone; the paths of {} \
+             answer 503 instead of being served in plain text, unless another object names the host there; list it under \
+             spec.tls",
+            hosts.join(", ")
+        );
+        finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A redirect of ingress-nginx without an https port.
+    pub fn redirect_without_https(object: &ObjectRef, key: &str) -> Self {
+        let message = format!(
+            "{key} asks that plain text be redirected, and there is no https port, so every path of this object answers \
+             503 instead of being served in plain text; give --https-port, or remove the annotation"
+        );
+        finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A redirect of ingress-nginx that ours gives too.
+    pub fn redirected_anyway(object: &ObjectRef, key: &str) -> Self {
+        let message =
+            format!("{key} is not applied; hosts named under spec.tls are redirected without it; remove it");
+        finding(Info, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
     /// A protection of ingress-nginx that protects nothing as it is set.
     pub fn void_protection(object: &ObjectRef, key: &str) -> Self {
         let message =
@@ -633,6 +684,14 @@ impl Problem {
         finding(Error, Reason::UnsupportedSetting, "dialect-not-yet", message.into()).of(flags, "--compat")
     }
 
+    /// Nothing behind the flag's Service is ready.
+    pub fn flag_backend_not_ready(flags: &ObjectRef, service: &ObjectRef, why: &str) -> Self {
+        let message =
+            format!("{service}: {why}, so requests that nothing matches answer 503; {CHECK_ENDPOINTS}");
+        finding(Warning, Reason::NoReadyEndpoints, "no-ready-endpoints", message)
+            .of(flags, "--default-backend-service")
+    }
+
     /// The flag's Service is missing.
     pub fn flag_backend(flags: &ObjectRef, service: &ObjectRef, why: &str) -> Self {
         let message = format!("{service}: {why}; requests that nothing matches answer 503");
@@ -649,6 +708,16 @@ impl Problem {
         finding(Error, Reason::Undecodable, "undecodable", message).of(object, field)
     }
 
+    /// A folder whose name is that of a manifest; `holds_manifests` are read as those of any other folder.
+    pub fn folder_instead_of_file(file: &ObjectRef, holds_manifests: bool) -> Self {
+        let (level, next) = match holds_manifests {
+            true => (Warning, "the manifests in it are read; name it otherwise"),
+            false => (Error, "there is no manifest in it; put the file there, or remove the folder"),
+        };
+        let message = format!("it is a folder, though it is named like a manifest; {next}");
+        finding(level, Reason::Undecodable, "undecodable", message).of(file, "")
+    }
+
     /// A field that the kind does not have.
     pub fn unknown_field(object: &ObjectRef, field: &str) -> Self {
         let message =
@@ -656,29 +725,63 @@ impl Problem {
         finding(Warning, Reason::Undecodable, "unknown-field", message).of(object, field)
     }
 
-    /// Indentation was lost.
-    pub fn flattened(object: &ObjectRef) -> Self {
+    /// A field that stands one level too high.
+    pub fn misplaced_field(object: &ObjectRef, field: &str, home: &str) -> Self {
         let message = format!(
-            "this {} has lost its indentation, as happens when a manifest is copied from a web page; run ringress fmt \
-             to restore it",
+            "{field} stands at the top of the object and belongs under {home}; an API server refuses such an object, so \
+             nothing of this version counts; indent it below {home}"
+        );
+        finding(Error, Reason::Undecodable, "misplaced-field", message).of(object, field)
+    }
+
+    /// Indentation was lost; `obstacle` is why it cannot be restored.
+    pub fn flattened(object: &ObjectRef, obstacle: Option<&str>) -> Self {
+        let next = match obstacle {
+            None => "run ringress fmt to restore it".to_owned(),
+            Some(obstacle) => format!("ringress fmt cannot restore it: {obstacle}"),
+        };
+        let message = format!(
+            "this {} has lost its indentation, as happens when a manifest is copied from a web page; {next}",
             object.kind
         );
         finding(Error, Reason::Flattened, "flattened-yaml", message).of(object, "")
     }
 
+    /// A margin makes the text unreadable.
+    pub fn margin(file: &ObjectRef) -> Self {
+        let message = "the lines stand behind a margin, all of them or all but the first, as happens when a manifest is \
+                       copied from a web page, so it cannot be read; run ringress fmt to take the margin away";
+        finding(Error, Reason::Flattened, "flattened-yaml", message.into()).of(file, "")
+    }
+
     /// A kind that is not read.
-    pub fn unknown_kind(object: &ObjectRef, api_version: &str) -> Self {
-        let message = format!("{} of {api_version} is not read", object.kind);
+    pub fn unknown_kind(object: &ObjectRef, kind: &str, api_version: &str) -> Self {
+        let message = format!("{kind} of {api_version} is not read");
         finding(Info, Reason::UnknownKind, "unknown-kind", message).of(object, "kind")
     }
 
-    /// A kind of ours in a version that is gone.
-    pub fn unknown_version(object: &ObjectRef, api_version: &str, wanted: &str) -> Self {
+    /// A kind that is nearly one of ours.
+    pub fn misspelt_kind(object: &ObjectRef, kind: &str, meant: &str, wanted: &str) -> Self {
         let message = format!(
-            "{} of {api_version} is not read; Kubernetes has dropped that version; write apiVersion: {wanted}",
-            object.kind
+            "Kubernetes has no kind {kind}, so this object is not read; did you mean {meant} ({wanted})?"
         );
-        finding(Warning, Reason::UnknownKind, "unknown-kind", message).of(object, "apiVersion")
+        finding(Error, Reason::UnknownKind, "unknown-kind", message).of(object, "kind")
+    }
+
+    /// A kind of ours in another version.
+    pub fn unknown_version(object: &ObjectRef, kind: &str, api_version: &str, wanted: &str) -> Self {
+        let and = match (kind, api_version.ends_with("/v1beta1")) {
+            ("Ingress", true) => {
+                ", give every path a pathType, write backend.service.name and backend.service.port.number for serviceName and \
+                 servicePort, and defaultBackend for spec.backend"
+            }
+            ("EndpointSlice", true) => ", and write nodeName and zone for topology",
+            _ => "",
+        };
+        let message = format!(
+            "{kind} of {api_version} is not read, and no API server of today serves it; change apiVersion to {wanted}{and}"
+        );
+        finding(Error, Reason::UnknownKind, "unknown-kind", message).of(object, "apiVersion")
     }
 
     /// Two documents for one object.

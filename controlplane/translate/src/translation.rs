@@ -9,7 +9,7 @@ use ringress_shared::route::{Dialect, RouteTable};
 use ringress_shared::snapshot::Parts;
 
 use crate::certificates::{Certificates, CertificatesByKey};
-use crate::claim::{Claim, Verdict};
+use crate::claim::{Claim, ServiceVerdict, Verdict};
 use crate::findings::{Findings, Sources};
 use crate::index;
 use crate::ingress::class::Classes;
@@ -304,14 +304,22 @@ impl State {
             problems.push(Problem::configmap_unread(&config_map.reference("ConfigMap")));
         }
         if let Some(upstream) = merge::flag_upstream(settings) {
-            let found = self.upstreams.verdict(&upstream);
-            if !matches!(found.verdict, Verdict::Ok { .. }) {
-                problems.push(Problem::flag_backend(&flags(), &found.service, &found.verdict.to_string()));
-            }
+            problems.extend(flag_backend(&self.upstreams.verdict(&upstream)));
         }
         problems.extend(self.classes.problems().iter().cloned());
         problems.extend(self.certificates.problems());
         problems
+    }
+}
+
+fn flag_backend(found: &ServiceVerdict) -> Option<Problem> {
+    let why = found.verdict.to_string();
+    match found.verdict {
+        Verdict::Ok { .. } => None,
+        Verdict::NoReadyEndpoints { .. } => {
+            Some(Problem::flag_backend_not_ready(&flags(), &found.service, &why))
+        }
+        _ => Some(Problem::flag_backend(&flags(), &found.service, &why)),
     }
 }
 

@@ -99,6 +99,8 @@ fn annotations() -> impl Strategy<Value = Value> {
         ("ringress.dev/load-balance", "ewma"),
         ("ringress.dev/typo", "x"),
         ("nginx.ingress.kubernetes.io/auth-url", "http://x"),
+        ("nginx.ingress.kubernetes.io/force-ssl-redirect", "true"),
+        ("nginx.ingress.kubernetes.io/proxy-ssl-verify", "on"),
         ("nginx.ingress.kubernetes.io/rewrite-target", "/"),
         ("kubernetes.io/ingress.class", "ringress"),
         ("kubernetes.io/ingress.class", "nginx"),

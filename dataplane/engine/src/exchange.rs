@@ -194,10 +194,13 @@ impl Exchange {
         };
         env.found = Some(rule);
         let facts = RequestFacts { is_https: env.is_https, framing: head.facts.framing };
-        let answer = policy::on_request(&rule.policies, head, &facts);
-        let target = route::choose_backend(&rule.backends, env.random);
-        self.routed = Some(Routed::new(rule, target));
-        if let Some(answer) = answer {
+        let backend = route::choose_backend(&rule.backends, env.random);
+        let target = backend.map_or(Target::Answer(503), |backend| backend.target);
+        let of_backend = backend.map(|backend| &*backend.policies);
+        let sets = [Some(&*env.listener.policies), Some(&*rule.policies), of_backend];
+        let sets = sets.into_iter().flatten();
+        self.routed = Some(Routed::new(rule, target, sets.clone()));
+        if let Some(answer) = policy::on_request(sets, head, &facts) {
             return Step::Answer(answer);
         }
         match target {

@@ -19,8 +19,16 @@ pub struct RequestFacts {
     pub framing: Framing,
 }
 
-/// Lets the policies of a rule see a request, in order; the first that answers ends it.
-pub fn on_request(policies: &PolicySet, head: &Head, facts: &RequestFacts) -> Option<Answer> {
+/// Lets the policies of a listener, a rule and a backend see a request, in that order; the first that answers ends it.
+pub fn on_request<'p>(
+    sets: impl IntoIterator<Item = &'p PolicySet>,
+    head: &Head,
+    facts: &RequestFacts,
+) -> Option<Answer> {
+    sets.into_iter().find_map(|policies| ask(policies, head, facts))
+}
+
+fn ask(policies: &PolicySet, head: &Head, facts: &RequestFacts) -> Option<Answer> {
     // Without `..`: a new policy does not compile until it has its place here.
     let PolicySet { body_limit, denied, https_redirect } = policies;
     body_limit

@@ -57,6 +57,12 @@ struct World {
 
 impl World {
     fn new(seed: u64, endpoints: u16, policies: PolicySet) -> Self {
+        Self::with_policies(seed, endpoints, [PolicySet::default(), policies, PolicySet::default()])
+    }
+
+    /// With the policies of the listener, the rule and the backend.
+    fn with_policies(seed: u64, endpoints: u16, policies: [PolicySet; 3]) -> Self {
+        let [of_listener, of_rule, of_backend] = policies.map(Arc::new);
         let id = UpstreamId::of(&["default/web:80"]);
         let endpoints =
             (0..endpoints).map(|port| Endpoint::new(([127, 0, 0, 1], 9_000 + port).into(), None)).collect();
@@ -71,8 +77,8 @@ impl World {
         let rule = Rule {
             id: RuleId::of(&["web"]),
             origin: Origin { object: ObjectRef::new("Ingress", "default", "web"), field: "".into() },
-            policies: Arc::new(policies),
-            backends: Box::new([Backend { weight: 1, target: Target::Upstream(id) }]),
+            policies: of_rule,
+            backends: Box::new([Backend { weight: 1, target: Target::Upstream(id), policies: of_backend }]),
             timeouts: RuleTimeouts::default(),
         };
         let mut routes = RouteTableBuilder::new();
@@ -99,6 +105,7 @@ impl World {
                 id: ListenerId("http".into()),
                 hostname: None,
                 tls: None,
+                policies: of_listener,
                 routing: Routing::Http(Arc::new(routes.build())),
                 http: Arc::new(http),
             },
@@ -273,6 +280,36 @@ fn policies_answer_in_their_order() {
         if expected == Some(308) {
             let location = String::from_utf8(location.unwrap()).unwrap();
             assert_eq!(location, "https://EXAMPLE.com:8443/a%20b?q=1");
+        }
+    }
+}
+
+#[test]
+fn a_listener_is_asked_before_its_rule_and_a_backend_last() {
+    let limit =
+        |body_bytes_max| PolicySet { body_limit: Some(BodyLimit { body_bytes_max }), ..PolicySet::default() };
+    let denied = PolicySet { denied: Some(Denied { because: "a test".into() }), ..PolicySet::default() };
+    let redirect =
+        PolicySet { https_redirect: Some(HttpsRedirect { status: 308, port: 443 }), ..PolicySet::default() };
+    let none = PolicySet::default;
+    let rows = [
+        ([denied.clone(), redirect.clone(), limit(2)], Some(503)),
+        ([none(), redirect.clone(), denied.clone()], Some(308)),
+        ([limit(9), limit(8), limit(2)], Some(413)),
+        ([none(), none(), denied], Some(503)),
+        ([limit(5), limit(3), limit(4)], None),
+    ];
+    let head = request("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
+    for (policies, expected) in rows {
+        let mut world = World::with_policies(1, 1, policies.clone());
+        let mut exchange = Exchange::new();
+        let status = match world.next(&mut exchange, Outcome::HeadComplete, &head, false) {
+            Step::Answer(answer) => Some(answer.status),
+            _ => None,
+        };
+        assert_eq!(status, expected, "{policies:?}");
+        if expected.is_none() {
+            assert_eq!(exchange.routed().unwrap().body_bytes_max, Some(3), "the smallest limit holds");
         }
     }
 }

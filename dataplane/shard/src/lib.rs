@@ -13,6 +13,7 @@
 mod buffer;
 mod clock;
 mod deadline;
+mod gate;
 mod inbox;
 mod kernel;
 mod listen;

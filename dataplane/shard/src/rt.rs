@@ -113,6 +113,10 @@ fn climb_down() -> Result<(Runtime, DriverReport), String> {
                 };
                 return Ok((Runtime::Ring(Box::new(runtime)), report));
             }
+            // Refused as a call, not as a size or a flag: no rung below is taken either.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
+                return Err(error.to_string());
+            }
             Err(error) => refusals.push(format!("{}: {error}", rung.describe())),
         }
     }

@@ -25,6 +25,7 @@ use ringress_shared::snapshot::Snapshot;
 
 use crate::clock::Clock;
 use crate::deadline::Wheel;
+use crate::gate::Gates;
 use crate::inbox::{self, Inbox};
 use crate::listen::{self, StopSign};
 use crate::record::{RuleRecord, Statistics};
@@ -114,6 +115,7 @@ pub(crate) struct Shard {
     pub(crate) wheel: Rc<Wheel>,
     pub(crate) clock: Clock,
     pub(crate) pool: RefCell<Pool<Idle>>,
+    pub(crate) gates: Rc<Gates>,
     pub(crate) seats: Seats,
     pub(crate) workspaces: Workspaces,
     pub(crate) waiting: Rc<Waiting>,
@@ -172,6 +174,7 @@ impl Shard {
             wheel: Rc::new(Wheel::new()),
             clock: Clock::new(),
             pool: RefCell::default(),
+            gates: Rc::default(),
             seats: Seats::default(),
             workspaces: Workspaces::default(),
             waiting: Rc::default(),

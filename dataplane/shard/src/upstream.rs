@@ -10,6 +10,7 @@ use ringress_shared::metric::Counter;
 use ringress_shared::route::RuleTimeouts;
 
 use crate::buffer::{Buffer, Size};
+use crate::clock::Clock;
 use crate::rt;
 use crate::shard::Shard;
 use crate::stream::{Reader, Writer, plain};
@@ -46,29 +47,43 @@ pub(crate) async fn open(
     now: Instant,
 ) -> Result<Connection, ConnectFailure> {
     let endpoint = attempt.lease.endpoint();
-    let pooled =
-        if attempt.fresh { None } else { shard.pool.borrow_mut().take(endpoint, now, Idle::is_alive) };
-    if let Some(Idle { reader, writer }) = pooled {
-        shard.count(Counter::UpstreamReuses);
-        return Ok(Connection { reader, writer, received: Buffer::new(Size::Small), reused: true, endpoint });
+    if !attempt.fresh
+        && let Some(connection) = pooled(shard, endpoint, now)
+    {
+        return Ok(connection);
+    }
+    // Opening is rare and its future large.
+    Box::pin(connect(shard, attempt, timeouts.connect)).await.map_err(|error| {
+        shard.count(Counter::UpstreamConnectFailures);
+        match error.kind() {
+            _ if is_ours(&error) => ConnectFailure::Local,
+            io::ErrorKind::ConnectionRefused => ConnectFailure::Refused,
+            io::ErrorKind::TimedOut => ConnectFailure::TimedOut,
+            _ => ConnectFailure::Other,
+        }
+    })
+}
+
+fn pooled(shard: &Shard, endpoint: EndpointId, now: Instant) -> Option<Connection> {
+    let Idle { reader, writer } = shard.pool.borrow_mut().take(endpoint, now, Idle::is_alive)?;
+    shard.count(Counter::UpstreamReuses);
+    Some(Connection { reader, writer, received: Buffer::new(Size::Small), reused: true, endpoint })
+}
+
+async fn connect(shard: &Shard, attempt: &Try, within: Duration) -> io::Result<Connection> {
+    let endpoint = attempt.lease.endpoint();
+    let pass = rt::timeout(within, shard.gates.enter(endpoint)).await;
+    let _pass = pass.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+    // While this one waited, another may have come back.
+    if !attempt.fresh
+        && let Some(connection) = pooled(shard, endpoint, Clock::now())
+    {
+        return Ok(connection);
     }
     shard.count(Counter::UpstreamConnects);
-    // Opening is rare and its future large.
-    match Box::pin(rt::connect(attempt.lease.address(), timeouts.connect)).await {
-        Ok(halves) => {
-            let (reader, writer) = plain(halves, &shard.wheel);
-            Ok(Connection { reader, writer, received: Buffer::new(Size::Small), reused: false, endpoint })
-        }
-        Err(error) => {
-            shard.count(Counter::UpstreamConnectFailures);
-            Err(match error.kind() {
-                _ if is_ours(&error) => ConnectFailure::Local,
-                io::ErrorKind::ConnectionRefused => ConnectFailure::Refused,
-                io::ErrorKind::TimedOut => ConnectFailure::TimedOut,
-                _ => ConnectFailure::Other,
-            })
-        }
-    }
+    let halves = rt::connect(attempt.lease.address(), within).await?;
+    let (reader, writer) = plain(halves, &shard.wheel);
+    Ok(Connection { reader, writer, received: Buffer::new(Size::Small), reused: false, endpoint })
 }
 
 /// Whether an error of connecting says something of this machine, not of the endpoint.

@@ -104,7 +104,7 @@ fn snapshot(
         id: RuleId::of(&["web"]),
         origin: Origin { object: ObjectRef::new("Ingress", "default", "web"), field: "spec.rules[0]".into() },
         policies: Arc::new(PolicySet::default()),
-        backends: Box::new([Backend { weight: 1, target: Target::Upstream(id) }]),
+        backends: Box::new([Backend { weight: 1, target: Target::Upstream(id), policies: Arc::default() }]),
         timeouts: rule_timeouts,
     };
     let mut routes = RouteTableBuilder::new();
@@ -125,6 +125,7 @@ fn snapshot(
         id: ListenerId("http".into()),
         hostname: None,
         tls: None,
+        policies: Arc::default(),
         routing: Routing::Http(Arc::new(routes.build())),
         http: Arc::new(http),
     };

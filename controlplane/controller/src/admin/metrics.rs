@@ -5,12 +5,13 @@
 //! configuration, never by clients.
 
 mod page;
+mod process;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -25,11 +26,11 @@ use ringress_shared::metric::{Counter, ShardReport};
 use ringress_shared::origin::Origin;
 use ringress_shared::route::{RouteTable, Rule};
 use ringress_shared::snapshot::Snapshot;
-use ringress_translate::Level;
+use ringress_translate::{Level, Problem, Reason};
 use tokio::sync::oneshot;
 
 use super::{Admin, plain};
-use crate::live::Live;
+use crate::live::{Live, Reloads};
 use page::Page;
 
 pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
@@ -87,6 +88,9 @@ impl Collector for Scrape {
             certificates(&mut page, &view.snapshot)?;
         }
         self.problems(&mut page)?;
+        self.reloads(&mut page)?;
+        self.notices(&mut page)?;
+        process::descriptors(&mut page)?;
         page.gauge("ringress_build_info", "The version that runs.", |gauge| {
             gauge.sample(&[("version", env!("CARGO_PKG_VERSION").to_owned())], 1)
         })
@@ -191,19 +195,59 @@ impl Scrape {
         let view = self.live.view();
         let problems = view.as_ref().map(|view| &*view.problems).unwrap_or_default();
         let unbound = self.live.standing().unbound.len();
-        page.gauge(
-            "ringress_problems",
-            "Things that are wrong with objects, and sockets that cannot be bound.",
-            |gauge| {
-                for level in [Level::Error, Level::Warning, Level::Info] {
-                    let found = problems.iter().filter(|problem| problem.level == level).count();
-                    let found = if level == Level::Error { found + unbound } else { found };
-                    gauge.sample(&[("level", level.as_str().to_owned())], found as u64)?;
-                }
-                Ok(())
-            },
-        )
+        let help = "Things that are wrong with objects, and sockets that cannot be bound.";
+        page.gauge("ringress_problems", help, |gauge| {
+            for level in [Level::Error, Level::Warning, Level::Info] {
+                let found = problems.iter().filter(|problem| problem.level == level).count();
+                let found = if level == Level::Error { found + unbound } else { found };
+                gauge.sample(&[("level", level.as_str().to_owned())], found as u64)?;
+            }
+            Ok(())
+        })?;
+        let help = "Things that are wrong with objects, by reason; Quarantined: a version was rejected.";
+        page.gauge("ringress_object_problems", help, |gauge| {
+            let counts = by_reason(problems);
+            counts.into_iter().try_for_each(|((reason, level), count)| {
+                let labels = [("reason", reason.to_string()), ("level", level.as_str().to_owned())];
+                gauge.sample(&labels, count)
+            })
+        })
     }
+
+    fn reloads(&self, page: &mut Page<'_>) -> fmt::Result {
+        let Reloads { successes, failures, last_success, is_last_good } = self.live.standing().reloads;
+        page.counter("ringress_config_reloads_total", "Changes that were published, or failed.", |family| {
+            family.sample(&[("result", "success".to_owned())], successes)?;
+            family.sample(&[("result", "failure".to_owned())], failures)
+        })?;
+        let help = "0 where the newest change failed, so that the generation before goes on.";
+        page.gauge("ringress_config_last_reload_successful", help, |gauge| {
+            gauge.sample(&[], u64::from(is_last_good))
+        })?;
+        let help = "When the newest generation was published, in seconds since 1970.";
+        page.gauge("ringress_config_last_reload_success_timestamp_seconds", help, |gauge| {
+            let since = last_success.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            since.map_or(Ok(()), |since| gauge.sample(&[], since.as_secs()))
+        })
+    }
+
+    fn notices(&self, page: &mut Page<'_>) -> fmt::Result {
+        let standing = self.live.standing();
+        let help =
+            "Warnings of a shard, which stand in the log: accepting fails, a connection's task panicked.";
+        page.counter("ringress_shard_notices_total", help, |family| {
+            let count = |number| standing.notices.get(&number).copied().unwrap_or_default();
+            (0..self.live.ports.len()).try_for_each(|number| family.sample(&shard(number), count(number)))
+        })
+    }
+}
+
+fn by_reason(problems: &[Problem]) -> BTreeMap<(Reason, Level), u64> {
+    let mut counts = BTreeMap::new();
+    for problem in problems {
+        *counts.entry((problem.reason, problem.level)).or_default() += 1;
+    }
+    counts
 }
 
 /// Counters by metric name, in the order of their numbers.
@@ -278,6 +322,38 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn page_of(live: &Arc<Live>) -> String {
+        let scrape = Scrape { live: Arc::clone(live), reports: Vec::new() };
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(scrape));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_failed_change_shows_until_the_next_one_succeeds() {
+        let live = Live::new(Vec::new());
+        let at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let check = |is_good: u8, successes: u64, failures: u64| {
+            let page = page_of(&live);
+            for line in [
+                format!("ringress_config_last_reload_successful {is_good}"),
+                format!("ringress_config_reloads_total{{result=\"success\"}} {successes}"),
+                format!("ringress_config_reloads_total{{result=\"failure\"}} {failures}"),
+                "ringress_config_last_reload_success_timestamp_seconds 1700000000".to_owned(),
+            ] {
+                assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
+            }
+        };
+        live.change(|standing| standing.reloads.succeeded(at));
+        check(1, 1, 0);
+        live.change(|standing| standing.reloads.failed());
+        check(0, 1, 1);
+        live.change(|standing| standing.reloads.succeeded(at));
+        check(1, 2, 1);
+    }
 
     #[test]
     fn a_name_is_described_once() {

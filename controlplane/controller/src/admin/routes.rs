@@ -1,4 +1,7 @@
-//! The routes as the shards have them: read from the snapshot, so that nothing is shown that is not served.
+//! The routes as the shards have them: read from the snapshot, so that nothing is shown that is not served. Beside them
+//! what is wrong with which object, since that is why a route is missing.
+
+mod problems;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,11 +21,32 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Admin, NOTHING_YET, plain};
+use crate::live::View;
+use problems::Troubled;
 
 pub(super) async fn routes(State(admin): State<Admin>) -> Response {
     match admin.live.view() {
-        Some(view) => Json(list(&view.snapshot)).into_response(),
+        Some(view) => Json(Routes::of(&view)).into_response(),
         None => plain(StatusCode::SERVICE_UNAVAILABLE, NOTHING_YET),
+    }
+}
+
+/// One generation.
+#[derive(Debug, Serialize)]
+struct Routes {
+    generation: u64,
+    routes: Vec<Route>,
+    /// Objects with something wrong, and what is done in spite of it.
+    problems: Vec<Troubled>,
+}
+
+impl Routes {
+    fn of(view: &View) -> Self {
+        Self {
+            generation: view.snapshot.generation,
+            routes: list(&view.snapshot),
+            problems: problems::list(view),
+        }
     }
 }
 

@@ -6,13 +6,12 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ringress_shared::command::{Command, Event, ShardId};
 use ringress_shared::listener::SocketId;
-use ringress_shared::origin::ObjectRef;
 use ringress_shared::snapshot::Generation;
-use ringress_translate::{Level, Problem, Reason, Settings};
+use ringress_translate::{Problem, Settings};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -22,6 +21,7 @@ use crate::acknowledge::{GenerationReport, Underway};
 use crate::debounce::Debounce;
 use crate::error::{Error, bind_message};
 use crate::live::{Live, View};
+use crate::problems::{Shift, State};
 use crate::publish::bind::BindError;
 use crate::publish::{Publication, Publisher};
 use crate::reconcile::{Input, Known, Output, Translator, same_objects};
@@ -155,7 +155,8 @@ impl Loop {
                 }
                 Wake::Event(Event::Installed { shard, generation }) => self.installed(shard, generation),
                 Wake::Event(Event::Notice { shard, message }) => {
-                    tracing::warn!(shard, notice = message, "shard notice")
+                    self.live.change(|standing| standing.noticed(shard));
+                    tracing::warn!(shard, notice = message, "shard notice");
                 }
                 Wake::Changed(change) => {
                     self.known.loaded(change.loaded);
@@ -170,6 +171,7 @@ impl Loop {
                 Wake::Translated(Ok(_)) if self.stage.is_draining() => {}
                 Wake::Translated(Ok(output)) => self.translated(output),
                 Wake::Translated(Err(error)) => {
+                    self.live.change(|standing| standing.reloads.failed());
                     tracing::error!(%error, "translation failed; the generation before goes on");
                 }
                 Wake::Tick => self.tick(),
@@ -214,7 +216,11 @@ impl Loop {
         self.debounce.take(now);
         let input = self.known.input(self.seen.take().unwrap_or(now));
         match self.live.view() {
-            Some(view) if same_objects(&view.objects, &input.objects) => self.only_problems(&view, &input),
+            Some(view) if same_objects(&view.objects, &input.objects) => {
+                // What failed may have been taken back.
+                self.live.change(|standing| standing.reloads.is_last_good = true);
+                self.only_problems(&view, &input);
+            }
             _ => self.translator.start(input),
         }
     }
@@ -225,16 +231,19 @@ impl Loop {
         if problems == view.problems {
             return;
         }
-        let appeared = appeared(&view.problems, &problems);
+        let generation = view.snapshot.generation;
+        let shift = Shift::between(view.state(), State { objects: &input.objects, problems: &problems });
+        shift.log(generation);
         let view = self.live.show(View { problems, ..view.clone() });
-        log_problems(&appeared);
         (self.on_generation)(GenerationReport {
-            generation: view.snapshot.generation,
+            generation,
             shards: self.live.ports.len(),
             elapsed: input.seen.elapsed(),
             fresh: false,
             problems: Arc::clone(&view.problems),
-            appeared,
+            appeared: shift.appeared,
+            solved: shift.solved,
+            recovered: shift.recovered,
             view,
         });
     }
@@ -242,7 +251,10 @@ impl Loop {
     fn translated(&mut self, output: Output) {
         match self.publish(output) {
             Ok(failed) => self.log_unbound(&failed),
-            Err(error) => tracing::error!(%error, "generation cannot be published; the one before goes on"),
+            Err(error) => {
+                self.live.change(|standing| standing.reloads.failed());
+                tracing::error!(%error, "generation cannot be published; the one before goes on");
+            }
         }
     }
 
@@ -256,15 +268,16 @@ impl Loop {
             differs
         });
         let problems = all_problems(&input, translation.problems.iter());
-        let appeared = match self.live.view() {
-            Some(before) => appeared(&before.problems, &problems),
-            None => problems.to_vec(),
-        };
-        log_problems(&appeared);
         let settings = Arc::clone(&self.settings);
         let view = View { objects: input.objects, settings, translation, snapshot, problems };
+        let shift = match self.live.view() {
+            Some(before) => Shift::between(before.state(), view.state()),
+            None => Shift { appeared: view.problems.to_vec(), ..Shift::default() },
+        };
+        shift.log(view.snapshot.generation);
         let view = self.live.show(view);
-        self.underway.published(view, appeared, input.seen);
+        self.underway.published(view, shift, input.seen);
+        self.live.change(|standing| standing.reloads.succeeded(SystemTime::now()));
         self.show_standing(&failed);
         Ok(failed)
     }
@@ -379,32 +392,6 @@ fn all_problems<'p>(input: &'p Input, translated: impl Iterator<Item = &'p Probl
     input.unread.iter().chain(translated).cloned().collect()
 }
 
-/// Those of `now` that are not among `before`; the line does not count, for it moves with every edit above.
-fn appeared(before: &[Problem], now: &[Problem]) -> Vec<Problem> {
-    fn what(problem: &Problem) -> (&ObjectRef, Reason, &str, &str) {
-        (&problem.object, problem.reason, &problem.field, &problem.message)
-    }
-    let before: BTreeSet<_> = before.iter().map(what).collect();
-    now.iter().filter(|problem| !before.contains(&what(problem))).cloned().collect()
-}
-
-fn log_problems(appeared: &[Problem]) {
-    for problem in appeared {
-        let Problem { object, level, reason, rule, field, message, place } = problem;
-        let place = place.as_ref().map(tracing::field::display);
-        // A line of JSON has a level and a message of its own, and no object may have a key twice.
-        let (severity, problem) = (level.as_str(), message);
-        match level {
-            Level::Error | Level::Warning => {
-                tracing::warn!(%object, field, %reason, severity, rule, problem, place, "object has a problem");
-            }
-            Level::Info => {
-                tracing::debug!(%object, field, %reason, severity, rule, problem, place, "object has a remark")
-            }
-        }
-    }
-}
-
 /// Hearts are listened to and snapshots freed this often.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -413,50 +400,3 @@ const REBIND_TICKS: u64 = 5;
 
 /// The first generation waits so long for external names.
 const FIRST_LOOKUP: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io;
-    use std::sync::Mutex;
-    use tracing::level_filters::LevelFilter;
-
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_logged_problem_has_no_key_twice() {
-        let out = Shared::default();
-        let writer = out.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(LevelFilter::DEBUG)
-            .with_writer(move || writer.clone())
-            .json()
-            .flatten_event(true)
-            .finish();
-        let object = ObjectRef::new("Ingress", "shop", "web");
-        let problem = Problem::undecodable(&object, "spec", "why not");
-        let remark = Problem { level: Level::Info, ..problem.clone() };
-        tracing::subscriber::with_default(subscriber, || log_problems(&[problem, remark]));
-        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
-        for (line, severity) in text.lines().zip(["error", "info"]) {
-            for key in ["level", "message", "severity", "problem", "object", "field", "reason", "rule"] {
-                assert_eq!(line.matches(&format!("\"{key}\":")).count(), 1, "{key} in {line}");
-            }
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            assert_eq!(line["severity"], severity);
-            assert_eq!(line["problem"], "cannot be read: why not");
-        }
-        assert_eq!(text.lines().count(), 2, "{text}");
-    }
-}

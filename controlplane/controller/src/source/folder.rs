@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringress_shared::origin::ObjectRef;
-use ringress_translate::Problem;
 use ringress_translate::manifest::{Folder, Loaded};
+use ringress_translate::{Problem, Reason};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -37,6 +37,10 @@ pub struct FolderSource {
     held: HashMap<String, Instant>,
     /// When to look again without a hint.
     again: Option<Instant>,
+    /// Two files that define one object, as they were told.
+    duplicates: Vec<Problem>,
+    /// Whether more of them are not told yet, because a file is leaving.
+    doubted: bool,
 }
 
 impl FolderSource {
@@ -51,7 +55,8 @@ impl FolderSource {
         let mut scanner = Scanner::new(&root);
         let scan = scanner.scan(&HashSet::new())?;
         let (folder, last, held) = (Folder::default(), Scan::default(), HashMap::new());
-        let mut source = Self { root, watch, scanner, folder, last, held, again: None };
+        let (again, duplicates, doubted) = (None, Vec::new(), false);
+        let mut source = Self { root, watch, scanner, folder, last, held, again, duplicates, doubted };
         let change = source.load(scan, Instant::now());
         Ok((source, change))
     }
@@ -88,7 +93,9 @@ impl FolderSource {
             Look::At(_) | Look::Everywhere => self.look_everywhere(seen),
         };
         self.last.unsettled = scan.unsettled;
-        (scan != self.last).then(|| self.load(scan, seen))
+        self.last.leaving.clone_from(&scan.leaving);
+        let is_doubt_over = self.doubted && scan.leaving.is_empty();
+        (is_doubt_over || scan != self.last).then(|| self.load(scan, seen))
     }
 
     /// How long nothing need be looked at.
@@ -108,6 +115,8 @@ impl FolderSource {
                 self.look_again(now + RECENT);
                 *look = Look::Everywhere;
             }
+            Hint::Vanished { name } if !self.last.has_below(&name) => {}
+            Hint::Vanished { .. } => *look = Look::Everywhere,
             Hint::Touched { name } => look.also(name),
             Hint::Writing { name, patience } => drop(self.held.insert(name, now + patience)),
             Hint::Written { name } => {
@@ -142,7 +151,7 @@ impl FolderSource {
         self.scanner.scan(&held).unwrap_or_else(|error| Scan {
             texts: self.last.texts.clone(),
             unreadable: [(String::new(), error.to_string())].into(),
-            unsettled: false,
+            ..Scan::default()
         })
     }
 
@@ -153,14 +162,27 @@ impl FolderSource {
 
     fn load(&mut self, scan: Scan, seen: Instant) -> Change {
         let Loaded { objects, mut problems } = self.folder.update(scan.texts.clone());
+        self.doubt_duplicates(&mut problems, !scan.leaving.is_empty());
         problems.extend(scan.unreadable.iter().map(|(name, error)| self.unreadable(name, error)));
         self.last = scan;
         Change { seen, loaded: Loaded { objects, problems } }
     }
 
+    /// While a file is leaving, an object that another file defines anew has most likely been renamed with it.
+    fn doubt_duplicates(&mut self, problems: &mut Vec<Problem>, is_leaving: bool) {
+        let is_duplicate = |problem: &Problem| problem.reason == Reason::DuplicateObject;
+        let before = problems.len();
+        if is_leaving {
+            problems.retain(|problem| !is_duplicate(problem) || self.duplicates.contains(problem));
+        }
+        self.doubted = problems.len() < before;
+        self.duplicates = problems.iter().filter(|problem| is_duplicate(problem)).cloned().collect();
+    }
+
     fn unreadable(&self, name: &str, error: &str) -> Problem {
-        let path = if name.is_empty() { self.root.clone() } else { self.root.join(name) };
-        let object = ObjectRef::new("File", "", &path.display().to_string());
+        // Named like the places in all other messages, but for the folder itself.
+        let root = self.root.display().to_string();
+        let object = ObjectRef::new("File", "", if name.is_empty() { &root } else { name });
         Problem::undecodable(&object, "", &format!("{error}; what was read before stays as it was"))
     }
 }

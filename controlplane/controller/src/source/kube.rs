@@ -205,7 +205,8 @@ impl Owner {
     async fn wake(&mut self) -> Wake {
         let is_held = self.held.is_some() && self.store.is_waiting();
         let is_due = self.store.is_changed() && self.store.is_whole() && !is_held;
-        let confirmation = self.confirmations.iter().min_by_key(|(_, at)| **at).map(|(watch, at)| (*watch, *at));
+        let confirmation =
+            self.confirmations.iter().min_by_key(|(_, at)| **at).map(|(watch, at)| (*watch, *at));
         tokio::select! {
             biased;
             () = self.changes.closed() => Wake::Over,

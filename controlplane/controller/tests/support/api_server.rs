@@ -208,7 +208,8 @@ impl ApiServer {
     }
 
     pub(crate) fn watches(&self, resource: &str) -> usize {
-        let is_watch = |request: &&Request| request.is_watch() && request.path.ends_with(&format!("/{resource}"));
+        let is_watch =
+            |request: &&Request| request.is_watch() && request.path.ends_with(&format!("/{resource}"));
         self.requests().iter().filter(is_watch).count()
     }
 }
@@ -298,14 +299,20 @@ impl Connection {
         }
         let mut moved = self.moved.subscribe();
         let ends = moved.borrow_and_update().1;
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n").await.ok()?;
+        stream
+            .write_all(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n",
+            )
+            .await
+            .ok()?;
         let seconds: u64 = request.query["timeoutSeconds"].parse().unwrap();
         let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
         match fault {
             Some(Fault::Silence) => std::future::pending::<()>().await,
             Some(Fault::Garbage) => chunk(stream, b"{\"type\": \xff\n").await?,
             Some(Fault::Expire) => {
-                let status = json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"});
+                let status =
+                    json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"});
                 chunk(stream, format!("{}\n", json!({"type": "ERROR", "object": status})).as_bytes()).await?;
             }
             _ => {}
@@ -382,15 +389,23 @@ impl World {
         let of = |((kind, of, _), object): &(&(String, String, String), &Value)| {
             kind == resource && namespace.is_none_or(|name| name == of) && selected(request, object)
         };
-        let all: Vec<&Value> = self.objects.iter().filter(of).map(|(_, object)| object).filter(|_| !empty).collect();
+        let all: Vec<&Value> =
+            self.objects.iter().filter(of).map(|(_, object)| object).filter(|_| !empty).collect();
         let limit: usize = request.query.get("limit").map_or(usize::MAX, |limit| limit.parse().unwrap());
         let first: usize = request.query.get("continue").map_or(0, |token| token.parse().unwrap());
         let items: Vec<&Value> = all.iter().skip(first).take(limit).copied().collect();
-        let next = if first + items.len() < all.len() { (first + items.len()).to_string() } else { String::new() };
+        let next =
+            if first + items.len() < all.len() { (first + items.len()).to_string() } else { String::new() };
         json!({"kind": "List", "metadata": {"resourceVersion": self.version.to_string(), "continue": next}, "items": items})
     }
 
-    fn since(&self, from: u64, request: &Request, resource: &str, namespace: Option<&str>) -> Vec<(u64, String)> {
+    fn since(
+        &self,
+        from: u64,
+        request: &Request,
+        resource: &str,
+        namespace: Option<&str>,
+    ) -> Vec<(u64, String)> {
         let fits = |(version, kind, _, object): &&(u64, String, &'static str, Value)| {
             *version > from
                 && kind == resource
@@ -403,13 +418,20 @@ impl World {
         self.log.iter().filter(fits).map(line).collect()
     }
 
-    fn write(&mut self, request: &Request, resource: &str, namespace: &str, name: Option<&str>) -> (u16, Value) {
+    fn write(
+        &mut self,
+        request: &Request,
+        resource: &str,
+        namespace: &str,
+        name: Option<&str>,
+    ) -> (u16, Value) {
         let mut object = request.body.clone();
         if name.is_none() && object["metadata"]["name"].is_null() {
             let prefix = object["metadata"]["generateName"].as_str().unwrap_or("generated-").to_owned();
             object["metadata"]["name"] = json!(format!("{prefix}{}", self.version));
         }
-        let name = name.map_or_else(|| object["metadata"]["name"].as_str().unwrap().to_owned(), str::to_owned);
+        let name =
+            name.map_or_else(|| object["metadata"]["name"].as_str().unwrap().to_owned(), str::to_owned);
         let place = (resource.to_owned(), namespace.to_owned(), name);
         let known = self.objects.get(&place).cloned();
         let asked = object["metadata"]["resourceVersion"].as_str().map(str::to_owned);
@@ -455,7 +477,9 @@ fn merge(target: &mut Value, patch: &Value) {
 
 /// Whether the selectors of a request take an object: `metadata.name=`, `type=`, and labels as `key=value`.
 fn selected(request: &Request, object: &Value) -> bool {
-    let terms = |key: &str| request.query.get(key).map_or("", String::as_str).split(',').filter(|term| !term.is_empty());
+    let terms = |key: &str| {
+        request.query.get(key).map_or("", String::as_str).split(',').filter(|term| !term.is_empty())
+    };
     let field = |term: &str| {
         let (path, value) = term.split_once('=').unwrap();
         path.split('.').fold(object, |at, key| &at[key]) == value
@@ -492,7 +516,9 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
         }
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
     while bytes.len() < end + length.unwrap_or(0) {
         match stream.read(&mut buffer).await.ok()? {
             0 => return None,

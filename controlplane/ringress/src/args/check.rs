@@ -13,8 +13,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::cluster::ClusterArgs;
 use super::{
-    Dev, DevArgs, Driver, EchoArgs, Explain, ExplainArgs, ExplainSource, LintArgs, MeaningArgs, Origin, Output, Pin,
-    Process, ProcessArgs, Run, RunArgs, TrafficArgs, values,
+    Dev, DevArgs, Driver, EchoArgs, Explain, ExplainArgs, ExplainSource, LintArgs, MeaningArgs, Origin,
+    Output, Pin, Process, ProcessArgs, Run, RunArgs, TrafficArgs, values,
 };
 
 /// Everything that is wrong with the arguments.
@@ -36,7 +36,7 @@ impl RunArgs {
         let is_folder = self.manifests.is_some();
         mistakes.cluster(is_folder, &self.cluster);
         let folder = self.manifests.map(|folder| mistakes.folder(folder));
-        let ports = mistakes.ports(&self.http_port, &self.https_port);
+        let ports = mistakes.ports(&self.http_port, &self.https_port, EVERY_ADDRESS);
         let access_log = mistakes.one_of("access-log", &self.access_log, ACCESS_LOGS);
         let http = mistakes.http_settings(&self.traffic, access_log);
         let settings = mistakes.settings(self.meaning, &self.traffic, ports, http, Defaults::OfRun);
@@ -68,7 +68,9 @@ impl DevArgs {
     pub(crate) fn check(self) -> Result<Dev, Mistakes> {
         let mut mistakes = Mistakes::default();
         let manifests = self.manifests.map(|folder| mistakes.folder(folder));
-        let ports = mistakes.ports(&self.http_port, &self.https_port);
+        let listen_address =
+            mistakes.read_or("listen-address", &self.listen_address, values::ip, EVERY_ADDRESS);
+        let ports = mistakes.ports(&self.http_port, &self.https_port, listen_address);
         let access_log = mistakes.one_of("access-log", &self.access_log, ACCESS_LOGS);
         let http = mistakes.http_settings(&self.traffic, access_log);
         let dev = Dev {
@@ -86,7 +88,7 @@ impl ExplainArgs {
     pub(crate) fn check(self) -> Result<Explain, Mistakes> {
         let mut mistakes = Mistakes::default();
         let http = mistakes.http_settings(&self.traffic, AccessLogFormat::Off);
-        let ports = (every_address(80), every_address(443));
+        let ports = (Some(every_address(80)), Some(every_address(443)));
         let settings = mistakes.settings(self.meaning, &self.traffic, ports, http, Defaults::OfRun);
         let source = match self.manifests {
             Some(path) => ExplainSource::Manifests(path, Box::new(settings)),
@@ -102,7 +104,7 @@ impl LintArgs {
     /// The typed values, or everything that is wrong.
     pub(crate) fn check(self) -> Result<(Vec<PathBuf>, Settings, Output), Mistakes> {
         let mut mistakes = Mistakes::default();
-        let ports = (every_address(80), every_address(443));
+        let ports = (Some(every_address(80)), Some(every_address(443)));
         let traffic = TrafficArgs::defaults();
         let http = mistakes.http_settings(&traffic, AccessLogFormat::Off);
         let settings = mistakes.settings(self.meaning, &traffic, ports, http, Defaults::OfRun);
@@ -180,7 +182,9 @@ impl Mistakes {
     /// A folder and a cluster at once would leave open which of them counts.
     fn cluster(&mut self, is_folder: bool, cluster: &ClusterArgs) {
         match cluster.given().filter(|_| is_folder) {
-            Some(flag) => self.0.push(format!("{flag} speaks of a cluster and --manifests of a folder; give one")),
+            Some(flag) => {
+                self.0.push(format!("{flag} speaks of a cluster and --manifests of a folder; give one"))
+            }
             None => self.0.extend(cluster.mistakes()),
         }
     }
@@ -195,7 +199,7 @@ impl Mistakes {
         folder
     }
 
-    fn ports(&mut self, http: &str, https: &str) -> Ports {
+    fn ports(&mut self, http: &str, https: &str, address: IpAddr) -> Ports {
         let before = self.0.len();
         let http = self.read("http-port", http, values::port);
         let https = self.read("https-port", https, values::port);
@@ -208,7 +212,8 @@ impl Mistakes {
                 _ => {}
             }
         }
-        (http.and_then(every_address), https.and_then(every_address))
+        let at = |port| SocketAddr::new(address, port);
+        (http.map(at), https.map(at))
     }
 
     fn http_settings(&mut self, traffic: &TrafficArgs, access_log: AccessLogFormat) -> HttpSettings {
@@ -331,8 +336,10 @@ impl fmt::Display for Mistakes {
 }
 
 /// Both address families: the unspecified IPv6 address is dual stack where the machine has it.
-fn every_address(port: u16) -> Option<SocketAddr> {
-    Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
+const EVERY_ADDRESS: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+fn every_address(port: u16) -> SocketAddr {
+    SocketAddr::new(EVERY_ADDRESS, port)
 }
 
 fn field_parts(text: &str) -> Result<(String, String), String> {
@@ -382,8 +389,8 @@ mod tests {
     #[test]
     fn defaults_are_the_documented_ones() {
         let run = run(&["--manifests", "."]).unwrap();
-        assert_eq!(run.settings.http, every_address(80));
-        assert_eq!(run.settings.https, every_address(443));
+        assert_eq!(run.settings.http, Some(every_address(80)));
+        assert_eq!(run.settings.https, Some(every_address(443)));
         assert_eq!(run.admin_address.to_string(), "127.0.0.1:10254");
         assert_eq!(run.health_address, None);
         assert_eq!(run.drain_timeout, Duration::from_secs(30));
@@ -456,7 +463,8 @@ mod tests {
     fn a_folder_and_a_cluster_exclude_each_other() {
         let mistakes = run(&["--manifests=.", "--watch-namespace=a"]).unwrap_err().to_string();
         assert!(mistakes.contains("--watch-namespace") && mistakes.contains("--manifests"), "{mistakes}");
-        let mistakes = run(&["--watch-namespace=A_b", "--watch-namespace-selector=a=b"]).unwrap_err().to_string();
+        let mistakes =
+            run(&["--watch-namespace=A_b", "--watch-namespace-selector=a=b"]).unwrap_err().to_string();
         assert_eq!(mistakes.lines().count(), 2, "{mistakes}");
     }
 
@@ -498,6 +506,21 @@ mod tests {
             let dev = args.check().unwrap();
             assert_eq!(dev.settings.watch_ingress_without_class, expected);
             assert!(dev.settings.create_named_classes);
+        }
+    }
+
+    #[test]
+    fn dev_listens_on_this_machine_alone_unless_told_otherwise() {
+        for (arguments, expected) in [
+            (&[][..], Some("127.0.0.1:8080")),
+            (&["--listen-address=::"], Some("[::]:8080")),
+            (&["--listen-address=192.0.2.1"], Some("192.0.2.1:8080")),
+            (&["--listen-address=everywhere"], None),
+        ] {
+            let arguments = ["ringress", "dev"].iter().chain(arguments);
+            let Verb::Dev(args) = Cli::try_read(arguments).unwrap().verb else { panic!("dev") };
+            let http = args.check().ok().and_then(|dev| dev.settings.http).map(|address| address.to_string());
+            assert_eq!(http.as_deref(), expected);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows a flag's name; [`Mistakes`](super::Mistakes) adds it. Every error says what is accepted.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -91,6 +91,13 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     }
     let text = text.replacen("localhost:", "127.0.0.1:", 1);
     text.parse().map_err(|_| "is no address; write IP:PORT, as in 127.0.0.1:10254".to_owned())
+}
+
+/// An address alone.
+pub(super) fn ip(text: &str) -> Result<IpAddr, String> {
+    let text = if text == "localhost" { "127.0.0.1" } else { text };
+    text.parse()
+        .map_err(|_| "is no IP address; write 127.0.0.1 for this machine alone, or :: for all".to_owned())
 }
 
 /// `IP:PORT`, or `off`.
@@ -201,6 +208,9 @@ mod tests {
         assert_eq!(address("[::1]:2").map(|address| address.port()), Ok(2));
         assert!(address("example.com:80").is_err());
         assert_eq!(address_or_off("off"), Ok(None));
+        assert_eq!(ip("localhost"), Ok(IpAddr::from([127, 0, 0, 1])));
+        assert!(ip("::").is_ok_and(|ip| ip.is_unspecified()));
+        assert!(ip("127.0.0.1:80").is_err());
     }
 
     #[test]

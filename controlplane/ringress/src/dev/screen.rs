@@ -5,13 +5,17 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use ringress_controller::GenerationReport;
+use ringress_controller::{GenerationReport, View};
 use ringress_shared::command::ShardPort;
+use ringress_shared::snapshot::Snapshot;
 use ringress_translate::{Level, Place, Problem, Reason};
 
-use super::routes::{Route, routes};
+use super::authority;
+use super::classes::{self, Undefined, undefined};
+use super::listening::{Listening, a_host, foreign};
+use super::routes::{Route, certificate, routes};
 use crate::files::Manifests;
-use crate::terminal::{Style, columns};
+use crate::terminal::{Style, columns, quoted};
 
 /// Routes for which there are lines to paste; the table has them all.
 const TRIED_MAX: usize = 8;
@@ -23,8 +27,7 @@ pub(super) struct Screen {
     pub(super) program: String,
     /// `None`: the embedded example.
     pub(super) folder: Option<String>,
-    pub(super) http: Option<u16>,
-    pub(super) https: Option<u16>,
+    pub(super) listening: Listening,
     /// The drivers of the shards, in words.
     pub(super) drivers: String,
     pub(super) admin: Arc<OnceLock<SocketAddr>>,
@@ -34,6 +37,8 @@ pub(super) struct Screen {
     pub(super) manifests: Manifests,
     /// The routes that were shown last.
     pub(super) shown: Vec<Route>,
+    /// The classes that were said to be defined by nobody.
+    pub(super) undefined: Undefined,
 }
 
 /// `2 shards on io_uring`; with the reason where a better driver was not taken.
@@ -64,7 +69,9 @@ impl Screen {
             (_, true) => format!("{}{}", self.live(report), self.changes(&routes)),
             (_, false) => String::new(),
         };
+        text.push_str(&self.recoveries(report));
         text.push_str(&self.problems(report));
+        text.push_str(&self.undefined_classes(&report.view));
         self.shown = routes;
         text
     }
@@ -77,7 +84,8 @@ impl Screen {
             text.push_str("  no route; what is wrong follows, if anything is\n");
         } else {
             self.section(&mut text, "try", &self.requests(routes));
-            self.section(&mut text, "verify the certificate, too", &self.verified(routes));
+            let verified = self.verified(routes, &report.view.snapshot);
+            self.section(&mut text, "verify the certificate, too", &verified);
             self.section(&mut text, "ask why", &self.questions(routes));
         }
         let admin = self.admin.get().map(SocketAddr::to_string).unwrap_or_default();
@@ -125,34 +133,44 @@ impl Screen {
 
     /// Lines that work when pasted.
     fn requests(&self, routes: &[Route]) -> Vec<String> {
-        let tried = || routes.iter().take(TRIED_MAX);
-        let plain = self.http.into_iter().flat_map(|port| tried().map(move |route| curl(route, port)));
+        let tried = || tried(routes);
+        let plain = tried().filter_map(|route| self.listening.curl(route));
         // One line over TLS shows how; all of them where plain text leads there anyway.
         let any_redirect = routes.iter().any(|route| route.redirects);
         let over_tls = tried().filter(|route| !any_redirect || route.redirects);
-        let over_tls = over_tls.take(if any_redirect || self.http.is_none() { TRIED_MAX } else { 1 });
-        let tls =
-            self.https.into_iter().flat_map(|port| over_tls.clone().map(move |route| curl_tls(route, port)));
-        plain.chain(tls).collect()
+        let count = if any_redirect || self.listening.http.is_none() { TRIED_MAX } else { 1 };
+        plain.chain(over_tls.take(count).filter_map(|route| self.listening.curl_tls(route))).collect()
     }
 
-    /// For bash and zsh: other shells have no `<(…)`.
-    fn verified(&self, routes: &[Route]) -> Vec<String> {
-        let (Some(port), Some(address), Some(route)) =
-            (self.https, self.certificate_of_authority, routes.first())
-        else {
-            return Vec::new();
-        };
-        let trusting = format!("curl --cacert <(curl -s http://{address}/ca.pem)");
-        vec![curl_tls(route, port).replacen("curl -k", &trusting, 1)]
+    /// One line for each host: what proves its certificate, or whose it is where nothing here proves it.
+    fn verified(&self, routes: &[Route], snapshot: &Snapshot) -> Vec<String> {
+        let mut hosts = BTreeSet::new();
+        let firsts = tried(routes).filter(|route| hosts.insert(&route.host));
+        firsts.flat_map(|route| self.verified_host(route, snapshot)).collect()
+    }
+
+    fn verified_host(&self, route: &Route, snapshot: &Snapshot) -> Vec<String> {
+        let Some(certificate) = certificate(snapshot, &a_host(&route.host)) else { return Vec::new() };
+        let secret = certificate.secret.as_ref();
+        match self.certificate_of_authority {
+            Some(authority) if secret == Some(&authority::secret()) => {
+                self.listening.curl_verified(route, authority).into_iter().collect()
+            }
+            _ => {
+                let line = self.listening.who_issued(&route.host);
+                line.map(|line| vec![foreign(&route.host, secret), line]).unwrap_or_default()
+            }
+        }
     }
 
     fn questions(&self, routes: &[Route]) -> Vec<String> {
         let Some(admin) = self.admin.get() else { return Vec::new() };
-        let scheme = if self.http.is_some() { "http" } else { "https" };
-        let url = |route: &Route| quoted(&format!("{scheme}://{}{}", a_host(&route.host), route.path));
-        let tried = routes.iter().take(TRIED_MAX);
-        tried.map(|route| format!("{} explain {} --admin {admin}", self.program, url(route))).collect()
+        let scheme = if self.listening.http.is_some() { "http" } else { "https" };
+        let ask = |route: &Route| {
+            let url = quoted(&format!("{scheme}://{}{}", a_host(&route.host), route.example.as_deref()?));
+            Some(format!("{} explain {url} --admin {admin}", self.program))
+        };
+        tried(routes).filter_map(ask).collect()
     }
 
     /// `generation 2 live on 2/2 shards in 1.3 ms`
@@ -175,6 +193,30 @@ impl Screen {
         let gone = self.shown.iter().filter(|route| !routes.contains(route)).map(|route| line("-", route));
         let come = routes.iter().filter(|route| !self.shown.contains(route)).map(|route| line("+", route));
         gone.chain(come).collect()
+    }
+
+    /// What this change put right.
+    fn recoveries(&self, report: &GenerationReport) -> String {
+        let generation = report.generation;
+        let recovered = report.recovered.iter().map(|object| {
+            format!("{}  {object} is good again in generation {generation}\n", self.style.good("good"))
+        });
+        let solved =
+            report.solved.iter().map(|problem| format!("{}  {problem}\n", self.style.good("solved")));
+        solved.chain(recovered).collect()
+    }
+
+    /// Classes that nobody defines any more, and those that somebody does now.
+    fn undefined_classes(&mut self, view: &View) -> String {
+        let now = undefined(&view.translation.claims);
+        let new = now.iter().filter(|(class, _)| !self.undefined.contains_key(*class));
+        let warnings = new.map(|(class, objects)| {
+            let warning = classes::warning(class, objects, &view.settings.controller_class);
+            format!("{}  {warning}\n", self.style.doubtful("warning"))
+        });
+        let text = warnings.collect();
+        self.undefined = now;
+        text
     }
 
     /// What went wrong with this change: object, field, next step, and what goes on instead.
@@ -207,39 +249,9 @@ impl Screen {
     }
 }
 
-fn curl(route: &Route, port: u16) -> String {
-    let follows = if route.redirects { "-i " } else { "" };
-    match &*route.host {
-        "*" => format!("curl {follows}{}", quoted(&format!("localhost:{port}{}", route.path))),
-        host => {
-            let url = quoted(&format!("localhost:{port}{}", route.path));
-            format!("curl {follows}-H 'Host: {}' {url}", a_host(host))
-        }
-    }
-}
-
-fn curl_tls(route: &Route, port: u16) -> String {
-    let host = a_host(&route.host);
-    let url = quoted(&format!("https://{host}:{port}{}", route.path));
-    match &*route.host {
-        "*" => format!("curl -k {url}"),
-        _ => format!("curl -k --resolve {host}:{port}:127.0.0.1 {url}"),
-    }
-}
-
-/// A host that falls under the one of a rule.
-fn a_host(host: &str) -> String {
-    match host.strip_prefix("*.") {
-        Some(suffix) => format!("any.{suffix}"),
-        None if host == "*" => "localhost".to_owned(),
-        None => host.to_owned(),
-    }
-}
-
-/// As a shell takes it for one word.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/:.-_~%@,+=".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+/// The routes for which there are lines to paste.
+fn tried(routes: &[Route]) -> impl Iterator<Item = &Route> {
+    routes.iter().filter(|route| route.example.is_some()).take(TRIED_MAX)
 }
 
 #[cfg(test)]
@@ -250,6 +262,7 @@ mod tests {
         Route {
             host: host.into(),
             path: path.into(),
+            example: Some(path.into()),
             kind: "Prefix",
             target: "web:80".into(),
             endpoints: 2,
@@ -265,14 +278,19 @@ mod tests {
             style: Style::plain(),
             program: "target/release/ringress".into(),
             folder: None,
-            http: Some(8080),
-            https: Some(8443),
+            listening: listening("127.0.0.1"),
             drivers: "2 shards on epoll".into(),
             admin,
             certificate_of_authority: Some("127.0.0.1:9".parse().unwrap()),
             manifests: Manifests::Texts(Default::default()),
             shown: Vec::new(),
+            undefined: Undefined::new(),
         }
+    }
+
+    fn listening(address: &str) -> Listening {
+        let at = |port| Some(std::net::SocketAddr::new(address.parse().unwrap(), port));
+        Listening::new(at(8080), at(8443))
     }
 
     #[test]
@@ -289,15 +307,46 @@ mod tests {
             ]
         );
         assert_eq!(
-            screen().verified(&routes),
-            [
-                "curl --cacert <(curl -s http://127.0.0.1:9/ca.pem) --resolve web.local:8443:127.0.0.1 https://web.local:8443/"
-            ]
+            screen().listening.curl_verified(&routes[0], "127.0.0.1:9".parse().unwrap()).unwrap(),
+            "curl --cacert <(curl -s http://127.0.0.1:9/ca.pem) --resolve web.local:8443:127.0.0.1 https://web.local:8443/"
         );
         assert_eq!(
             screen().questions(&routes)[0],
             "target/release/ringress explain http://web.local/ --admin 127.0.0.1:10254"
         );
+    }
+
+    #[test]
+    fn lines_lead_to_the_address_that_is_listened_on() {
+        let (named, any) = (route("web.local", "/", false), route("*", "/", false));
+        for (address, plain, resolve, over_tls) in [
+            ("::", "curl localhost:8080/", "127.0.0.1", "curl -k https://localhost:8443/"),
+            (
+                "192.0.2.1",
+                "curl 192.0.2.1:8080/",
+                "192.0.2.1",
+                "curl -k --resolve localhost:8443:192.0.2.1 https://localhost:8443/",
+            ),
+            (
+                "2001:db8::1",
+                "curl '[2001:db8::1]:8080/'",
+                "[2001:db8::1]",
+                "curl -k --resolve 'localhost:8443:[2001:db8::1]' https://localhost:8443/",
+            ),
+        ] {
+            let listening = listening(address);
+            assert_eq!(listening.curl(&any).as_deref(), Some(plain));
+            assert_eq!(listening.curl_tls(&any).as_deref(), Some(over_tls));
+            let named = listening.curl_tls(&named).unwrap();
+            assert!(named.contains(&format!("web.local:8443:{resolve}")), "{named}");
+        }
+    }
+
+    #[test]
+    fn a_default_backend_behind_other_paths_has_no_line_to_paste() {
+        let nothing_left = Route { path: "*".into(), example: None, ..route("web.local", "/", false) };
+        assert!(screen().requests(std::slice::from_ref(&nothing_left)).is_empty());
+        assert!(screen().questions(&[nothing_left]).is_empty());
     }
 
     #[test]

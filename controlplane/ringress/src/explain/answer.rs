@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ringress_controller::Refused;
 use ringress_engine::exchange;
 use ringress_engine::http::Head;
 use ringress_engine::http::forward::{ForwardRequest, PeerText, Scheme, write_request};
@@ -39,8 +40,8 @@ pub(crate) struct World<'w> {
 /// Explains one request.
 ///
 /// # Errors
-/// A question that no client could put on a wire, in words.
-pub(crate) fn explain(world: &World<'_>, question: &Question) -> Result<Explanation, String> {
+/// A question that no client could put on a wire, with the field that is wrong.
+pub(crate) fn explain(world: &World<'_>, question: &Question) -> Result<Explanation, Refused> {
     let url = question.url()?;
     let bytes = question.head_bytes(&url)?;
     let mut explanation = Explanation {
@@ -149,15 +150,23 @@ impl Asked<'_> {
     fn follow(&self, found: &Found<'_>, explanation: &mut Explanation) {
         let rule = &**found.rule;
         explanation.winner = Some(self.winner(found, explanation));
-        explanation.policies = applied(&rule.policies, self.is_https);
+        // Whether a backend among several is asked is a matter of weights, so only the one of a single backend is certain.
+        let certain = match &*rule.backends {
+            [only] => Some(&*only.policies),
+            _ => None,
+        };
+        let sets = [Some(&*self.listener.policies), Some(&*rule.policies), certain];
+        let sets = sets.into_iter().flatten();
+        explanation.policies = sets.clone().flat_map(|policies| applied(policies, self.is_https)).collect();
         explanation.backends =
             rule.backends.iter().map(|backend| reached(backend, &self.world.parts.upstreams)).collect();
         let of_winner =
             |problem: &&Problem| problem.object == rule.origin.object && problem.level != Level::Info;
         explanation.problems = self.world.problems.iter().filter(of_winner).map(Problem::to_string).collect();
         let facts = RequestFacts { is_https: self.is_https, framing: self.head.facts.framing };
-        explanation.answer = policy::on_request(&rule.policies, self.head, &facts)
-            .map(own_answer)
+        // As in the exchange: a policy answers before anybody asks whether an endpoint is there.
+        explanation.answer = policy::on_request(sets, self.head, &facts)
+            .map(|answer| OwnAnswer { policy: Some(answering_policy(answer.status)), ..own_answer(answer) })
             .or_else(|| unavailable(&explanation.backends));
         if explanation.answer.is_none() {
             explanation.upstream_request = Some(self.upstream_request());
@@ -298,16 +307,27 @@ fn unavailable(backends: &[Reached]) -> Option<OwnAnswer> {
     Some(own_answer(exchange::Answer::unavailable(status)))
 }
 
+/// The policy that answers with this status; each has its own.
+fn answering_policy(status: u16) -> String {
+    let policy = match status {
+        300..400 => "https-redirect",
+        413 => "body-limit",
+        _ => "denied",
+    };
+    policy.to_owned()
+}
+
 fn own_answer(answer: exchange::Answer) -> OwnAnswer {
     OwnAnswer {
         status: answer.status,
         message: answer.message.to_owned(),
         location: answer.location.map(|location| String::from_utf8_lossy(&location).into_owned()),
+        policy: None,
     }
 }
 
 fn refusal(status: u16, message: &str) -> OwnAnswer {
-    OwnAnswer { status, message: message.to_owned(), location: None }
+    OwnAnswer { status, message: message.to_owned(), location: None, policy: None }
 }
 
 fn shown(certificate: &Certificate, host: &str) -> Shown {
@@ -432,6 +452,22 @@ spec: {ports: [{port: 80}]}
             assert!(!explanation.routed, "{url}");
             assert_eq!(explanation.upstream_request, None, "{url}");
         }
+    }
+
+    #[test]
+    fn a_policy_that_answers_is_the_reason_before_a_backend_that_is_missing() {
+        let text = ingress(&[("a.test", "/gone", "gone", 80)], "[]").replace(
+            "metadata: {name: main}",
+            "metadata: {name: main, annotations: {nginx.ingress.kubernetes.io/auth-url: http://auth/}}",
+        );
+        let explanation = ask(&text, "http://a.test/gone");
+        let answer = explanation.answer.as_ref().unwrap();
+        assert_eq!((answer.status, answer.policy.as_deref()), (503, Some("denied")));
+        assert_eq!(failed(&explanation), Some(Checked::Service), "that is wrong, too");
+        let shown = super::super::text::render(&explanation, crate::terminal::Style::plain());
+        assert!(shown.contains(&format!("verdict  503: {}\n", answer.message)), "{shown}");
+        let unprotected = ask(&ingress(&[("a.test", "/gone", "gone", 80)], "[]"), "http://a.test/gone");
+        assert_eq!(unprotected.answer.unwrap().policy, None);
     }
 
     #[test]

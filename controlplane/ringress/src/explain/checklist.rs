@@ -147,7 +147,7 @@ impl Candidates<'_> {
                 format!("this version is wrong, the last good one of the object is served: {why}"),
             ),
             Outcome::Shadowed { by } => {
-                (Checked::Precedence, format!("{by} has the same host, path and type, and is older"))
+                (Checked::Precedence, format!("{by} has the same host, path and type, and {}", by.because))
             }
             Outcome::Routed(_) => (Checked::Precedence, self.precedence_loss(claim)),
         }

@@ -91,6 +91,9 @@ pub(crate) struct OwnAnswer {
     pub(crate) message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) location: Option<String>,
+    /// The policy that gives it; absent where no rule or no endpoint is the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<String>,
 }
 
 /// Where a rule leads.

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use ringress_controller::Refused;
 
 use super::explanation::Explanation;
 use super::question::Question;
@@ -18,20 +19,27 @@ const ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
 ///
 /// # Errors
 /// It cannot be reached, or does not answer as an admin address does.
-pub(super) fn ask(admin: SocketAddr, question: &Question) -> anyhow::Result<Result<Explanation, String>> {
-    let body = post(admin, "/explain", &serde_json::to_vec(question)?).with_context(|| {
+pub(super) fn ask(admin: SocketAddr, question: &Question) -> anyhow::Result<Result<Explanation, Refused>> {
+    let answer = post(admin, "/explain", &serde_json::to_vec(question)?).with_context(|| {
         format!("cannot ask {admin}; is ringress running, and is this its --admin-address?")
     })?;
-    let answer: serde_json::Value = serde_json::from_slice(&body).context("the answer is no JSON")?;
-    match answer.get("error").and_then(|error| error.as_str()) {
-        Some(error) => Ok(Err(error.to_owned())),
-        None => {
-            Ok(Ok(serde_json::from_value(answer).context("the answer is of another version of ringress")?))
+    match answer {
+        Answer::Fine(body) => {
+            let value: serde_json::Value = serde_json::from_slice(&body).context("the answer is no JSON")?;
+            let explanation = serde_json::from_value(value);
+            Ok(Ok(explanation.context("the answer is of another version of ringress")?))
         }
+        Answer::Refused(refused) => Ok(Err(refused)),
     }
 }
 
-fn post(address: SocketAddr, path: &str, body: &[u8]) -> anyhow::Result<Vec<u8>> {
+enum Answer {
+    Fine(Vec<u8>),
+    /// The question is wrong.
+    Refused(Refused),
+}
+
+fn post(address: SocketAddr, path: &str, body: &[u8]) -> anyhow::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -47,10 +55,17 @@ fn post(address: SocketAddr, path: &str, body: &[u8]) -> anyhow::Result<Vec<u8>>
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n").context("the answer is no HTTP")?;
     let status = String::from_utf8_lossy(answer[..end].get(9..12).unwrap_or_default()).into_owned();
     let body = answer.split_off(end + 4);
-    match &*status {
-        "200" => Ok(body),
+    match (&*status, refusal(&body)) {
+        ("200", _) => Ok(Answer::Fine(body)),
+        ("400", Some(refused)) => Ok(Answer::Refused(refused)),
         _ => bail!("it answers {status}: {}", String::from_utf8_lossy(&body).trim_end()),
     }
+}
+
+fn refusal(body: &[u8]) -> Option<Refused> {
+    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let text = |name| value.get(name)?.as_str().map(str::to_owned);
+    Some(Refused { field: text("field")?, message: text("error")? })
 }
 
 #[cfg(test)]
@@ -82,8 +97,10 @@ mod tests {
 
     #[test]
     fn the_question_is_sent_as_json_and_an_error_comes_back() {
-        let (address, asked) = admin(b"HTTP/1.0 200 OK\r\n\r\n{\"error\": \"no such URL\"}");
-        assert_eq!(ask(address, &question()).unwrap(), Err("no such URL".to_owned()));
+        let answer = b"HTTP/1.0 400 Bad Request\r\n\r\n{\"field\": \"url\", \"error\": \"no such URL\"}";
+        let (address, asked) = admin(answer);
+        let refused = Refused { field: "url".into(), message: "no such URL".into() };
+        assert_eq!(ask(address, &question()).unwrap(), Err(refused));
         let asked = asked.join().unwrap();
         assert!(asked.starts_with("POST /explain HTTP/1.0\r\n"), "{asked}");
         assert!(asked.ends_with(r#"{"url":"http://h/","method":"GET","headers":[["A","b"]]}"#), "{asked}");

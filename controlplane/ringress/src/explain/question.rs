@@ -2,6 +2,7 @@
 //!
 //! The head goes through the codec of the shards, so that what they refuse is refused here with the same words.
 
+use ringress_controller::Refused;
 use ringress_engine::codec::h1;
 use ringress_engine::http::{Head, HeadError};
 use ringress_shared::listener::HeadLimits;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// A request to explain; also the body of `POST /explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Question {
     /// `http://host[:port]/path?query`, or `https://…`.
     pub(crate) url: String,
@@ -37,19 +39,38 @@ pub(crate) struct Url {
 }
 
 impl Question {
+    /// The question that a JSON value asks.
+    ///
+    /// # Errors
+    /// The field that is wrong or missing.
+    pub(crate) fn read(value: &serde_json::Value) -> Result<Self, Refused> {
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let path = error.path().to_string();
+            // A field that is not there has no path of its own.
+            let is_missing = path == "." && value.is_object() && value.get("url").is_none();
+            let field = match (&*path, is_missing) {
+                (_, true) => "url",
+                (".", false) => "body",
+                (path, false) => path,
+            };
+            refused(field, &format!("{}; write {EXAMPLE}", error.inner()))
+        })
+    }
+
     /// The URL in its parts.
     ///
     /// # Errors
     /// What a client could not send, in words.
-    pub(crate) fn url(&self) -> Result<Url, String> {
-        Url::parse(&self.url)
+    pub(crate) fn url(&self) -> Result<Url, Refused> {
+        Url::parse(&self.url).map_err(|why| refused("url", &why))
     }
 
     /// The head that a client would send, before any shard looks at it.
     ///
     /// # Errors
     /// A method or field that would break the head apart.
-    pub(crate) fn head_bytes(&self, url: &Url) -> Result<Vec<u8>, String> {
+    pub(crate) fn head_bytes(&self, url: &Url) -> Result<Vec<u8>, Refused> {
+        self.refuse_line_ends()?;
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, url.target);
         if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             head.push_str(&format!("Host: {}\r\n", url.authority));
@@ -58,17 +79,27 @@ impl Question {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
-        let lines = 3 + self.headers.len() - usize::from(self.has_host());
-        match head.matches(['\r', '\n']).count() == 2 * lines {
-            true => Ok(head.into_bytes()),
-            false => Err("the method or a field has a line end".to_owned()),
-        }
+        Ok(head.into_bytes())
     }
 
-    fn has_host(&self) -> bool {
-        self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"))
+    /// They would break the head apart.
+    fn refuse_line_ends(&self) -> Result<(), Refused> {
+        let has_line_end = |text: &str| text.contains(['\r', '\n']);
+        if has_line_end(&self.method) {
+            return Err(refused("method", "the method has a line end"));
+        }
+        match self.headers.iter().position(|(name, value)| has_line_end(name) || has_line_end(value)) {
+            Some(number) => Err(refused(&format!("headers[{number}]"), "the field has a line end")),
+            None => Ok(()),
+        }
     }
 }
+
+fn refused(field: &str, message: &str) -> Refused {
+    Refused { field: field.to_owned(), message: message.to_owned() }
+}
+
+const EXAMPLE: &str = r#"{"url": "http://web.local/", "method": "GET", "headers": [["Cookie", "a=b"]]}"#;
 
 /// Reads a head as a shard does.
 ///
@@ -170,6 +201,31 @@ mod tests {
         let mut question = ask("http://h/");
         question.method = "GET / HTTP/1.1\r\nX: y\r\n\r\nGET".into();
         assert!(question.head_bytes(&question.url().unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_wrong_question_names_its_field() {
+        use serde_json::json;
+        for (value, field) in [
+            (json!({}), "url"),
+            (json!({"url": 1}), "url"),
+            (json!({"url": "http://h/", "method": 1}), "method"),
+            (json!({"url": "http://h/", "headers": [["A", "b"], ["A"]]}), "headers[1]"),
+            (json!({"url": "http://h/", "headers": {"A": "b"}}), "headers"),
+            (json!({"url": "http://h/", "verb": "GET"}), "verb"),
+            (json!([]), "body"),
+            (json!("http://h/"), "body"),
+        ] {
+            let refused = Question::read(&value).unwrap_err();
+            assert_eq!(refused.field, field, "{value}: {refused:?}");
+            assert!(refused.message.contains("; write {"), "{value}: {refused:?}");
+        }
+        let question = json!({"url": "http://h/"});
+        assert_eq!(Question::read(&question), Ok(ask("http://h/")));
+        let mut question = ask("http://h/");
+        question.headers = vec![("A".into(), "b".into()), ("C".into(), "d\r\nE: f".into())];
+        assert_eq!(question.head_bytes(&question.url().unwrap()).unwrap_err().field, "headers[1]");
+        assert_eq!(ask("ftp://h/").url().unwrap_err().field, "url");
     }
 
     #[test]

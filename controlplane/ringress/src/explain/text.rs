@@ -67,10 +67,12 @@ fn facts(explanation: &Explanation, style: Style) -> Vec<[String; 2]> {
     rows
 }
 
-/// What the client gets, and the check that failed where one did: a client only hears that there is no rule.
+/// What the client gets, and the check that failed where one is the reason: a client only hears that there is no rule. A
+/// policy answers whatever the checks say.
 fn verdict(explanation: &Explanation, style: Style) -> String {
     let Some(answer) = &explanation.answer else { return style.good("routed") };
-    let failed = explanation.checklist.iter().find(|check| check.state == State::Failed);
+    let mut failed = explanation.checklist.iter().filter(|check| check.state == State::Failed);
+    let failed = if answer.policy.is_none() { failed.next() } else { None };
     let why = failed.map_or(&answer.message, |check| &check.says);
     match (&answer.location, answer.status) {
         (Some(location), status) => style.good(&format!("{status} to {location}")),

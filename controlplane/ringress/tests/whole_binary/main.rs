@@ -12,6 +12,7 @@ mod cli;
 mod drain;
 mod ingress;
 mod proxying;
+mod refused;
 mod reload;
 mod resources;
 mod responses;

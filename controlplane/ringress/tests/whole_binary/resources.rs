@@ -71,6 +71,23 @@ on_both_drivers! {
         assert_eq!(ringress.metric("ringress_panics_total", ""), 0.0);
     }
 
+    fn running_out_of_descriptors_is_told_and_passes(driver) {
+        let upstream = Upstream::named("web");
+        let limited = "ulimit -n 128; exec \"$0\" \"$@\"";
+        let ringress = Launch::new(driver).under(&["sh", "-c", limited]).serving(&[&upstream]).start();
+        let clients: Vec<_> = (0..200).map(|_| ringress.client()).collect();
+        wait_until("the log says that accepting fails", || {
+            let log = ringress.stdout();
+            log.contains("shard notice") && log.contains("Too many open files")
+        });
+        clients.into_iter().for_each(Client::reset);
+        wait_until("accepting goes on", || ringress.try_admin("/readyz").is_ok_and(|answer| answer.status == 200));
+        assert_eq!(ringress.get("a.test", "/").status, 200);
+        assert!(ringress.metric("ringress_shard_notices_total", "") >= 1.0);
+        assert_eq!(ringress.metric("process_max_fds", ""), 128.0);
+        assert!((1.0..128.0).contains(&ringress.metric("process_open_fds", "")));
+    }
+
     fn a_client_that_does_not_read_stops_the_endpoint(driver) {
         const CHUNK: usize = 256 * 1024;
         let sent = Arc::new(AtomicUsize::new(0));

@@ -8,8 +8,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use super::yaml::{self, DocumentText, Node, Tree, join};
-use super::{Document, Parsed, flattened};
+use super::flattened::restored;
+use super::kind::{self, Verdict};
+use super::yaml::{self, DocumentText, Node, SyntaxError, Tree, join};
+use super::{Document, Flattened, Parsed, flattened};
 use crate::objects::Object;
 use crate::problem::{Place, Problem};
 
@@ -18,21 +20,33 @@ pub(super) const PLACEHOLDER_MARK: &[u8] = b"\0not base64";
 
 /// Reads one document into `parsed`.
 pub(super) fn read(file: &str, part: &DocumentText, parsed: &mut Parsed) {
-    let place = |line: usize| Place { file: file.to_owned(), line };
-    if let Some(flat) = flattened(&part.text) {
-        let line = part.line + flat.line - 1;
-        parsed.incomplete = true;
-        parsed.problems.push(Problem::flattened(&flat.object).with_place(place(line)));
-        return;
-    }
-    match yaml::load(part) {
+    let loaded = match flattened(&part.text) {
+        Some(flat) => Err(lost_indentation(file, part, &flat)),
+        None => yaml::load(part).map_err(|error| syntax(file, part, &error)),
+    };
+    match loaded {
         Ok(node) => read_node(file, &node, parsed),
-        Err(error) => {
+        Err(problem) => {
             parsed.incomplete = true;
-            let object = ObjectRef::new("File", "", file);
-            parsed.problems.push(Problem::undecodable(&object, "", &error.why).with_place(place(error.line)));
+            parsed.problems.push(problem);
         }
     }
+}
+
+fn lost_indentation(file: &str, part: &DocumentText, flat: &Flattened) -> Problem {
+    let obstacle = restored(&part.text, part.line).err().map(|error| error.to_string());
+    let line = part.line + flat.line - 1;
+    Problem::flattened(&flat.object, obstacle.as_deref()).with_place(Place { file: file.to_owned(), line })
+}
+
+fn syntax(file: &str, part: &DocumentText, error: &SyntaxError) -> Problem {
+    let object = ObjectRef::new("File", "", file);
+    // What becomes readable without a margin has one, whatever the parser stumbled over.
+    let problem = match restored(&part.text, part.line) {
+        Ok(_) => Problem::margin(&object),
+        Err(_) => Problem::undecodable(&object, "", &error.why),
+    };
+    problem.with_place(Place { file: file.to_owned(), line: error.line })
 }
 
 fn read_node(file: &str, node: &Node, parsed: &mut Parsed) {
@@ -48,9 +62,9 @@ fn read_node(file: &str, node: &Node, parsed: &mut Parsed) {
             parsed.problems.extend(problems);
             parsed.documents.push(document);
         }
-        Err(Failure { problem, incomplete }) => {
+        Err(Failure { problems, incomplete }) => {
             parsed.incomplete |= incomplete;
-            parsed.problems.push(*problem);
+            parsed.problems.extend(problems);
         }
     }
 }
@@ -67,51 +81,76 @@ struct Decoded {
 }
 
 struct Failure {
-    problem: Box<Problem>,
+    problems: Vec<Problem>,
     /// Whether an object of ours may be missing now.
     incomplete: bool,
 }
 
 fn decode(file: &str, node: &Node) -> Result<Decoded, Failure> {
     let lines = node.field_lines();
-    let place = |field: &str| Place { file: file.to_owned(), line: lines.line(field).unwrap_or(node.line) };
-    let fail = |problem: Problem, incomplete: bool| {
-        let place = place(&problem.field);
-        Failure { problem: Box::new(problem.with_place(place)), incomplete }
+    let placed = |problem: Problem| {
+        let line = lines.line(&problem.field).unwrap_or(node.line);
+        problem.with_place(Place { file: file.to_owned(), line })
     };
+    let fail = |problem: Problem| Failure { problems: vec![placed(problem)], incomplete: true };
     let object = reference(file, node);
-    let (kind, version) = kind_and_version(node)
-        .map_err(|(field, why)| fail(Problem::undecodable(&object, field, why), true))?;
-    match wanted_version(kind) {
-        None => return Err(fail(Problem::unknown_kind(&object, version), false)),
-        Some(wanted) if wanted != version => {
-            return Err(fail(Problem::unknown_version(&object, version, wanted), true));
-        }
-        Some(_) => {}
+    let (kind, version) =
+        kind_and_version(node).map_err(|(field, why)| fail(Problem::undecodable(&object, field, why)))?;
+    if let Some((problem, incomplete)) = unread(&object, kind, version) {
+        return Err(Failure { problems: vec![placed(problem)], incomplete });
+    }
+    let misplaced: Vec<_> = misplaced(&object, kind, node).map(placed).collect();
+    if !misplaced.is_empty() {
+        return Err(Failure { problems: misplaced, incomplete: true });
     }
     let mut value = node.to_value();
     let placeholders = if kind == "Secret" { replace_placeholders(&mut value) } else { Vec::new() };
-    let (decoded, unknown) = object_of(kind, &value)
-        .map_err(|(field, why)| fail(Problem::undecodable(&object, &field, &why), true))?;
+    let (decoded, unknown) =
+        object_of(kind, &value).map_err(|(field, why)| fail(Problem::undecodable(&object, &field, &why)))?;
     if decoded.key().name.is_empty() {
         let why = "the object has no name; write metadata.name";
-        return Err(fail(Problem::undecodable(&object, "metadata.name", why), true));
+        return Err(fail(Problem::undecodable(&object, "metadata.name", why)));
     }
     let reference = decoded.reference();
     let broken = !placeholders.is_empty();
     let placeholders = placeholders.iter().map(|key| Problem::secret_placeholder(&reference, key));
     let unknown = unknown.iter().map(|field| Problem::unknown_field(&reference, field));
-    let problems = placeholders.chain(unknown).map(|problem| {
-        let place = place(&problem.field);
-        problem.with_place(place)
-    });
-    let problems = problems.collect();
+    let problems = placeholders.chain(unknown).map(placed).collect();
     let line = node.line;
     Ok(Decoded {
         document: Document { object: decoded, file: file.to_owned(), line, field_lines: lines, broken },
         problems,
     })
 }
+
+/// Why a document of that kind and version is not read, and whether an object of ours may be missing for that.
+fn unread(object: &ObjectRef, kind: &str, version: &str) -> Option<(Problem, bool)> {
+    match kind::judge(kind, version) {
+        Verdict::Ours => None,
+        Verdict::Foreign => Some((Problem::unknown_kind(object, kind, version), false)),
+        Verdict::OtherVersion { wanted } => {
+            Some((Problem::unknown_version(object, kind, version, wanted), true))
+        }
+        Verdict::Misspelt { meant, wanted } => {
+            Some((Problem::misspelt_kind(object, kind, meant, wanted), true))
+        }
+    }
+}
+
+/// Fields of an Ingress that stand beside the one they belong under. An API server that validates strictly refuses such
+/// an object; decoding it without them would open what they close.
+fn misplaced(object: &ObjectRef, kind: &str, node: &Node) -> impl Iterator<Item = Problem> {
+    let found = HOMES.iter().filter(move |(field, _)| kind == "Ingress" && node.field(field).is_some());
+    found.map(|(field, home)| Problem::misplaced_field(object, field, home))
+}
+
+const HOMES: [(&str, &str); 5] = [
+    ("ingressClassName", "spec"),
+    ("defaultBackend", "spec"),
+    ("tls", "spec"),
+    ("rules", "spec"),
+    ("annotations", "metadata"),
+];
 
 /// The object as far as the document names it.
 fn reference(file: &str, node: &Node) -> ObjectRef {
@@ -139,15 +178,6 @@ fn kind_and_version(node: &Node) -> Result<(&str, &str), (&'static str, &'static
         (None, _) => Err(("kind", "the document has no kind")),
         (_, None) => Err(("apiVersion", "the document has no apiVersion")),
     }
-}
-
-fn wanted_version(kind: &str) -> Option<&'static str> {
-    Some(match kind {
-        "Ingress" | "IngressClass" => "networking.k8s.io/v1",
-        "EndpointSlice" => "discovery.k8s.io/v1",
-        "Service" | "Endpoints" | "Secret" | "ConfigMap" | "Namespace" => "v1",
-        _ => return None,
-    })
 }
 
 /// The object and the fields of it that its kind does not have, or the wrong field and why.

@@ -14,8 +14,9 @@ use std::collections::BTreeSet;
 
 use ringress_shared::origin::ObjectRef;
 
+use super::margin;
 use super::schema::{self, Schema};
-use super::yaml;
+use super::yaml::{self, DocumentText, SyntaxError};
 
 /// A manifest without indentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,32 +40,85 @@ pub enum UnflattenError {
         /// The kind.
         kind: String,
     },
+    /// The indentation of a kind was lost whose fields are not known here.
+    #[error(
+        "line {line}: the fields of {kind} are not known, so its lost indentation cannot be told; indent it by hand"
+    )]
+    UnknownKind {
+        /// The first line that should be indented, from 1.
+        line: usize,
+        /// The kind.
+        kind: String,
+    },
+    /// Some lines are indented still, and nobody can tell which of them rightly.
+    #[error(
+        "line {line}: only a part of this {kind} is indented; indent it by hand, or take all indentation away first"
+    )]
+    LostInPart {
+        /// The first line that should be indented, from 1.
+        line: usize,
+        /// The kind.
+        kind: String,
+    },
+    /// No YAML or JSON, whatever its indentation.
+    #[error("line {line}: {why}")]
+    Broken {
+        /// The line, from 1.
+        line: usize,
+        /// What the parser says.
+        why: String,
+    },
 }
 
-/// Recognises a text of which at least one document lost its indentation; gives the first.
+impl From<SyntaxError> for UnflattenError {
+    fn from(SyntaxError { line, why }: SyntaxError) -> Self {
+        Self::Broken { line, why }
+    }
+}
+
+/// Recognises a text of which at least one document lost its indentation, with or without a margin; gives the first.
 pub fn flattened(text: &str) -> Option<Flattened> {
-    yaml::split(text).iter().find_map(|part| {
-        let found = flattened_document(&part.text)?;
-        Some(Flattened { line: part.line + found.line - 1, ..found })
+    let unmargined = margin::without(text);
+    yaml::split(unmargined.as_deref().unwrap_or(text)).iter().find_map(|part| {
+        let unmargined = margin::without(&part.text);
+        let lost = Lost::find(unmargined.as_deref().unwrap_or(&part.text))?;
+        Some(Flattened { object: lost.object, line: part.line + lost.line - 1 })
     })
 }
 
-fn flattened_document(text: &str) -> Option<Flattened> {
-    let lines: Vec<(usize, Line<'_>)> =
-        text.lines().enumerate().filter_map(|(number, line)| Some((number + 1, Line::read(line)?))).collect();
-    if lines.iter().any(|(_, line)| line.indented) {
-        return None;
-    }
-    let kind = kind_of(text)?;
-    let Schema::Mapping(top) = schema::of(kind)? else { return None };
-    // A key without a value, and after it one that does not belong to the top: it must have stood deeper.
-    let nested = lines.windows(2).find(|pair| {
-        let (opener, next) = (&pair[0].1, &pair[1].1);
-        let is_top = next.key.is_some_and(|key| top.iter().any(|(name, _)| *name == key));
-        opener.key.is_some() && opener.value.is_empty() && !next.item && next.key.is_some() && !is_top
-    })?;
-    Some(Flattened { object: object_of(kind, &lines), line: nested[1].0 })
+/// A document that lost its indentation.
+struct Lost<'t> {
+    object: ObjectRef,
+    kind: &'t str,
+    line: usize,
+    /// Whether a line is indented still.
+    in_part: bool,
 }
+
+impl<'t> Lost<'t> {
+    fn find(document: &'t str) -> Option<Self> {
+        let lines = document.lines().enumerate();
+        let lines: Vec<(usize, Line<'t>)> =
+            lines.filter_map(|(number, line)| Some((number + 1, Line::read(line)?))).collect();
+        let at_the_top = |line: &Line<'_>| !line.indented && !line.item;
+        let kind = lines.iter().find(|(_, line)| at_the_top(line) && line.key == Some("kind"))?.1.value;
+        let kind = kind.trim_matches(['"', '\'']);
+        let in_part = lines.iter().any(|(_, line)| line.indented);
+        let schema = schema::of(kind).filter(|_| !in_part);
+        // A key without a value, and after it one that belongs below it: it must have stood deeper.
+        let nested = lines.windows(2).find(|pair| {
+            let (opener, next) = (&pair[0].1, &pair[1].1);
+            let is_open = !opener.indented && opener.value.is_empty() && at_the_top(next);
+            let (Some(opener), Some(next), true) = (opener.key, next.key, is_open) else { return false };
+            let of_metadata = opener == "metadata" && OF_METADATA.contains(&next);
+            of_metadata || schema.is_some_and(|schema| schema.field(next).is_none())
+        })?;
+        Some(Self { object: object_of(kind, &lines), kind, line: nested[1].0, in_part })
+    }
+}
+
+/// What stands under `metadata` of every kind, and at the top of none.
+const OF_METADATA: [&str; 5] = ["name", "namespace", "generateName", "labels", "annotations"];
 
 fn object_of(kind: &str, lines: &[(usize, Line<'_>)]) -> ObjectRef {
     let metadata = lines.iter().skip_while(|(_, line)| line.key != Some("metadata"));
@@ -76,38 +130,75 @@ fn object_of(kind: &str, lines: &[(usize, Line<'_>)]) -> ObjectRef {
     ObjectRef::new(kind, value("namespace").unwrap_or("default"), value("name").unwrap_or_default())
 }
 
-fn kind_of(text: &str) -> Option<&str> {
-    let line = text.lines().find_map(|line| line.trim().strip_prefix("kind:"))?;
-    Some(line.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']))
-}
-
-/// Restores lost indentation; documents that have theirs are left as they are, so doing it twice changes nothing.
+/// Restores lost indentation and takes a margin away that makes a text unreadable; documents that are well stay as they
+/// are, so doing it twice changes nothing. What is given back is YAML or JSON.
 ///
 /// # Errors
 /// See [`UnflattenError`]; nothing is guessed.
 pub fn unflatten(text: &str) -> Result<String, UnflattenError> {
+    restored(text, 1)
+}
+
+/// [`unflatten`] for a text that begins at that line of its file.
+pub(super) fn restored(text: &str, first_line: usize) -> Result<String, UnflattenError> {
+    let restored = documents(text, first_line, MARGINS_MAX)?;
+    // Every line kept its number.
+    loads(&restored, first_line)?;
+    Ok(restored)
+}
+
+/// Margins inside each other that are looked for: of the text, and of a document in it.
+const MARGINS_MAX: usize = 2;
+
+fn documents(text: &str, first_line: usize, margins: usize) -> Result<String, UnflattenError> {
     let mut out = String::with_capacity(text.len() * 2);
-    let mut document = String::new();
-    let mut first_line = 1;
+    let mut text_of_document = String::new();
+    let mut line_of_document = first_line;
     for (number, line) in text.split_inclusive('\n').enumerate() {
         if yaml::separator(line).is_some() {
-            out.push_str(&unflatten_document(&document, first_line)?);
+            out.push_str(&document(&text_of_document, line_of_document, margins)?);
             out.push_str(line);
-            document.clear();
-            first_line = number + 2;
+            text_of_document.clear();
+            line_of_document = first_line + number + 1;
         } else {
-            document.push_str(line);
+            text_of_document.push_str(line);
         }
     }
-    out.push_str(&unflatten_document(&document, first_line)?);
+    out.push_str(&document(&text_of_document, line_of_document, margins)?);
     Ok(out)
 }
 
-fn unflatten_document(text: &str, first_line: usize) -> Result<String, UnflattenError> {
-    let kind = kind_of(text).filter(|_| flattened_document(text).is_some());
-    let Some((kind, schema)) = kind.and_then(|kind| Some((kind, schema::of(kind)?))) else {
-        return Ok(text.to_owned());
-    };
+fn document(text: &str, first_line: usize, margins: usize) -> Result<String, UnflattenError> {
+    let unmargined = margin::without(text).filter(|_| margins > 0);
+    if let Some(unmargined) = unmargined.as_deref().filter(|text| flattened(text).is_some()) {
+        return documents(unmargined, first_line, margins - 1);
+    }
+    if let Some(lost) = Lost::find(text) {
+        return indented(text, &lost, first_line);
+    }
+    let Err(error) = loads(text, first_line) else { return Ok(text.to_owned()) };
+    // It may be the margin that is wrong: before separators, or of tabs.
+    if let Some(unmargined) = unmargined {
+        return documents(&unmargined, first_line, margins - 1);
+    }
+    let hanging = margin::without_hanging(text).filter(|_| margins > 0);
+    let hanging = hanging.and_then(|text| documents(&text, first_line, margins - 1).ok());
+    hanging.ok_or(error)
+}
+
+fn loads(text: &str, first_line: usize) -> Result<(), UnflattenError> {
+    for part in yaml::split(text) {
+        yaml::load(&DocumentText { line: part.line + first_line - 1, ..part })?;
+    }
+    Ok(())
+}
+
+fn indented(text: &str, lost: &Lost<'_>, first_line: usize) -> Result<String, UnflattenError> {
+    let (line, kind) = (first_line + lost.line - 1, lost.kind.to_owned());
+    let Some(schema) = schema::of(lost.kind) else { return Err(UnflattenError::UnknownKind { line, kind }) };
+    if lost.in_part {
+        return Err(UnflattenError::LostInPart { line, kind });
+    }
     let mut writer = Writer::new(schema);
     for (number, raw) in text.lines().enumerate() {
         match Line::read(raw) {
@@ -115,7 +206,7 @@ fn unflatten_document(text: &str, first_line: usize) -> Result<String, Unflatten
             Some(line) => writer.line(&line).map_err(|NoPlace| UnflattenError::NoPlace {
                 line: first_line + number,
                 text: line.text.to_owned(),
-                kind: kind.to_owned(),
+                kind: kind.clone(),
             })?,
         }
     }
@@ -475,7 +566,9 @@ spec:
             "hello\n",
             "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n",
             "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  key: |\n    text\n",
-            "apiVersion: v1\nkind: Unknown\nmetadata:\nname: a\n",
+            "apiVersion: v1\nkind: Unknown\nmetadata: {name: a}\nname: a\n",
+            "  kind: Service\n  metadata:\n    name: a\n",
+            "%YAML 1.2\n---\na: 1\n...\n# end\n",
             "kind: Ingress\nspec:\n  rules: []",
         ] {
             assert_eq!(flattened(text), None, "{text}");
@@ -488,6 +581,56 @@ spec:
         let text = "kind: Service\nmetadata:\nname: a\nThis creates a Service.\nspec:\nports:\n- port: 80\n";
         let error = unflatten(text).unwrap_err();
         assert!(error.to_string().starts_with("line 4: \"This creates a Service.\""), "{error}");
+    }
+
+    #[test]
+    fn margins_are_taken_away_where_they_make_a_text_unreadable() {
+        let flat = "kind: Service\nmetadata:\nname: a\nspec:\nports:\n- port: 80\n";
+        let good = "kind: Service\nmetadata:\n  name: a\nspec:\n  ports:\n    - port: 80\n";
+        let margined = |text: &str, margin: &str| -> String {
+            text.split_inclusive('\n').map(|line| format!("{margin}{line}")).collect()
+        };
+        for margin in ["  ", "\t", "\u{a0}"] {
+            check(&margined(flat, margin), good);
+            check(&margined(&format!("{flat}---\n{good}"), margin), &format!("{good}---\n{good}"));
+        }
+        let two = format!("{good}---\n{good}");
+        for text in
+            [margined(&two, "    "), margined(good, "\t"), margined(&two, "  ").trim_start().to_owned()]
+        {
+            assert_eq!(flattened(&text), None, "{text}");
+            assert_eq!(unflatten(&text).unwrap(), if text.contains("---") { &two } else { good }, "{text}");
+        }
+        assert_eq!(unflatten(margined(flat, "  ").trim_start()).unwrap(), good);
+    }
+
+    #[test]
+    fn what_cannot_be_restored_says_where_and_why() {
+        for (text, recognised, expected) in [
+            ("# a\n---\nkind: Deployment\nmetadata:\nname: a\n", true, "line 5: the fields of Deployment"),
+            (
+                "kind: Service\nmetadata:\nname: a\nspec:\n  type: x\n",
+                true,
+                "line 3: only a part of this Service",
+            ),
+            ("a: 1\n---\nkind: Ingress\n  metadata: [", false, "line 4: "),
+            ("    b: [\n", false, "line "),
+            ("{\n \"a\": }", false, "line 2: expected value"),
+        ] {
+            assert_eq!(flattened(text).is_some(), recognised, "{text}");
+            let error = unflatten(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn margins_inside_margins_are_not_followed_for_ever() {
+        let nested: String =
+            (0..1_000).map(|depth| format!("{0}kind: [\n{0}---\n", " ".repeat(1_000 - depth))).collect();
+        assert!(unflatten(&nested).is_err());
+        let nested: String =
+            (0..1_000).map(|depth| format!("{0}---\n{0}kind: [\n", " ".repeat(depth))).collect();
+        assert!(unflatten(&nested).is_err());
     }
 
     #[test]

@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_named_with_its_field() {
-        let json = r#"{"metadata": {"namespace": "shop", "name": "web"}, "spec": {"ports": [{"port": "x"}]}}"#;
+        let json =
+            r#"{"metadata": {"namespace": "shop", "name": "web"}, "spec": {"ports": [{"port": "x"}]}}"#;
         let problem = object("Service", json).unwrap_err();
         assert_eq!(problem.object, ObjectRef::new("Service", "shop", "web"));
         assert_eq!(problem.field, "spec.ports[0].port");

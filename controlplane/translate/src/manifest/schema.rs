@@ -44,6 +44,7 @@ pub(super) fn of(kind: &str) -> Option<&'static Schema> {
         "IngressClass" => &INGRESS_CLASS,
         "Service" => &SERVICE,
         "EndpointSlice" => &ENDPOINT_SLICE,
+        "Endpoints" => &ENDPOINTS,
         "Secret" => &SECRET,
         "ConfigMap" => &CONFIG_MAP,
         "Namespace" => &NAMESPACE,
@@ -163,6 +164,35 @@ static ENDPOINT_SLICE: Schema = Mapping(&[
             ("hostname", Scalar),
             ("nodeName", Scalar),
             ("zone", Scalar),
+        ])),
+    ),
+]);
+
+const ENDPOINT_ADDRESSES: Schema = List(&Mapping(&[
+    ("ip", Scalar),
+    ("hostname", Scalar),
+    ("nodeName", Scalar),
+    ("targetRef", Mapping(&[("kind", Scalar), ("namespace", Scalar), ("name", Scalar), ("uid", Scalar)])),
+]));
+
+static ENDPOINTS: Schema = Mapping(&[
+    ("apiVersion", Scalar),
+    ("kind", Scalar),
+    ("metadata", METADATA),
+    (
+        "subsets",
+        List(&Mapping(&[
+            ("addresses", ENDPOINT_ADDRESSES),
+            ("notReadyAddresses", ENDPOINT_ADDRESSES),
+            (
+                "ports",
+                List(&Mapping(&[
+                    ("name", Scalar),
+                    ("protocol", Scalar),
+                    ("appProtocol", Scalar),
+                    ("port", Scalar),
+                ])),
+            ),
         ])),
     ),
 ]);

@@ -15,17 +15,27 @@ use crate::settings::Settings;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Denial {
     because: Arc<str>,
-    body_limit: bool,
+    holds: Holds,
+}
+
+/// Where a denial holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Always,
+    /// Until a body limit is set that can be read.
+    WithoutBodyLimit,
+    /// Where plain-text requests are not sent to https by our own redirect.
+    InPlainText,
 }
 
 impl Denial {
     /// A body limit that cannot be read.
     pub(super) fn body_limit(because: String) -> Self {
-        Self { because: because.into(), body_limit: true }
+        Self { because: because.into(), holds: Holds::WithoutBodyLimit }
     }
 
     pub(super) fn is_body_limit(&self) -> bool {
-        self.body_limit
+        self.holds == Holds::WithoutBodyLimit
     }
 }
 
@@ -45,11 +55,16 @@ pub(super) fn read(
         let known = known(name);
         if known.protects && is_void(name, value) {
             problems.push(Problem::void_protection(object, &key));
-        } else if let Some(ours) = known.instead.filter(|ours| known.protects && is_set(annotations, ours)) {
+        } else if let Some(ours) = known.instead.filter(|ours| known.protects && replaces(annotations, ours))
+        {
             problems.push(Problem::replaced_protection(object, &key, ours));
+        } else if name == FORCE_REDIRECT {
+            // What is said of it depends on the hosts: `force_redirect`.
+            denied
+                .push(Denial { because: format!("{key} is not applied").into(), holds: Holds::InPlainText });
         } else if known.protects {
             problems.push(Problem::unsupported_protection(object, &key, known.instead));
-            denied.push(Denial { because: format!("{key} is not applied").into(), body_limit: false });
+            denied.push(Denial { because: format!("{key} is not applied").into(), holds: Holds::Always });
         } else if name == "rewrite-target" {
             problems.push(rewrite(object, &key, value));
         } else {
@@ -67,8 +82,27 @@ fn rewrite(object: &ringress_shared::origin::ObjectRef, key: &str, value: &str) 
     }
 }
 
-pub(super) fn lower(denied: &[Denial]) -> Option<Denied> {
-    let because: Vec<&str> = denied.iter().map(|denial| &*denial.because).collect();
+/// Says what becomes of a redirect that ingress-nginx forces, once it is known which hosts stand in plain text.
+pub(super) fn force_redirect(
+    annotations: Annotations<'_>,
+    denied: &[Denial],
+    in_plain_text: &[String],
+    settings: &Settings,
+) -> Option<Problem> {
+    denied.iter().find(|denial| denial.holds == Holds::InPlainText)?;
+    let key = format!("{}/{FORCE_REDIRECT}", settings.annotations_prefix.trim_end_matches('/'));
+    let object = annotations.object;
+    Some(match (settings.https, in_plain_text) {
+        (None, _) => Problem::redirect_without_https(object, &key),
+        (Some(_), []) => Problem::redirected_anyway(object, &key),
+        (Some(_), hosts) => Problem::plain_text_closed(object, &key, hosts),
+    })
+}
+
+/// `redirects`: whether plain-text requests are sent to https there, or must not be.
+pub(super) fn lower(denied: &[Denial], redirects: bool) -> Option<Denied> {
+    let holding = denied.iter().filter(|denial| !(redirects && denial.holds == Holds::InPlainText));
+    let because: Vec<&str> = holding.map(|denial| &*denial.because).collect();
     (!because.is_empty()).then(|| Denied { because: because.join("; ").into() })
 }
 
@@ -82,6 +116,9 @@ fn is_void(name: &str, value: &str) -> bool {
         "enable-global-auth" => value::truth(value) == Some(false),
         "proxy-body-size" => is_no_limit(value),
         "auth-tls-verify-client" => value == "off",
+        // It is off by default.
+        "proxy-ssl-verify" => value == "off" || value::truth(value) == Some(false),
+        FORCE_REDIRECT => value::truth(value) == Some(false),
         _ => name.starts_with("limit-") && value == "0",
     }
 }
@@ -92,9 +129,14 @@ fn is_no_limit(size: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|digit| digit == b'0')
 }
 
-/// Whether the object has this annotation of ours; one that cannot be read closes the paths by itself.
-fn is_set(annotations: Annotations<'_>, ours: &str) -> bool {
-    ours.strip_prefix(PREFIX).is_some_and(|key| annotations.own(key).is_some())
+/// Whether this annotation of ours decides instead. One that cannot be read closes the paths by itself, but for the
+/// redirect: only saying that there shall be none decides about that one.
+fn replaces(annotations: Annotations<'_>, ours: &str) -> bool {
+    let value = ours.strip_prefix(PREFIX).and_then(|key| annotations.own(key));
+    match ours {
+        SSL_REDIRECT => value.and_then(value::truth) == Some(false),
+        _ => value.is_some(),
+    }
 }
 
 fn admits_everybody(list: &str) -> bool {
@@ -145,13 +187,16 @@ const fn protects_as_ours(name: &'static str, instead: &'static str) -> Known {
     Known { name, protects: true, instead: Some(instead) }
 }
 
+const FORCE_REDIRECT: &str = "force-ssl-redirect";
+const SSL_REDIRECT: &str = "ringress.dev/ssl-redirect";
+
 /// All 138 annotations of the last ingress-nginx.
 const TABLE: &[Known] = &[
     plain("rewrite-target"),
     plain("use-regex"),
     plain("app-root"),
-    ours("ssl-redirect", "ringress.dev/ssl-redirect"),
-    plain("force-ssl-redirect"),
+    ours("ssl-redirect", SSL_REDIRECT),
+    protects_as_ours(FORCE_REDIRECT, SSL_REDIRECT),
     plain("preserve-trailing-slash"),
     plain("permanent-redirect"),
     plain("permanent-redirect-code"),
@@ -197,7 +242,7 @@ const TABLE: &[Known] = &[
     plain("http2-push-preload"),
     plain("custom-headers"),
     plain("proxy-ssl-secret"),
-    plain("proxy-ssl-verify"),
+    protects("proxy-ssl-verify"),
     plain("proxy-ssl-verify-depth"),
     plain("proxy-ssl-name"),
     plain("proxy-ssl-server-name"),
@@ -299,7 +344,7 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), 138);
-        assert_eq!(TABLE.iter().filter(|known| known.protects).count(), 45);
+        assert_eq!(TABLE.iter().filter(|known| known.protects).count(), 47);
     }
 
     #[test]
@@ -323,6 +368,14 @@ mod tests {
             ("proxy-body-size", "10m", false),
             ("proxy-body-size", "m", false),
             ("configuration-snippet", "0", false),
+            ("proxy-ssl-verify", "on", false),
+            ("proxy-ssl-verify", "true", false),
+            ("proxy-ssl-verify", "nonsense", false),
+            ("proxy-ssl-verify", "off", true),
+            ("proxy-ssl-verify", "false", true),
+            ("force-ssl-redirect", "true", false),
+            ("force-ssl-redirect", "nonsense", false),
+            ("force-ssl-redirect", "false", true),
         ] {
             assert_eq!(is_void(name, value), expected, "{name}: {value}");
         }

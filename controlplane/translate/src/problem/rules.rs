@@ -11,9 +11,10 @@ pub struct LintRule {
 
 /// Every rule, in the order of a manifest's life.
 pub const RULES: &[LintRule] = &[
-    rule("flattened-yaml", "A manifest lost its indentation on a web page."),
+    rule("flattened-yaml", "A manifest lost its indentation on a web page, or got a margin there."),
     rule("undecodable", "A document is no YAML or JSON, or no object of its kind."),
     rule("unknown-field", "An object has a field that its kind does not have."),
+    rule("misplaced-field", "A field of an Ingress stands beside the one that it belongs under."),
     rule("unknown-kind", "A kind, or a version of a kind, is not read."),
     rule("duplicate-object", "Two documents define one object."),
     rule("quarantined", "A version is wrong, and the last good one is served."),
@@ -28,6 +29,7 @@ pub const RULES: &[LintRule] = &[
     rule("path-type-missing", "A path type is missing; Prefix is assumed."),
     rule("path-looks-like-regex", "A path looks like an expression and is matched literally."),
     rule("prefix-not-elementwise", "A prefix of text may be meant where whole elements are matched."),
+    rule("nothing-to-serve", "An Ingress has neither rules nor a default backend."),
     rule("shadowed-by", "Another object claimed the same before."),
     rule("invalid-backend", "A backend names nothing, or too much."),
     rule("unsupported-backend", "A backend is a resource."),

@@ -35,14 +35,12 @@ pub struct Routed {
 }
 
 impl Routed {
-    pub(super) fn new(rule: &Rule, target: Target) -> Self {
-        let PolicySet { body_limit, denied: _, https_redirect: _ } = &*rule.policies;
-        Self {
-            rule: rule.id,
-            target,
-            timeouts: rule.timeouts,
-            body_bytes_max: body_limit.map(|limit| limit.body_bytes_max),
-        }
+    pub(super) fn new<'p>(rule: &Rule, target: Target, sets: impl Iterator<Item = &'p PolicySet>) -> Self {
+        let body_limits = sets.filter_map(|policies| {
+            let PolicySet { body_limit, denied: _, https_redirect: _ } = policies;
+            body_limit.map(|limit| limit.body_bytes_max)
+        });
+        Self { rule: rule.id, target, timeouts: rule.timeouts, body_bytes_max: body_limits.min() }
     }
 }
 
@@ -69,20 +67,19 @@ fn normal_path(head: &Head) -> Result<NormalPath<'_>, PathError> {
     if head.path() == b"*" { normalise(b"/") } else { normalise(head.path()) }
 }
 
-pub(super) fn choose_backend(backends: &[Backend], random: &mut Random) -> Target {
+/// By weight; `None` where nothing has any.
+pub(super) fn choose_backend<'b>(backends: &'b [Backend], random: &mut Random) -> Option<&'b Backend> {
     match backends {
-        [] => Target::Answer(503),
-        [only] if only.weight > 0 => only.target,
+        [only] if only.weight > 0 => Some(only),
         several => {
             let total: usize = several.iter().map(|backend| backend.weight as usize).sum();
             let mut left = random.below(total);
-            let chosen = several.iter().find(|backend| {
+            several.iter().find(|backend| {
                 let weight = backend.weight as usize;
                 let found = left < weight;
                 left = left.saturating_sub(weight);
                 found
-            });
-            chosen.map_or(Target::Answer(503), |backend| backend.target)
+            })
         }
     }
 }
@@ -122,23 +119,28 @@ impl RequestView for Head {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use ringress_shared::id::UpstreamId;
 
     #[test]
     fn backends_are_chosen_by_weight() {
-        let backend =
-            |weight, name: &str| Backend { weight, target: Target::Upstream(UpstreamId::of(&[name])) };
+        let backend = |weight, name: &str| Backend {
+            weight,
+            target: Target::Upstream(UpstreamId::of(&[name])),
+            policies: Arc::default(),
+        };
         let backends = [backend(0, "never"), backend(1, "a"), backend(3, "b")];
         let mut random = Random::new(3);
         let mut seen = [0; 3];
         for _ in 0..4_000 {
-            let target = choose_backend(&backends, &mut random);
-            seen[backends.iter().position(|backend| backend.target == target).unwrap()] += 1;
+            let chosen = choose_backend(&backends, &mut random).unwrap();
+            seen[backends.iter().position(|backend| backend == chosen).unwrap()] += 1;
         }
         assert_eq!(seen[0], 0);
         assert!((900..1_100).contains(&seen[1]), "{seen:?}");
-        assert_eq!(choose_backend(&[], &mut random), Target::Answer(503));
-        assert_eq!(choose_backend(&[backend(0, "off")], &mut random), Target::Answer(503));
+        assert_eq!(choose_backend(&[], &mut random), None);
+        assert_eq!(choose_backend(&[backend(0, "off")], &mut random), None);
     }
 }

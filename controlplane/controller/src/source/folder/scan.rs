@@ -33,6 +33,17 @@ pub(super) struct Scan {
     pub(super) unreadable: BTreeMap<String, String>,
     /// Whether a file looks half-written, so that the folder must be looked at again shortly.
     pub(super) unsettled: bool,
+    /// Files that are gone and kept for a moment: what they define may just have moved to another file.
+    pub(super) leaving: BTreeSet<String>,
+}
+
+impl Scan {
+    /// Whether this is a folder in which manifests were found, or which could not be read.
+    pub(super) fn has_below(&self, folder: &str) -> bool {
+        let below = format!("{folder}/");
+        let first = self.texts.range(below.clone()..).next();
+        first.is_some_and(|(name, _)| name.starts_with(&below)) || self.unreadable.contains_key(folder)
+    }
 }
 
 #[derive(Debug)]
@@ -98,6 +109,7 @@ impl Scanner {
             let path = self.root.join(name);
             let known = self.files.remove(name);
             scan.unreadable.remove(name);
+            scan.leaving.remove(name);
             let known = match is_there(&path) {
                 true => read(name, &path, known, held, &mut scan),
                 false => known.and_then(|known| outlive(name, known, &mut scan)),
@@ -135,6 +147,7 @@ fn outlive(name: &str, mut known: Known, scan: &mut Scan) -> Option<Known> {
     known.stamp = None;
     (since.elapsed() < RECENT).then(|| {
         scan.unsettled = true;
+        scan.leaving.insert(name.to_owned());
         known
     })
 }

@@ -20,6 +20,8 @@ pub(super) enum Hint {
     Look,
     /// A manifest came, went, or was touched.
     Touched { name: String },
+    /// Something that is no manifest by its name went: it matters only where it was a folder with manifests.
+    Vanished { name: String },
     /// A folder came: what was put in before it was watched gave no hint, so look now and once more.
     LookTwice,
     /// A file is being written; its end is a hint of its own, unless it does not come within `patience`.
@@ -119,7 +121,8 @@ impl Watch {
         let inside = path.strip_prefix(&self.root).ok()?;
         match meaning(inside) {
             Meaning::None => None,
-            Meaning::Any => any_hint(kind, path),
+            Meaning::Mount => mount_hint(kind, path),
+            Meaning::Other => other_hint(kind, path, inside),
             Meaning::Manifest => manifest_hint(kind, path, inside.to_string_lossy().into_owned()),
         }
     }
@@ -129,8 +132,10 @@ impl Watch {
 enum Meaning {
     /// Hidden: never read under this name.
     None,
-    /// A folder, a link, or the inside of a mounted ConfigMap, whose links lead to manifests.
-    Any,
+    /// The folder itself, or the inside of a mounted ConfigMap, whose links lead to manifests.
+    Mount,
+    /// A folder, a link, or a file that is none of ours, such as those that editors write beside.
+    Other,
     /// A manifest.
     Manifest,
 }
@@ -138,14 +143,27 @@ enum Meaning {
 fn meaning(inside: &Path) -> Meaning {
     let begins = |part: &std::ffi::OsStr, with: &[u8]| part.as_encoded_bytes().starts_with(with);
     match () {
-        () if inside.iter().any(|part| begins(part, b"..")) => Meaning::Any,
+        () if inside.as_os_str().is_empty() => Meaning::Mount,
+        () if inside.iter().any(|part| begins(part, b"..")) => Meaning::Mount,
         () if inside.iter().any(|part| begins(part, b".")) => Meaning::None,
         () if is_manifest(inside) => Meaning::Manifest,
-        () => Meaning::Any,
+        () => Meaning::Other,
     }
 }
 
-fn any_hint(kind: EventKind, path: &Path) -> Option<Hint> {
+/// A file that somebody moved away, or put there by moving it, is not worth a look at everything: nearly every way to save a
+/// manifest has one.
+fn other_hint(kind: EventKind, path: &Path, inside: &Path) -> Option<Hint> {
+    match kind {
+        EventKind::Modify(ModifyKind::Name(_)) if is_plain_file(path) => None,
+        EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) if !is_anything(path) => {
+            Some(Hint::Vanished { name: inside.to_string_lossy().into_owned() })
+        }
+        _ => mount_hint(kind, path),
+    }
+}
+
+fn mount_hint(kind: EventKind, path: &Path) -> Option<Hint> {
     match kind {
         // Writing to a file that is no manifest means nothing; what it is linked to is found by the slow look.
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Data(_)) => None,
@@ -172,6 +190,10 @@ fn manifest_hint(kind: EventKind, path: &Path, name: String) -> Option<Hint> {
     }
 }
 
+fn is_anything(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
+}
+
 /// Links are whole as soon as they are there; plain files are about to be written.
 fn is_plain_file(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
@@ -182,3 +204,32 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a new file may stay without being closed: a hard link never is.
 const CREATE_PATIENCE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{RemoveKind, RenameMode};
+
+    #[test]
+    fn files_that_editors_write_beside_ask_for_no_look_at_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let watch = Watch::new(dir.path());
+        std::fs::write(dir.path().join("a.yaml~"), "").unwrap();
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        let (moved, removed) =
+            (EventKind::Modify(ModifyKind::Name(RenameMode::From)), EventKind::Remove(RemoveKind::File));
+        let vanished = |name: &str| Some(Hint::Vanished { name: name.to_owned() });
+        for (kind, name, expected) in [
+            (moved, "sedXYZ", vanished("sedXYZ")),
+            (removed, "4913", vanished("4913")),
+            (moved, "gone/deep", vanished("gone/deep")),
+            (moved, "a.yaml~", None),
+            (moved, "sub", Some(Hint::LookTwice)),
+            (removed, "..data", Some(Hint::Look)),
+            (removed, "", Some(Hint::Look)),
+            (removed, "a.yaml", Some(Hint::Touched { name: "a.yaml".to_owned() })),
+        ] {
+            assert_eq!(watch.hint(kind, &dir.path().join(name)), expected, "{kind:?} of {name:?}");
+        }
+    }
+}

@@ -117,7 +117,8 @@ async fn send(client: &Client, request: Request<Body>, head: Duration) -> Result
 /// Reads what the server says with a refusal.
 async fn refusal(response: Response<Body>, within: Duration) -> Failure {
     let code = response.status();
-    let asked = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let asked =
+        response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     let body = whole(response, within).await.unwrap_or_default();
     let mut status: Status = serde_json::from_slice(&body).unwrap_or_default();
     if status.code == 0 {
@@ -144,7 +145,9 @@ pub(crate) async fn whole(response: Response<Body>, silence: Duration) -> Result
     let mut bytes = Vec::new();
     loop {
         match timeout(silence, body.frame()).await {
-            Err(_) => return Err(Failure::Broken(format!("the answer stopped for {} s", silence.as_secs_f64()))),
+            Err(_) => {
+                return Err(Failure::Broken(format!("the answer stopped for {} s", silence.as_secs_f64())));
+            }
             Ok(None) => return Ok(bytes),
             Ok(Some(Err(error))) => return Err(Failure::Broken(chain(&error))),
             Ok(Some(Ok(frame))) => bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),

@@ -14,8 +14,8 @@ use ringress_translate::objects::{Key, Object};
 use ringress_translate::{Objects, Problem};
 
 use super::plan::{Kind, Scope, Watch};
-use super::wire::Item;
 use super::watch::News;
+use super::wire::Item;
 
 /// The objects of a cluster, as far as they were heard of.
 pub(super) struct Store {
@@ -346,7 +346,8 @@ fn keys(objects: &Objects, kind: Kind) -> Box<dyn Iterator<Item = &Key> + '_> {
 fn assumed_class((name, controller): &(String, String)) -> Object {
     let mut class = IngressClass::default();
     class.metadata.name = Some(name.clone());
-    class.spec = Some(IngressClassSpec { controller: Some(controller.clone()), ..IngressClassSpec::default() });
+    class.spec =
+        Some(IngressClassSpec { controller: Some(controller.clone()), ..IngressClassSpec::default() });
     Object::IngressClass(Box::new(class))
 }
 

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::{code, folder, json, path, ringress, stderr, stdout};
+use crate::support::manifest::{self, Ingress};
 use crate::support::{Launch, Upstream, on_both_drivers};
 
 #[test]
@@ -119,6 +120,84 @@ on_both_drivers! {
         assert_eq!(fields(answer["upstream_request"].as_str().unwrap()), fields(&sent));
         assert_eq!(code(&ringress(&["explain", "http://b.test/", "--admin", &admin])), Some(1));
     }
+}
+
+on_both_drivers! {
+    fn a_wrong_question_is_refused_with_its_field(driver) {
+        let process = Launch::new(driver).start();
+        for (question, field) in [
+            (serde_json::json!({"url": "gopher://a.test/"}), "url"),
+            (serde_json::json!({"method": "GET"}), "url"),
+            (serde_json::json!({"url": "http://a.test/", "headers": "A: b"}), "headers"),
+            (serde_json::json!({"url": "http://a.test/", "methd": "GET"}), "methd"),
+        ] {
+            let answer = process.admin_post("/explain", &question);
+            assert_eq!(answer.status, 400, "{question}: {}", answer.text());
+            let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(body["field"], field, "{question}");
+            assert!(!body["error"].as_str().unwrap().is_empty(), "{question}");
+        }
+        let admin = format!("127.0.0.1:{}", process.ports.admin);
+        let output = ringress(&["explain", "gopher://a.test/", "--admin", &admin]);
+        assert_eq!(code(&output), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains("neither http nor https"), "{}", stderr(&output));
+    }
+
+    fn explain_agrees_with_the_shards_on_paths_that_cannot_be_served(driver) {
+        let upstream = Upstream::named("web");
+        let denied = "nginx.ingress.kubernetes.io/auth-url";
+        let named = |name: &str, service: &str| Ingress::simple(name, &format!("{name}.test"), service);
+        let process = Launch::new(driver)
+            .manifests(&[
+                named("denied", "web").annotation(denied, "http://auth/").yaml(),
+                named("denied-gone", "gone").annotation(denied, "http://auth/").yaml(),
+                named("gone", "gone").yaml(),
+                named("idle", "idle").yaml(),
+                named("outside", "outside").yaml(),
+                named("local", "local").yaml(),
+                Ingress::new("port").route("port.test", "/", "Prefix", "web", "81").yaml(),
+                manifest::service("web"),
+                manifest::service("idle"),
+                manifest::endpoints("web", &[upstream.address()]),
+                external("outside", "name.invalid"),
+                external("local", "localhost"),
+            ])
+            .start();
+        let admin = format!("127.0.0.1:{}", process.ports.admin);
+        for (name, policy, reason) in [
+            ("denied", Some("denied"), "this route is closed"),
+            ("denied-gone", Some("denied"), "this route is closed"),
+            ("gone", None, "does not exist"),
+            ("idle", None, "no endpoints"),
+            ("outside", None, "name.invalid does not resolve"),
+            ("local", None, "localhost is refused"),
+            ("port", None, "has no such port; it has 80"),
+        ] {
+            let url = format!("http://{name}.test/");
+            let answer = json(&ringress(&["explain", &url, "--admin", &admin, "-o", "json"]));
+            let served = process.get(&format!("{name}.test"), "/");
+            assert_eq!(answer["answer"]["status"], served.status, "{name}: {answer}");
+            assert_eq!(served.text().trim_end(), answer["answer"]["message"], "{name}");
+            assert_eq!(answer["answer"]["policy"].as_str(), policy, "{name}");
+            let text = stdout(&ringress(&["explain", &url, "--admin", &admin]));
+            let verdict = text.lines().find(|line| line.contains("verdict")).unwrap();
+            assert!(verdict.contains(reason), "{name}: {verdict}");
+        }
+    }
+}
+
+/// A Service that is a name elsewhere.
+fn external(name: &str, of: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\nspec:\n  type: ExternalName\n  externalName: {of}\n  ports:\n    - port: 80\n"
+    )
+}
+
+#[test]
+fn places_are_named_as_a_process_that_serves_the_folder_names_them() {
+    let files = folder(&[("shop.yaml", SHOP)]);
+    let answer = json(&ringress(&["explain", "http://shop.test/cart", "-f", path(&files), "-o", "json"]));
+    assert_eq!(answer["winner"]["file"], "shop.yaml");
 }
 
 const SHOP: &str = "\

@@ -3,7 +3,11 @@
 use super::{code, example, examples, folder, json, path, ringress, stderr, stdout};
 use crate::support::manifest::{self, Ingress};
 use crate::support::{Launch, Upstream, on_both_drivers};
+use serde_json::Value;
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::process::{Command, Output, Stdio};
 
 #[test]
 fn lint_recognises_manifests_that_lost_their_indentation() {
@@ -55,10 +59,10 @@ fn lint_has_a_stable_shape_and_names_field_value_and_place() {
                 && finding["object"]["namespace"].is_string()
                 && finding["object"]["name"].is_string()
         );
-        assert!(
-            finding["file"].as_str().unwrap().ends_with("all.yaml") && finding["line"].as_u64().unwrap() > 0,
-            "{finding}"
-        );
+        // What is said of all manifests stands in none of them.
+        let placed = finding["file"].as_str().is_some_and(|file| file.ends_with("all.yaml"))
+            && finding["line"].as_u64().is_some_and(|line| line > 0);
+        assert_eq!(placed, finding["object"]["kind"] != "Manifests", "{finding}");
     }
     for (name, reason, part) in [
         ("annotated", "InvalidAnnotation", "magic"),
@@ -101,6 +105,223 @@ fn lint_takes_the_flags_that_change_meaning() {
         reasons(&["--watch-ingress-without-class"])
     );
     assert_eq!(code(&ringress(&["lint", path(&files), "--watch-ingress-without-class"])), Some(0));
+}
+
+#[test]
+fn lint_judges_an_ingress_without_a_class_as_if_it_were_ours() {
+    let ingress = Ingress::simple("classless", "e.test", "nowhere").class(None).tls("e.test", Some("gone"));
+    let files = folder(&[("all.yaml", &manifest::file(&[manifest::CLASS.to_owned(), ingress.yaml()]))]);
+    let output = ringress(&["lint", path(&files), "-o", "json"]);
+    assert_eq!(code(&output), Some(1), "{}", stderr(&output));
+    assert_eq!(rules(&json(&output)), ["no-class", "secret-missing", "service-missing"]);
+}
+
+/// A document that an API server refuses or that means something else than it seems to: rule, level, field, part of the
+/// next step.
+const WRONG: [(&str, &str, &str, &str, &str); 9] = [
+    (
+        "kind: Ingress\napiVersion: networking.k8s.io/v1\nmetadata: {name: x}\n",
+        "nothing-to-serve",
+        "error",
+        "spec",
+        "spec.rules",
+    ),
+    (
+        "kind: Ingress\napiVersion: networking.k8s.io/v1\nmetadata: {name: x}\nspec: {}\n",
+        "nothing-to-serve",
+        "error",
+        "spec.rules",
+        "write",
+    ),
+    (
+        "kind: Ingress\napiVersion: networking.k8s.io/v1\nmetadata: {name: x}\nrules: []\n",
+        "misplaced-field",
+        "error",
+        "rules",
+        "below spec",
+    ),
+    (
+        "kind: Ingress\napiVersion: networking.k8s.io/v1\nmetadata: {name: x}\ntls: []\nspec: {rules: [{}]}\n",
+        "misplaced-field",
+        "error",
+        "tls",
+        "below spec",
+    ),
+    (
+        "kind: Ingress\napiVersion: networking.k8s.io/v1\nmetadata: {name: x}\nspec: {rules: [{hosts: [a.test]}]}\n",
+        "unknown-field",
+        "warning",
+        "spec.rules[0].hosts",
+        "check its name",
+    ),
+    (
+        "kind: Ingres\napiVersion: networking.k8s.io/v1\nmetadata: {name: x}\n",
+        "unknown-kind",
+        "error",
+        "kind",
+        "did you mean Ingress",
+    ),
+    (
+        "kind: secret\napiVersion: v1\nmetadata: {name: x}\n",
+        "unknown-kind",
+        "error",
+        "kind",
+        "did you mean Secret",
+    ),
+    (
+        "kind: Ingress\napiVersion: extensions/v1beta1\nmetadata: {name: x}\n",
+        "unknown-kind",
+        "error",
+        "apiVersion",
+        "to networking.k8s.io/v1, give every path a pathType",
+    ),
+    (
+        "kind: Ingress\napiVersion: networking.k8s.io/v1beta1\nmetadata: {name: x}\n",
+        "unknown-kind",
+        "error",
+        "apiVersion",
+        "to networking.k8s.io/v1, give every path a pathType",
+    ),
+];
+
+#[test]
+fn lint_refuses_what_an_api_server_refuses() {
+    for (text, rule, level, field, part) in WRONG {
+        let files = folder(&[("a.yaml", text)]);
+        let output = ringress(&["lint", path(&files), "-o", "json", "--watch-ingress-without-class"]);
+        assert_eq!(code(&output), Some(if level == "error" { 1 } else { 0 }), "{text}");
+        let findings = json(&output);
+        let found = findings.as_array().unwrap().iter().find(|finding| finding["rule"] == rule);
+        let finding = found.unwrap_or_else(|| panic!("{text}: {findings:#}"));
+        assert_eq!((&finding["level"], &finding["path"]), (&level.into(), &field.into()), "{text}");
+        assert!(finding["message"].as_str().unwrap().contains(part), "{finding}");
+    }
+}
+
+#[test]
+fn lint_says_once_that_nothing_defines_endpoints() {
+    let ingress = |name: &str| Ingress::simple(name, &format!("{name}.test"), name).yaml();
+    let mut documents = vec![manifest::CLASS.to_owned()];
+    documents.extend(["a", "b", "c"].map(ingress));
+    documents.extend(["a", "b", "c"].map(manifest::service));
+    let lint = |documents: &[String]| {
+        let files = folder(&[("all.yaml", &manifest::file(documents))]);
+        let output = ringress(&["lint", path(&files), "-o", "json"]);
+        assert_eq!(code(&output), Some(0), "{}", stdout(&output));
+        let findings = json(&output);
+        let said = findings.as_array().unwrap().iter().map(|finding| {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            (text(&finding["rule"]), text(&finding["level"]), text(&finding["object"]["name"]))
+        });
+        said.collect::<Vec<_>>()
+    };
+    let finding =
+        |level: &str, name: &str| ("no-ready-endpoints".to_owned(), level.to_owned(), name.to_owned());
+    assert_eq!(lint(&documents), [finding("info", "all")]);
+    documents.push(manifest::endpoints("b", &["10.0.0.1:80".parse().unwrap()]));
+    assert_eq!(lint(&documents), [finding("warning", "a"), finding("warning", "c")]);
+}
+
+#[test]
+fn lint_reads_the_other_files_where_one_cannot_be_read() {
+    let missing =
+        manifest::file(&[manifest::CLASS.to_owned(), Ingress::simple("a", "a.test", "nowhere").yaml()]);
+    let files = folder(&[("good.yaml", &missing)]);
+    let at = |name: &str| files.path().join(name);
+    fs::write(at("latin.yaml"), b"# caf\xe9\n").unwrap();
+    fs::create_dir(at("folder.yaml")).unwrap();
+    symlink("nowhere", at("link.yaml")).unwrap();
+    let output = ringress(&["lint", path(&files), "-o", "json"]);
+    assert_eq!(code(&output), Some(1), "{}", stderr(&output));
+    let findings = json(&output);
+    let said = findings.as_array().unwrap().iter().map(|finding| {
+        let file = finding["file"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        (file, finding["level"].as_str().unwrap(), finding["rule"].as_str().unwrap())
+    });
+    let expected = [
+        ("folder.yaml", "error", "undecodable"),
+        ("good.yaml", "error", "service-missing"),
+        ("latin.yaml", "error", "undecodable"),
+        ("link.yaml", "error", "undecodable"),
+    ];
+    assert_eq!(said.collect::<Vec<_>>(), expected.map(|(file, level, rule)| (file.to_owned(), level, rule)));
+    assert!(findings.to_string().contains("UTF-8"), "{findings:#}");
+}
+
+#[test]
+fn lint_and_fmt_take_at_most_16_mib_from_stdin() {
+    let large = vec![b'#'; 17 * 1024 * 1024];
+    for verb in ["lint", "fmt"] {
+        let refused = piped(&[verb, "-"], &large);
+        assert_eq!(code(&refused), Some(2), "{verb}: {}", stderr(&refused));
+        assert!(stderr(&refused).contains("16 MiB") && stdout(&refused).is_empty(), "{}", stderr(&refused));
+        assert_eq!(code(&piped(&[verb, "-"], &large[..1024])), Some(0), "{verb}");
+    }
+}
+
+#[test]
+fn lint_says_what_decided_between_two_that_claim_the_same() {
+    let claims = |first: Ingress, second: Ingress| {
+        let files = folder(&[(
+            "all.yaml",
+            &manifest::file(&[manifest::CLASS.to_owned(), first.yaml(), second.yaml()]),
+        )]);
+        stdout(&ringress(&["lint", path(&files)]))
+    };
+    let ingress = |name: &str| Ingress::simple(name, "a.test", "web");
+    let (old, young) = ("2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z");
+    let by_age = claims(ingress("a").created(young), ingress("b").created(old));
+    assert!(by_age.contains("Ingress default/b spec.rules[0].http.paths[0]: it is older"), "{by_age}");
+    for (a, b) in
+        [(ingress("a").created(old), ingress("b").created(old)), (ingress("a").created(young), ingress("b"))]
+    {
+        let by_name = claims(a, b);
+        assert!(
+            by_name.contains("Ingress default/a spec.rules[0].http.paths[0]: its name comes first"),
+            "{by_name}"
+        );
+        assert!(!by_name.contains("is older)") || by_name.contains("neither is older"), "{by_name}");
+    }
+}
+
+#[test]
+fn lint_counts_verified_endpoints_and_forced_redirects_among_the_protections() {
+    let prefix = "nginx.ingress.kubernetes.io";
+    for (key, value, tls, expected) in [
+        ("proxy-ssl-verify", "on", false, "error"),
+        ("proxy-ssl-verify", "off", false, "info"),
+        ("force-ssl-redirect", "true", false, "error"),
+        ("force-ssl-redirect", "true", true, "info"),
+        ("force-ssl-redirect", "false", false, "info"),
+    ] {
+        let ingress = Ingress::simple("a", "a.test", "web").annotation(&format!("{prefix}/{key}"), value);
+        let ingress = if tls { ingress.tls("a.test", None) } else { ingress };
+        let documents = [manifest::CLASS.to_owned(), ingress.yaml(), manifest::service("web")];
+        let files = folder(&[("all.yaml", &manifest::file(&documents))]);
+        let output = ringress(&["lint", path(&files), "-o", "json"]);
+        let findings = json(&output);
+        let found =
+            findings.as_array().unwrap().iter().find(|finding| finding["rule"] == "unsupported-annotation");
+        assert_eq!(found.unwrap()["level"], expected, "{key}: {value}: {findings:#}");
+        assert_eq!(code(&output), Some(i32::from(expected == "error")));
+    }
+}
+
+fn rules(findings: &Value) -> Vec<&str> {
+    let mut rules: Vec<_> =
+        findings.as_array().unwrap().iter().map(|finding| finding["rule"].as_str().unwrap()).collect();
+    rules.sort_unstable();
+    rules
+}
+
+/// Runs a verb to its end with that on stdin.
+fn piped(arguments: &[&str], input: &[u8]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringress"));
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A verb that has read enough closes its end.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
 }
 
 #[test]
@@ -160,7 +381,57 @@ fn fmt_writes_in_place_and_refuses_what_it_does_not_understand() {
     let (refused, told, untouched) = fmt("page.yaml");
     assert_eq!((refused, untouched), (Some(1), page.clone()), "what fits nowhere is not guessed");
     assert!(told.contains("page.yaml") && told.contains(&format!("line {}", page.lines().count())), "{told}");
-    assert_eq!(fmt("other.yaml").2, other, "what did not lose its indentation stays as it is");
+    let (refused, told, untouched) = fmt("other.yaml");
+    assert_eq!((refused, &*untouched), (Some(1), other), "what is no YAML is not made any");
+    assert!(told.contains("other.yaml: line 2: "), "{told}");
+}
+
+#[test]
+fn fmt_takes_a_margin_away() {
+    let flattened = fs::read_to_string(examples().join("flattened/000-app-ingress.yaml")).unwrap();
+    let restored = stdout(&ringress(&["fmt", &example("flattened/000-app-ingress.yaml")]));
+    let margined = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let two = format!("{restored}---\n{}", restored.replace("app-ingress", "other"));
+    for (text, expected) in [
+        (margined(&flattened), &restored),
+        (margined(&flattened).trim_start().to_owned(), &restored),
+        (margined(&restored).trim_start().to_owned(), &restored),
+        (margined(&two), &two),
+    ] {
+        let files = folder(&[("a.yaml", &text)]);
+        let findings = json(&ringress(&["lint", path(&files), "-o", "json"]));
+        assert_eq!(rules(&findings), ["flattened-yaml"], "{text}");
+        assert!(findings[0]["message"].as_str().unwrap().contains("run ringress fmt"), "{findings:#}");
+        let output = piped(&["fmt", "-"], text.as_bytes());
+        assert_eq!((code(&output), &stdout(&output)), (Some(0), expected), "{text}{}", stderr(&output));
+    }
+}
+
+#[test]
+fn fmt_prints_nothing_where_it_cannot_repair() {
+    let good = "kind: Service\nmetadata:\n  name: a\n";
+    for (text, line) in [
+        ("kind: Ingress\nmetadata: [\n", "line "),
+        ("kind: Service\nmetadata:\n\tname: a\n", "line 3: "),
+        ("kind: Service\nmetadata: {name: a}\nmetadata: {name: b}\n", "line 3: "),
+        ("kind: Service\nmetadata:\nname: a\nThis is a Service.\n", "line 4: "),
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata:\nname: a\n", "line 4: "),
+        ("kind: Service\nmetadata:\nname: a\nspec:\n  ports:\n", "line 3: "),
+    ] {
+        let files = folder(&[("broken.yaml", text), ("good.yaml", good)]);
+        let name = |name: &str| files.path().join(name).display().to_string();
+        for arguments in
+            [vec!["fmt", &name("broken.yaml")], vec!["fmt", &name("good.yaml"), &name("broken.yaml")]]
+        {
+            let output = ringress(&arguments);
+            assert_eq!((code(&output), &*stdout(&output)), (Some(1), ""), "{text}");
+            let told = stderr(&output);
+            assert!(told.contains(&format!("broken.yaml: {line}")), "{text}: {told}");
+        }
+        let output = ringress(&["fmt", "-w", &name("broken.yaml"), &name("good.yaml")]);
+        assert_eq!(code(&output), Some(1), "{text}");
+        assert_eq!(fs::read_to_string(name("broken.yaml")).unwrap(), text);
+    }
 }
 
 /// The lines of a YAML text with their depth in levels, whatever the width of a level and the place of list dashes.

@@ -20,22 +20,37 @@ use super::{PATIENCE, poll};
 /// How a process is started.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
-    driver: Driver,
+    io_driver: &'static str,
     shards: usize,
     flags: Vec<String>,
     files: Vec<(String, String)>,
     ports: Option<Ports>,
+    /// What runs the binary; empty: nothing but itself.
+    under: Vec<String>,
 }
 
 impl Launch {
     /// `ringress run` on two shards with an empty folder.
     pub(crate) fn new(driver: Driver) -> Self {
-        Self { driver, shards: 2, flags: Vec::new(), files: Vec::new(), ports: None }
+        Self {
+            io_driver: driver.as_str(),
+            shards: 2,
+            flags: Vec::new(),
+            files: Vec::new(),
+            ports: None,
+            under: Vec::new(),
+        }
     }
 
     /// One shard where a test watches one pool.
     pub(crate) fn shards(mut self, shards: usize) -> Self {
         self.shards = shards;
+        self
+    }
+
+    /// Asks for something else than a certain driver.
+    pub(crate) fn io_driver(mut self, flag: &'static str) -> Self {
+        self.io_driver = flag;
         self
     }
 
@@ -49,6 +64,12 @@ impl Launch {
     pub(crate) fn manifests(self, documents: &[Document]) -> Self {
         let all: Vec<_> = [CLASS.to_owned()].into_iter().chain(documents.iter().cloned()).collect();
         self.file("manifests.yaml", &file(&all))
+    }
+
+    /// Lets this command start the binary, which it must become.
+    pub(crate) fn under(mut self, command: &[&str]) -> Self {
+        self.under = command.iter().map(|part| (*part).to_owned()).collect();
+        self
     }
 
     /// Takes these ports instead of free ones.
@@ -89,13 +110,16 @@ impl Launch {
             fs::write(manifests.join(name), text).expect("the folder can be written");
         }
         let ports = self.ports.unwrap_or_else(Ports::free);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringress"));
+        let binary = env!("CARGO_BIN_EXE_ringress").to_owned();
+        let words: Vec<_> = self.under.iter().chain([&binary]).collect();
+        let mut command = Command::new(words[0]);
         command
+            .args(&words[1..])
             .args(["run", "--manifests"])
             .arg(&manifests)
             .args(ports.flags())
             .args(["--shards", &self.shards.to_string(), "--pin", "never"])
-            .args(["--io-driver", self.driver.as_str()])
+            .args(["--io-driver", self.io_driver])
             .args(&self.flags);
         Ringress::of(command, home, ports)
     }
@@ -337,7 +361,9 @@ impl Drop for Ringress {
 
 /// Replaces a file as editors do: written beside, then renamed.
 pub(crate) fn replace(folder: &Path, name: &str, text: &str) {
-    let beside = folder.with_file_name(format!("{name}.new"));
+    // Beside the folder stand those of other tests.
+    let own = folder.file_name().expect("the folder has a name").display();
+    let beside = folder.with_file_name(format!("{own}.{name}.new"));
     fs::write(&beside, text).expect("the folder can be written");
     fs::rename(&beside, folder.join(name)).expect("both are in one file system");
 }

@@ -114,7 +114,10 @@ fn a_torn_list_takes_nothing_out() {
     bench.store.take(watch, News::Page(vec![item_of(Kind::Service, &object("a/x", ""))]));
     bench.store.take(watch, News::Torn);
     bench.list(Kind::Service, &[object("a/y", "")]);
-    assert!(!bench.has(Kind::Service, "a/x") && bench.has(Kind::Service, "a/y"), "the second list counts alone");
+    assert!(
+        !bench.has(Kind::Service, "a/x") && bench.has(Kind::Service, "a/y"),
+        "the second list counts alone"
+    );
 }
 
 #[test]
