@@ -77,6 +77,10 @@ impl Controller {
         if config.settings.fallback_certificate.is_none() {
             config.settings.fallback_certificate = Some(Arc::new(default_certificate::self_signed()?));
         }
+        let watches = match &config.source {
+            Source::Cluster(source) => Some(source.standing()),
+            Source::Folder(_) | Source::Texts(_) => None,
+        };
         Ok(Self {
             source: config.source,
             settings: Arc::new(config.settings),
@@ -86,7 +90,7 @@ impl Controller {
             explain: config.explain,
             on_generation: config.on_generation,
             events,
-            live: Live::new(ports),
+            live: Live::new(ports, watches),
             tickets: TicketKeys::new().map_err(|_| Error::NoRandomness)?,
             admin,
             health,

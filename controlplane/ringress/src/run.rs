@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use ringress_controller::source::kube::{KubeSource, Patience};
-use ringress_controller::{Config, Source};
+use ringress_controller::{Config, Source, status};
 
 use crate::args::{Origin, Run};
 use crate::boot::{self, Boot};
@@ -19,14 +19,15 @@ use crate::logging::{self, Lines};
 pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
     let lines = Lines::to_stdout()?;
     logging::log_to(&lines, run.process.log_level.as_deref().unwrap_or("info"));
-    let (source, manifests) = match run.origin {
-        Origin::Folder(folder) => (Source::Folder(folder.clone()), Manifests::Folder(folder)),
-        Origin::Cluster(access, scope) => {
-            let source = KubeSource::new(access, scope, Patience::default());
+    let (source, manifests, status) = match run.origin {
+        Origin::Folder(folder) => (Source::Folder(folder.clone()), Manifests::Folder(folder), None),
+        Origin::Cluster(scope, status) => {
+            let source = KubeSource::new(status.access.clone(), scope, Patience::default());
             // Objects of a cluster stand in no file.
-            (Source::Cluster(Box::new(source)), Manifests::Texts(Texts::new()))
+            (Source::Cluster(Box::new(source)), Manifests::Texts(Texts::new()), Some(*status))
         }
     };
+    let (writer, feed) = status.map(status::writer).unzip();
     let config = Config {
         source,
         settings: run.settings,
@@ -37,10 +38,18 @@ pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
         overlay: None,
         explain: explain::for_admin(manifests),
         // The controller logs every generation itself.
-        on_generation: Box::new(|_| {}),
+        on_generation: match feed {
+            Some(feed) => Box::new(move |report| feed.tell(report)),
+            None => Box::new(|_| {}),
+        },
     };
     let boot = Boot { process: run.process, lines: lines.clone(), admin: Arc::default() };
-    let ended = boot::serve(boot, |_, _| Ok(config));
+    let ended = boot::serve(boot, |runtime, _| {
+        if let Some(writer) = writer {
+            runtime.spawn(writer.run());
+        }
+        Ok(config)
+    });
     lines.flush();
     ended
 }

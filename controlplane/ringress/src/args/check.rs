@@ -452,8 +452,9 @@ mod tests {
         let run = run(&["--watch-namespace=a,b", "--watch-namespace=c", "--configmap=x/y", "--context=here"]);
         let run = run.unwrap();
         assert!(!run.settings.apply_default_class && !run.settings.allow_loopback_endpoints);
-        let Origin::Cluster(access, scope) = run.origin else { panic!("{:?}", run.origin) };
-        assert_eq!(access.context.as_deref(), Some("here"));
+        let Origin::Cluster(scope, status) = run.origin else { panic!("{:?}", run.origin) };
+        assert_eq!(status.access.context.as_deref(), Some("here"));
+        assert_eq!((status.publish, &*status.election_id), (None, "ringress-leader"));
         assert_eq!(scope.namespaces, ["a", "b", "c"].map(str::to_owned).into());
         assert_eq!(scope.config_map, Some(Key::new("x", "y")));
         assert_eq!(scope.class.0, "ringress");
