@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use crate::table::Table;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -63,6 +64,13 @@ impl Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Version(u64);
 
+#[cfg(test)]
+impl Version {
+    pub(crate) fn of_test(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// An object with its version.
 #[derive(Debug)]
 pub struct Stored<T> {
@@ -77,9 +85,6 @@ impl<T> Clone for Stored<T> {
         Self { version: self.version, object: Arc::clone(&self.object) }
     }
 }
-
-/// All objects of one kind.
-pub type Table<T> = BTreeMap<Key, Stored<T>>;
 
 /// Everything that translation reads.
 #[derive(Debug, Clone, Default)]
@@ -296,7 +301,7 @@ impl Objects {
 
 fn split<T>(table: &mut Table<T>, namespace: &str) -> Table<T> {
     let first = Key::new(namespace, "");
-    let inside = table.range(first..).take_while(|(key, _)| &*key.namespace == namespace);
+    let inside = table.iter_from(&first).take_while(|(key, _)| &*key.namespace == namespace);
     let keys: Vec<Key> = inside.map(|(key, _)| key.clone()).collect();
     keys.into_iter().filter_map(|key| table.remove(&key).map(|stored| (key, stored))).collect()
 }

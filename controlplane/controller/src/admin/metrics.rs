@@ -30,8 +30,8 @@ use ringress_translate::{Level, Problem, Reason};
 use tokio::sync::oneshot;
 
 use super::{Admin, plain};
-use crate::source::kube::WatchReport;
 use crate::live::{Live, Reloads};
+use crate::source::kube::WatchReport;
 use page::Page;
 
 pub(super) async fn metrics(State(admin): State<Admin>) -> Response {

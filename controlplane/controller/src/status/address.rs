@@ -78,10 +78,16 @@ mod tests {
     #[test]
     fn a_service_is_reached_where_its_type_says() {
         let balancer = json!({"loadBalancer": {"ingress": [{"hostname": "lb.test"}, {"ip": "192.0.2.7"}]}});
-        check(json!({"spec": {"type": "LoadBalancer", "clusterIP": "10.0.0.1"}, "status": balancer}), &["lb.test", "192.0.2.7"]);
+        check(
+            json!({"spec": {"type": "LoadBalancer", "clusterIP": "10.0.0.1"}, "status": balancer}),
+            &["lb.test", "192.0.2.7"],
+        );
         check(json!({"spec": {"type": "LoadBalancer", "clusterIP": "10.0.0.1"}}), &[]);
         check(json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1"}}), &["10.0.0.1"]);
-        check(json!({"spec": {"type": "NodePort", "clusterIP": "10.0.0.1", "externalIPs": ["192.0.2.9"]}}), &["192.0.2.9"]);
+        check(
+            json!({"spec": {"type": "NodePort", "clusterIP": "10.0.0.1", "externalIPs": ["192.0.2.9"]}}),
+            &["192.0.2.9"],
+        );
         check(json!({"spec": {"type": "ClusterIP", "clusterIP": "None"}}), &[]);
         check(json!({"spec": {"type": "ExternalName", "externalName": "edge.test"}}), &["edge.test"]);
     }

@@ -79,7 +79,8 @@ mod tests {
     fn ledger(rows: &[(&str, &str, &str)]) -> Ledger {
         let mut ledger = Ledger::default();
         for (name, uid, address) in rows {
-            let addresses = [*address].into_iter().filter(|text| !text.is_empty()).map(Address::new).collect();
+            let addresses =
+                [*address].into_iter().filter(|text| !text.is_empty()).map(Address::new).collect();
             ledger.note(Key::new("a", name), Known { uid: (*uid).to_owned(), addresses });
         }
         ledger

@@ -4,7 +4,7 @@
 //! since. An Event's name is a hash of what it says, so that saying it again, also by another leader or after a restart,
 //! raises a count and makes no second one. Two allowances keep a storm away: one per object, one for all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -63,18 +63,17 @@ pub(super) fn between(
             }
         }));
     }
-    let known = before.map(|before| before.problems).unwrap_or_default();
-    let fresh = now.problems.iter().filter(|problem| problem.level != Level::Info && !known.contains(problem));
+    let known: BTreeSet<&Problem> = before.map(|before| before.problems).unwrap_or_default().iter().collect();
+    let fresh =
+        now.problems.iter().filter(|problem| problem.level != Level::Info && !known.contains(problem));
     events.extend(fresh.filter_map(|problem| warning(problem, now.objects)));
     events
 }
 
 /// Objects that are new or another version.
-fn changed<'t, T>(before: &Table<T>, now: &'t Table<T>) -> Vec<(&'t Key, &'t Stored<T>)> {
-    let is_new = |(key, stored): &(&Key, &Stored<T>)| {
-        before.get(key).is_none_or(|before| before.version != stored.version)
-    };
-    now.iter().filter(is_new).collect()
+fn changed<'t, T>(before: &Table<T>, now: &'t Table<T>) -> Vec<(Key, &'t Stored<T>)> {
+    let differing = before.differing(now).into_iter();
+    differing.filter_map(|key| now.get(&key).map(|stored| (key, stored))).collect()
 }
 
 /// What is wrong with files and flags has no object to say it at.
@@ -241,10 +240,14 @@ mod tests {
     #[test]
     fn a_change_that_is_live_is_said_of_the_object_that_changed() {
         let before = objects(&[("one", "a.test"), ("two", "b.test"), ("foreign", "c.test")]);
-        let now = objects(&[("one", "a.test"), ("two", "new.test"), ("three", "d.test"), ("foreign", "new.test")]);
+        let now =
+            objects(&[("one", "a.test"), ("two", "new.test"), ("three", "d.test"), ("foreign", "new.test")]);
         let said = events(Some((&before, &[])), (&now, &[]));
         let note = "live as generation 7 on 2 shards after 4.2 ms";
-        assert_eq!(said, [format!("Ingress a/three Applied {note}"), format!("Ingress a/two Applied {note}")]);
+        assert_eq!(
+            said,
+            [format!("Ingress a/three Applied {note}"), format!("Ingress a/two Applied {note}")]
+        );
         assert!(events(None, (&now, &[])).is_empty(), "at the start nothing is new");
     }
 
@@ -280,7 +283,8 @@ mod tests {
         let object = ObjectRef::new("Ingress", "a", "one");
         let said = (0..100).filter(|_| limits.allow(&object, now)).count();
         assert_eq!(said, 10);
-        let others = (0..1000).filter(|number| limits.allow(&ObjectRef::new("Ingress", "a", &number.to_string()), now));
+        let others = (0..1000)
+            .filter(|number| limits.allow(&ObjectRef::new("Ingress", "a", &number.to_string()), now));
         assert_eq!(others.count(), 190);
         assert!(limits.allow(&object, now + Duration::from_secs(31)));
     }

@@ -67,6 +67,7 @@ impl Writer {
             ledger: None,
             addresses: None,
             last: None,
+            present: BTreeMap::new(),
             limits: Limits::default(),
             counts: BTreeMap::new(),
         };
@@ -145,6 +146,8 @@ struct Scribe {
     addresses: Option<Vec<Address>>,
     /// The state that was last spoken of.
     last: Option<Arc<View>>,
+    /// Its Ingresses.
+    present: BTreeMap<Key, Present>,
     limits: Limits,
     /// How often an Event was said, by name.
     counts: BTreeMap<String, u32>,
@@ -155,8 +158,10 @@ impl Scribe {
         let mut look = interval(ADDRESSES_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut complained = false;
+        let mut more = false;
         loop {
             tokio::select! {
+                () = std::future::ready(()), if more => {}
                 changed = reports.changed() => if changed.is_err() { return },
                 _ = look.tick() => self.look().await,
                 Ok(()) = self.leading.changed() => {}
@@ -166,12 +171,16 @@ impl Scribe {
             let Some(report) = reports.borrow_and_update().clone() else { continue };
             self.speak(&report).await;
             match self.write_statuses(&report.view).await {
-                Ok(()) => complained = false,
-                Err(failure) if !complained => {
-                    tracing::warn!(error = %failure, "statuses cannot be written; trying again");
-                    complained = true;
+                Ok(left) => {
+                    more = left;
+                    complained = false;
                 }
-                Err(_) => {}
+                Err(failure) => {
+                    more = false;
+                    if !std::mem::replace(&mut complained, true) {
+                        tracing::warn!(error = %failure, "statuses cannot be written; trying again");
+                    }
+                }
             }
         }
     }
@@ -218,7 +227,8 @@ impl Scribe {
         // What a roll-out adds differs between pods of one kind.
         let varying = ["pod-template-hash", "controller-revision-hash", "pod-template-generation"];
         let alike = labels.iter().filter(|(key, _)| !varying.contains(&key.as_str()));
-        let terms: Vec<String> = alike.filter_map(|(key, value)| Some(format!("{key}%3D{}", value.as_str()?))).collect();
+        let terms: Vec<String> =
+            alike.filter_map(|(key, value)| Some(format!("{key}%3D{}", value.as_str()?))).collect();
         let list = read(&self.client, &format!("{pods}?labelSelector={}", terms.join("%2C"))).await?;
         Ok(list.map(|list| address::of_pods(&list)))
     }
@@ -231,14 +241,22 @@ impl Scribe {
             return;
         }
         let before = self.last.replace(Arc::clone(&report.view));
-        let ours = ours(&report.view);
-        let state = |view: &'_ View| -> (Arc<_>, Arc<[_]>) { (Arc::clone(&view.objects), Arc::clone(&view.problems)) };
+        if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &report.view)) {
+            return;
+        }
+        self.present = ours(&report.view);
+        let state = |view: &'_ View| -> (Arc<_>, Arc<[_]>) {
+            (Arc::clone(&view.objects), Arc::clone(&view.problems))
+        };
         let (objects, problems) = state(&report.view);
         let earlier = before.as_deref().map(state);
         let earlier = earlier.as_ref().map(|(objects, problems)| State { objects, problems });
-        let applied = Applied { generation: report.generation, shards: report.shards, elapsed: report.elapsed };
+        let applied =
+            Applied { generation: report.generation, shards: report.shards, elapsed: report.elapsed };
         let now = State { objects: &objects, problems: &problems };
-        let events = event::between(earlier, now, applied, |key| ours.get(key).is_some_and(|found| found.is_ours));
+        let events = event::between(earlier, now, applied, |key| {
+            self.present.get(key).is_some_and(|found| found.is_ours)
+        });
         for event in events {
             if !self.leads() {
                 return;
@@ -269,31 +287,34 @@ impl Scribe {
         said.map(drop)
     }
 
-    /// Writes the statuses that differ.
-    async fn write_statuses(&mut self, view: &View) -> Result<(), Failure> {
+    /// Writes some of the statuses that differ, so that Events need not wait for thousands; whether more are left.
+    async fn write_statuses(&mut self, view: &View) -> Result<bool, Failure> {
         if !self.leads() {
             self.ledger = None;
-            return Ok(());
+            return Ok(false);
         }
         if self.publish.is_none() {
-            return Ok(());
+            return Ok(false);
         }
         if self.addresses.is_none() {
             self.look().await;
         }
-        let Some(addresses) = self.addresses.clone() else { return Ok(()) };
+        let Some(addresses) = self.addresses.clone() else { return Ok(false) };
         if self.ledger.is_none() {
             self.ledger = Some(self.read_statuses(view).await?);
         }
-        let Some(ledger) = &mut self.ledger else { return Ok(()) };
-        for due in ledger.due(&ours(view), &addresses) {
+        let Some(ledger) = &mut self.ledger else { return Ok(false) };
+        let mut due = ledger.due(&self.present, &addresses);
+        let is_more = due.len() > WRITES_MAX;
+        due.truncate(WRITES_MAX);
+        for due in due {
             if !self.leads() {
-                return Ok(());
+                return Ok(false);
             }
             self.write_status(due).await?;
             sleep(BETWEEN_WRITES).await;
         }
-        Ok(())
+        Ok(is_more)
     }
 
     async fn write_status(&mut self, due: Write) -> Result<(), Failure> {
@@ -412,6 +433,9 @@ const TOGETHER: Duration = Duration::from_millis(50);
 
 /// At most so many statuses a second are written: the API server belongs to others too.
 const BETWEEN_WRITES: Duration = Duration::from_millis(5);
+
+/// Statuses that are written before Events have their turn.
+const WRITES_MAX: usize = 50;
 
 /// Events whose counts are remembered.
 const COUNTS_MAX: usize = 4096;

@@ -75,7 +75,8 @@ impl ClusterArgs {
             mistakes.push("--watch-namespace and --watch-namespace-selector exclude each other".to_owned());
         }
         if let Some(Err(why)) = self.publish_service().map(values::reference) {
-            mistakes.push(format!("--publish-service {:?} {why}", self.publish_service().unwrap_or_default()));
+            mistakes
+                .push(format!("--publish-service {:?} {why}", self.publish_service().unwrap_or_default()));
         }
         if self.publish_service().is_some() && !self.publish_addresses().is_empty() {
             mistakes.push("--publish-service and --publish-status-address exclude each other".to_owned());

@@ -233,7 +233,7 @@ fn where_classes_may_not_be_read_the_one_of_the_flags_is_assumed() {
     let mut bench = Bench::new(scope);
     let watch = bench.number(Kind::IngressClass);
     bench.store.take(watch, News::Refused);
-    let class = &bench.store.objects.ingress_classes[&key_of("ours")].object;
+    let class = &bench.store.objects.ingress_classes.get(&key_of("ours")).unwrap().object;
     assert_eq!(class.spec.as_ref().unwrap().controller.as_deref(), Some("example.test/controller"));
     let real = object("theirs", r#","spec":{"controller":"x/y"}"#);
     bench.list(Kind::IngressClass, &[real]);
