@@ -287,7 +287,8 @@ async fn an_empty_list_that_is_confirmed_is_believed() {
 
 #[tokio::test]
 async fn a_server_that_is_away_costs_no_list_and_no_object() {
-    for fault in [Fault::Close, Fault::Hang, Fault::Refuse(500, None), Fault::Refuse(503, Some(1))] {
+    let refused = [(500, None), (503, Some(1)), (403, None)].map(|(code, after)| Fault::Refuse(code, after));
+    for fault in [Fault::Close, Fault::Hang].into_iter().chain(refused) {
         let (server, mut tap) = served().await;
         server.fail("*", Call::Any, fault.clone(), None);
         server.end_watches();

@@ -63,7 +63,7 @@ fn has_two_sources(explain: &ArgMatches) -> bool {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Serve a cluster, or a folder of manifests, and every change to it.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Try it on this machine: no cluster, no root, echo backends inside the process.
     Dev(DevArgs),
     /// Say which rule takes a URL, what is sent to whom, and why every other rule lost.

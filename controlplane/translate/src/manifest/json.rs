@@ -11,7 +11,7 @@ use crate::problem::Problem;
 ///
 /// # Errors
 /// The object does not have the form of its kind; the problem names it and the field.
-pub fn object(kind: &str, json: &str) -> Result<Object, Problem> {
+pub fn object(kind: &str, json: &str) -> Result<Object, Box<Problem>> {
     let read = match kind {
         "Ingress" => typed(json, Object::Ingress),
         "IngressClass" => typed(json, Object::IngressClass),
@@ -23,7 +23,7 @@ pub fn object(kind: &str, json: &str) -> Result<Object, Problem> {
         "Namespace" => typed(json, Object::Namespace),
         _ => Err((String::new(), format!("the kind {kind} is not read"))),
     };
-    read.map_err(|(field, why)| Problem::undecodable(&reference(kind, json), &field, &why))
+    read.map_err(|(field, why)| Box::new(Problem::undecodable(&reference(kind, json), &field, &why)))
 }
 
 /// Fast where all is well; the slower way, which knows the field, is gone only for what failed.

@@ -41,7 +41,7 @@ pub struct Patience {
     pub pause_max: Duration,
     /// The longest pause between lists that lead nowhere.
     pub list_pause_max: Duration,
-    /// The pause before we ask again for what was refused.
+    /// The pause before we ask again for what was refused and can be done without.
     pub refused: Duration,
     /// An empty list must be confirmed by another one after this.
     pub confirm: Duration,
@@ -263,9 +263,8 @@ impl Watcher {
     /// Notes a failure and waits.
     async fn pause(&self, failure: &Failure, tries: &mut Backoff) {
         self.standing.failed(self.number, failure);
-        let pause = tries.failed(random(), failure.asks_for());
-        let refused = matches!(failure, Failure::Forbidden(_));
-        sleep(if refused { pause.max(self.patience.refused) } else { pause }).await;
+        // Refusals are no exception: a server that has just started refuses everybody until it has read its roles.
+        sleep(tries.failed(random(), failure.asks_for())).await;
     }
 }
 

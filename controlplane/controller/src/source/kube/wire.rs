@@ -141,7 +141,7 @@ pub(super) fn line(kind: Kind, bytes: &[u8]) -> Result<(Line, Option<String>), s
 pub(super) fn item_of(kind: Kind, text: &str) -> Item {
     match json::object(kind.as_str(), text) {
         Ok(object) => Item { key: object.key(), object: Ok(Box::new(object)) },
-        Err(problem) => Item { key: Key::of(&problem.object), object: Err(Box::new(problem)) },
+        Err(problem) => Item { key: Key::of(&problem.object), object: Err(problem) },
     }
 }
 
