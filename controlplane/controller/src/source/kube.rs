@@ -30,7 +30,7 @@
 mod backoff;
 pub(crate) mod call;
 pub(crate) mod connect;
-mod plan;
+pub(crate) mod plan;
 mod standing;
 mod store;
 pub(crate) mod watch;

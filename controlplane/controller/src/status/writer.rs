@@ -1,12 +1,13 @@
 //! The loud part: holds the Lease, reads addresses, writes statuses and Events, and never more than is due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use ringress_translate::objects::Key;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -19,6 +20,7 @@ use super::{Publish, StatusConfig};
 use crate::acknowledge::GenerationReport;
 use crate::live::View;
 use crate::source::kube::call::{self, Failure};
+use crate::source::kube::plan::escape;
 use crate::source::kube::watch::random;
 
 /// Writes statuses and Events for as long as it is run, and only while it leads.
@@ -244,7 +246,9 @@ impl Scribe {
         if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &report.view)) {
             return;
         }
-        self.present = ours(&report.view);
+        if before.as_ref().is_none_or(|before| differ(before, &report.view)) {
+            self.present = ours(&report.view);
+        }
         let state = |view: &'_ View| -> (Arc<_>, Arc<[_]>) {
             (Arc::clone(&view.objects), Arc::clone(&view.problems))
         };
@@ -354,19 +358,89 @@ impl Scribe {
     /// What stands in the statuses now. Read once when we begin to lead; the objects that we keep have none.
     async fn read_statuses(&self, view: &View) -> Result<Ledger, Failure> {
         let mut ledger = Ledger::default();
-        let namespaces: std::collections::BTreeSet<&str> =
-            view.objects.ingresses.keys().map(|key| &*key.namespace).collect();
+        let namespaces: BTreeSet<&str> = view.objects.ingresses.keys().map(|key| &*key.namespace).collect();
         for namespace in namespaces {
-            let path = format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses");
-            let Some(list) = read(&self.client, &path).await? else { continue };
-            for item in list["items"].as_array().into_iter().flatten() {
-                let name = item["metadata"]["name"].as_str().unwrap_or_default();
-                let uid = item["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-                ledger.note(Key::new(namespace, name), Known { uid, addresses: addresses_of(item) });
+            let mut next = Some(String::new());
+            while let Some(token) = next {
+                let page = self.read_status_page(namespace, &token).await?;
+                for StatusItem { metadata, status } in page.items {
+                    let addresses = status.unwrap_or_default().addresses();
+                    ledger.note(Key::new(namespace, &metadata.name), Known { uid: metadata.uid, addresses });
+                }
+                next = Some(page.metadata.r#continue).filter(|token| !token.is_empty());
             }
         }
         Ok(ledger)
     }
+
+    async fn read_status_page(&self, namespace: &str, token: &str) -> Result<StatusPage, Failure> {
+        let path = format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses");
+        let answer =
+            call::get(&self.client, &format!("{path}?limit=500&continue={}", escape(token)), CALL).await?;
+        let body = call::whole(answer, CALL).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| Failure::Broken(format!("a list has no sense: {error}")))
+    }
+}
+
+/// A page of Ingresses, of which only the statuses are read: thousands of them would weigh more than all that we keep.
+#[derive(Deserialize)]
+struct StatusPage {
+    #[serde(default)]
+    metadata: PageMetadata,
+    items: Vec<StatusItem>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PageMetadata {
+    r#continue: String,
+}
+
+#[derive(Deserialize)]
+struct StatusItem {
+    metadata: ItemMetadata,
+    status: Option<Status>,
+}
+
+#[derive(Deserialize)]
+struct ItemMetadata {
+    name: String,
+    #[serde(default)]
+    uid: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    load_balancer: Balancer,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Balancer {
+    ingress: Option<Vec<Entry>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Entry {
+    ip: Option<String>,
+    hostname: Option<String>,
+}
+
+impl Status {
+    fn addresses(self) -> Vec<Address> {
+        let entries = self.load_balancer.ingress.unwrap_or_default();
+        address::sorted(entries.into_iter().filter_map(|entry| entry.ip.or(entry.hostname)))
+    }
+}
+
+/// Whether another Ingress may be ours now; endpoints change far more often than that.
+fn differ(before: &View, now: &View) -> bool {
+    let (before, now) = (&before.objects, &now.objects);
+    !before.ingresses.differing(&now.ingresses).is_empty()
+        || !before.ingress_classes.differing(&now.ingress_classes).is_empty()
 }
 
 /// Every Ingress, and whether it is ours.
@@ -385,12 +459,7 @@ fn ours(view: &View) -> BTreeMap<Key, Present> {
 }
 
 fn addresses_of(ingress: &Value) -> Vec<Address> {
-    let listed = ingress["status"]["loadBalancer"]["ingress"].as_array();
-    let entry = |entry: &Value| {
-        let text = entry["ip"].as_str().or(entry["hostname"].as_str())?;
-        Some(text.to_owned())
-    };
-    address::sorted(listed.into_iter().flatten().filter_map(entry))
+    Status::deserialize(&ingress["status"]).unwrap_or_default().addresses()
 }
 
 /// One object; `None` where there is none.

@@ -188,7 +188,7 @@ fn named(kind: Kind, key: &Key) -> Watch {
 }
 
 /// Percent-encodes a value of a query.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
