@@ -25,8 +25,7 @@ use ringress_translate::manifest::Folder;
 use ringress_translate::{LastGood, Memo, Problem, Settings, translate};
 
 use crate::args::{Explain, ExplainSource, Output};
-use crate::files::Manifests;
-use crate::lint::read;
+use crate::files::{self, Manifests};
 use crate::terminal::{self, Style};
 use answer::World;
 use explanation::{Explanation, Place};
@@ -65,7 +64,7 @@ fn offline(
     settings: Settings,
     question: &Question,
 ) -> anyhow::Result<Result<Explanation, Refused>> {
-    let manifests = read::read(&[path])?;
+    let manifests = files::read(&[path])?;
     let fallback = default_certificate::self_signed().context("cannot make the default certificate")?;
     let settings = Settings { fallback_certificate: Some(Arc::new(fallback)), ..settings };
     Ok(explain_manifests(manifests, &settings, question))
@@ -73,7 +72,7 @@ fn offline(
 
 /// What `run` with these settings would do with these manifests.
 fn explain_manifests(
-    manifests: read::Manifests,
+    manifests: files::Gathered,
     settings: &Settings,
     question: &Question,
 ) -> Result<Explanation, Refused> {

@@ -1,5 +1,7 @@
 //! Files of manifests: those of a running process, read again by whoever wants to name a line in them, and single texts.
 
+mod read;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use anyhow::Context;
 use ringress_controller::source::read_text;
 use ringress_translate::manifest::Folder;
 
-use crate::lint::read;
+pub(crate) use read::{Gathered, read, stdin};
 
 /// Texts by the name under which a person finds them again.
 pub(crate) type Texts = BTreeMap<String, Arc<str>>;
@@ -29,7 +31,7 @@ impl Manifests {
     pub(crate) fn read(&self) -> Folder {
         let manifests = match self {
             Self::Texts(texts) => texts.clone().into(),
-            Self::Folder(path) => read::read(std::slice::from_ref(path)).unwrap_or_default(),
+            Self::Folder(path) => read(std::slice::from_ref(path)).unwrap_or_default(),
         };
         manifests.load().0
     }

@@ -12,7 +12,6 @@ use ringress_translate::manifest;
 
 use crate::args::FmtArgs;
 use crate::files;
-use crate::lint::read;
 use crate::terminal;
 
 /// Prints or replaces; 1 where a text could not be restored.
@@ -46,7 +45,7 @@ pub(crate) fn run(args: FmtArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {
-    if is_stdin(path) { read::stdin() } else { files::text(path) }
+    if is_stdin(path) { files::stdin() } else { files::text(path) }
 }
 
 fn name(path: &Path) -> String {

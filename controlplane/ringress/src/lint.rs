@@ -3,8 +3,6 @@
 //! What it lists is what could not be read, what translation found, and the dates of certificates, which translation cannot
 //! judge: it has no clock. An Ingress that nobody serves for want of a class is judged as if it were ours, too.
 
-pub(crate) mod read;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,9 +20,9 @@ use ringress_translate::{
 use serde::Serialize;
 
 use crate::args::Output;
+use crate::files::{self, Gathered};
 use crate::terminal::{self, Style};
 use crate::wire::ObjectName;
-use read::Manifests;
 
 /// Lints what the paths name; 1 where something is an error.
 ///
@@ -32,7 +30,7 @@ use read::Manifests;
 /// A path that names nothing, or stdin that cannot be read.
 pub(crate) fn run((paths, settings, output): (Vec<PathBuf>, Settings, Output)) -> anyhow::Result<ExitCode> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs() as i64);
-    let findings = lint(read::read(&paths)?, &settings, now);
+    let findings = lint(files::read(&paths)?, &settings, now);
     match output {
         Output::Json => terminal::print(&format!("{}\n", serde_json::to_string_pretty(&findings)?)),
         Output::Text => terminal::print(&text(&findings, Style::of_stdout())),
@@ -56,7 +54,7 @@ pub(crate) struct Finding {
 }
 
 /// Everything that is wrong at `now` (seconds since 1970), in the order of files and lines.
-pub(crate) fn lint(manifests: Manifests, settings: &Settings, now: i64) -> Vec<Finding> {
+pub(crate) fn lint(manifests: Gathered, settings: &Settings, now: i64) -> Vec<Finding> {
     let (folder, loaded) = manifests.load();
     let objects = &loaded.objects;
     let judged = judge(objects, settings);
@@ -204,8 +202,8 @@ spec:
         lint(manifests(text), &settings, 0)
     }
 
-    fn manifests(text: &str) -> Manifests {
-        Manifests::from(Texts::from([("a.yaml".to_owned(), text.into())]))
+    fn manifests(text: &str) -> Gathered {
+        Gathered::from(Texts::from([("a.yaml".to_owned(), text.into())]))
     }
 
     #[test]

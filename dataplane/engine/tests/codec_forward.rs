@@ -2,11 +2,13 @@
 
 mod codec_support;
 
+use std::net::IpAddr;
+
 use codec_support::{good_request, good_response};
 use ringress_engine::codec::h1::ResponseContext;
 use ringress_engine::http::forward::{
-    ClientBody, Edit, ForwardRequest, ForwardResponse, LocalAnswer, PeerText, Scheme, write_local_answer,
-    write_request, write_response,
+    ClientBody, Edit, ForwardRequest, ForwardResponse, LocalAnswer, PeerText, Scheme, client_address,
+    write_local_answer, write_request, write_response,
 };
 use ringress_engine::http::{Framing, Head, Version};
 
@@ -17,6 +19,7 @@ const OURS: &str = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: a\r\nX-Forwa
 fn forward(peer: &PeerText) -> ForwardRequest<'_> {
     ForwardRequest {
         peer,
+        client: peer,
         trusted: false,
         scheme: Scheme::Https,
         public_port: 8443,
@@ -213,15 +216,48 @@ fn a_trusted_peer_is_believed() {
          X-Forwarded-Prefix: /p\r\nForwarded: for=x\r\nX-Real-IP: 10.0.0.1\r\nX_Forwarded_For: x\r\nX-Forwarded-A_B: x\r\nProxy: y\r\n\r\n",
         peer(),
     );
-    let found =
-        sent_with(&good_request(bytes.as_bytes()), &ForwardRequest { trusted: true, ..forward(&peer) });
+    let client = PeerText::new([10, 0, 0, 2].into());
+    let believed = ForwardRequest { trusted: true, client: &client, ..forward(&peer) };
+    let found = sent_with(&good_request(bytes.as_bytes()), &believed);
     let expected = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Host: b\r\nX-Forwarded-Prefix: /p\r\nForwarded: for=x\r\n\
-                    X-Real-IP: 10.0.0.1\r\nX-Forwarded-For: 10.0.0.1, 10.0.0.2, 10.0.0.3, 192.0.2.1\r\nX-Forwarded-Port: 8443\r\n\
-                    X-Forwarded-Proto: https\r\nX-Request-ID: id-1\r\n\r\n";
+                    X-Forwarded-For: 10.0.0.1, 10.0.0.2, 10.0.0.3, 192.0.2.1\r\nX-Forwarded-Port: 8443\r\n\
+                    X-Forwarded-Proto: https\r\nX-Real-IP: 10.0.0.2\r\nX-Request-ID: id-1\r\n\r\n";
     assert_eq!(found, expected);
     let bare = good_request(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For:\r\n\r\n");
     let found = sent_with(&bare, &ForwardRequest { trusted: true, ..forward(&peer) });
     assert_eq!(found, format!("GET / HTTP/1.1\r\nHost: a\r\n{OURS}\r\n"));
+}
+
+/// 192.0.2.0/24 and 2001:db8::/32 are trusted proxies.
+#[test]
+fn the_client_is_the_first_behind_the_trusted_proxies() {
+    let is_trusted = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.octets().starts_with(&[192, 0, 2]),
+        IpAddr::V6(address) => address.segments()[..2] == [0x2001, 0xdb8],
+    };
+    let rows = [
+        ("198.51.100.7", "X-Forwarded-For: 9.9.9.9\r\n", "198.51.100.7"),
+        ("192.0.2.1", "", "192.0.2.1"),
+        ("192.0.2.1", "X-Forwarded-For: 9.9.9.9\r\n", "9.9.9.9"),
+        ("192.0.2.1", "X-Forwarded-For: 1.1.1.1, 9.9.9.9\r\n", "9.9.9.9"),
+        ("192.0.2.1", "X-Forwarded-For: 9.9.9.9,\t192.0.2.5, 192.0.2.6\r\n", "9.9.9.9"),
+        ("192.0.2.1", "X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-For: 192.0.2.5\r\n", "9.9.9.9"),
+        ("192.0.2.1", "X-Forwarded-For: 192.0.2.9, 192.0.2.5\r\n", "192.0.2.9"),
+        ("192.0.2.1", "X-Forwarded-For: 9.9.9.9, unknown, 192.0.2.5\r\n", "192.0.2.5"),
+        ("192.0.2.1", "X-Forwarded-For: 9.9.9.9:4711\r\n", "9.9.9.9"),
+        ("2001:db8::1", "X-Forwarded-For: [2001:db9::7]:443\r\n", "2001:db9::7"),
+        ("2001:db8::1", "X-Forwarded-For: [2001:db9::7]\r\n", "2001:db9::7"),
+        ("192.0.2.1", "X-Forwarded-For: ::ffff:9.9.9.9\r\n", "9.9.9.9"),
+        ("192.0.2.1", "X-Real-IP: 9.9.9.9\r\n", "9.9.9.9"),
+        ("192.0.2.1", "X-Real-IP: 7.7.7.7\r\nX-Forwarded-For: 9.9.9.9\r\n", "9.9.9.9"),
+        ("198.51.100.7", "X-Real-IP: 9.9.9.9\r\n", "198.51.100.7"),
+        ("192.0.2.1", "X-Real-IP: nobody\r\n", "192.0.2.1"),
+    ];
+    for (peer, fields, expected) in rows {
+        let head = good_request(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes());
+        let client = client_address(&head, peer.parse().unwrap(), is_trusted);
+        assert_eq!(client.to_string(), expected, "{peer} {fields}");
+    }
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn forwarded(head: &Head, trusted: bool) -> Vec<u8> {
     let peer = PeerText::new("192.0.2.1".parse().expect("an address"));
     let forward = ForwardRequest {
         peer: &peer,
+        client: &peer,
         trusted,
         scheme: Scheme::Http,
         public_port: 80,

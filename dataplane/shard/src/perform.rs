@@ -15,7 +15,7 @@ mod delivery;
 mod upload;
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,9 @@ use ringress_engine::codec::h1;
 use ringress_engine::exchange::{
     Answer, Env, Exchange, NoAnswer, NoAnswerCause, NoRoute, Outcome, Routed, Step, Token, Try, verdict,
 };
-use ringress_engine::http::forward::{ForwardRequest, Scheme, client_request_id, write_request};
+use ringress_engine::http::forward::{
+    ForwardRequest, PeerText, Scheme, client_address, client_request_id, write_request,
+};
 use ringress_engine::http::{Framing, Head, Known};
 use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, Listener, Socket, SocketId};
 use ringress_shared::metric::Counter;
@@ -68,9 +70,11 @@ pub(crate) async fn refuse(client: &mut Client, answer: &Answer) -> After {
     };
     let terms = Terms::new(&current, listener, client, &Head::new());
     let mut work = shard.workspaces.take();
+    // What never became a head is named by its first line.
+    let line = first_line(client.received.bytes()).to_vec();
     let mut performance = Performance::new(&shard, terms, client, &mut work);
     let after = performance.answer(answer).await;
-    performance.record(false);
+    performance.record(Err(&line));
     shard.workspaces.put(work);
     after
 }
@@ -102,8 +106,14 @@ async fn begin(
         Some(answer) => Box::pin(performance.answer(&answer)).await,
         None => performance.run(taken).await,
     };
-    performance.record(true);
+    performance.record(Ok(()));
     after
+}
+
+/// As much of a request line as a log shows.
+fn first_line(received: &[u8]) -> &[u8] {
+    let shown = &received[..received.len().min(256)];
+    shown.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
 fn refuse_method(head: &Head) -> Option<Answer> {
@@ -150,6 +160,8 @@ struct Terms {
     access_log: AccessLogFormat,
     public_port: u16,
     trusted: bool,
+    /// The client behind the trusted proxies.
+    client: IpAddr,
     is_tls: bool,
     is_https: bool,
 }
@@ -158,7 +170,9 @@ impl Terms {
     fn new(current: &Current, listener: &Listener, client: &Client, head: &Head) -> Self {
         let http = &listener.http;
         let peer = client.peer.ip().to_canonical();
-        let trusted = http.trusted_proxies.iter().any(|range| range.contains(&peer));
+        let is_trusted = |address| http.trusted_proxies.iter().any(|range| range.contains(&address));
+        let trusted = is_trusted(peer);
+        let client_address = if trusted { client_address(head, peer, is_trusted) } else { peer };
         let is_tls = client.session.is_some();
         let says_https =
             || head.find(Known::XForwardedProto).is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
@@ -169,6 +183,7 @@ impl Terms {
             access_log: http.access_log,
             public_port: http.public_port,
             trusted,
+            client: client_address,
             is_tls,
             is_https: is_tls || (trusted && says_https()),
         }
@@ -180,6 +195,8 @@ impl Terms {
 struct Tally {
     status: u16,
     token: &'static str,
+    /// Why an answer of our own was given.
+    detail: &'static str,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
     endpoint: Option<SocketAddr>,
@@ -297,8 +314,17 @@ impl<'p> Performance<'p> {
     }
 
     fn write_request_head(&mut self) {
+        let behind_proxies;
+        let client = match self.terms.trusted {
+            false => &self.client.peer_text,
+            true => {
+                behind_proxies = PeerText::new(self.terms.client);
+                &behind_proxies
+            }
+        };
         let forward = ForwardRequest {
             peer: &self.client.peer_text,
+            client,
             trusted: self.terms.trusted,
             scheme: if self.terms.is_tls { Scheme::Https } else { Scheme::Http },
             public_port: self.terms.public_port,
@@ -446,6 +472,7 @@ impl<'p> Performance<'p> {
             tell(answer, request, keep_alive, &date, self.terms.timeouts.write, writer, to_client).await;
         self.tally.status = told.status;
         self.tally.token = told.token;
+        self.tally.detail = answer.message;
         self.tally.bytes_out.set(told.bytes);
         match told.delivered.after() {
             After::Keep => self.discard_request(framing).await,
@@ -466,14 +493,14 @@ impl<'p> Performance<'p> {
         }
     }
 
-    /// Writes the exchange into the books and the log.
-    fn record(&self, has_head: bool) {
+    /// Writes the exchange into the books and the log: one with a head, or what was received instead of one.
+    fn record(&self, head: Result<(), &[u8]>) {
         let finished = self.finished.unwrap_or_else(Clock::now);
         let micros =
             u64::try_from(finished.saturating_duration_since(self.started).as_micros()).unwrap_or(u64::MAX);
         let status = self.tally.status;
         // The life of a tunnel is no latency, and what never was a request has none.
-        if has_head && status != 101 {
+        if head.is_ok() && status != 101 {
             self.shard.observe(micros);
         }
         if status != 0 {
@@ -500,14 +527,17 @@ impl<'p> Performance<'p> {
         if self.terms.access_log == AccessLogFormat::Off {
             return;
         }
-        let head = has_head.then_some(&self.work.request);
+        let line = head.err();
+        let head = head.is_ok().then_some(&self.work.request);
         let record = Record {
             format: self.terms.access_log,
             generation: self.terms.generation,
             shard: self.shard.number,
-            peer: self.client.peer,
+            client: self.terms.client,
             tls: self.client.session.as_ref().map_or("", |session| session.version()),
             head,
+            line,
+            detail: self.tally.detail,
             // Nginx's number for a client that went away before it was answered.
             status: if status == 0 { 499 } else { status },
             token: self.tally.token,

@@ -3,7 +3,7 @@
 mod access_log;
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hdrhistogram::Histogram;
 use ringress_engine::http::Head;
@@ -65,13 +65,18 @@ pub(crate) struct Record<'r> {
     pub(crate) format: AccessLogFormat,
     pub(crate) generation: u64,
     pub(crate) shard: usize,
-    pub(crate) peer: SocketAddr,
+    /// The client behind the trusted proxies.
+    pub(crate) client: IpAddr,
     pub(crate) tls: &'static str,
     /// `None` where not even a head could be read.
     pub(crate) head: Option<&'r Head>,
+    /// What was received instead of a head.
+    pub(crate) line: Option<&'r [u8]>,
     pub(crate) status: u16,
     /// The error token; empty for none.
     pub(crate) token: &'static str,
+    /// Why an answer of our own was given.
+    pub(crate) detail: &'static str,
     pub(crate) no_route: &'static str,
     pub(crate) request_id: &'r [u8],
     pub(crate) bytes_in: u64,

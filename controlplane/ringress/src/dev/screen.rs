@@ -231,22 +231,36 @@ impl Screen {
             Some(place) => Some(place.clone()),
             None => folder.place(&problem.object, &problem.field),
         };
-        told.into_iter().map(|problem| self.problem(problem, place(problem), stays_from)).collect()
+        // Why a version was rejected is said by the finding itself, once.
+        let is_said =
+            |rejected: &Problem| told.iter().any(|other| other.object == rejected.object && is_cause(other));
+        let mut text = String::new();
+        for problem in &told {
+            if is_cause(problem) || !is_said(problem) {
+                text += &self.problem(problem, place(problem));
+            }
+            // At the start there is nothing that could stay.
+            if problem.reason == Reason::Quarantined && stays_from > 0 {
+                let _ =
+                    writeln!(text, "       {} stays as it was in generation {stays_from}", problem.object);
+            }
+        }
+        text
     }
 
-    fn problem(&self, problem: &Problem, place: Option<Place>, stays_from: u64) -> String {
+    fn problem(&self, problem: &Problem, place: Option<Place>) -> String {
         let level = match problem.level {
             Level::Error => self.style.bad("error"),
             Level::Warning | Level::Info => self.style.doubtful("warning"),
         };
         let place = place.map(|place| format!("  ({place})")).unwrap_or_default();
-        let mut text = format!("{level}  {problem}{place}\n");
-        // At the start there is nothing that could stay.
-        if problem.reason == Reason::Quarantined && stays_from > 0 {
-            let _ = writeln!(text, "       {} stays as it was in generation {stays_from}", problem.object);
-        }
-        text
+        format!("{level}  {problem}{place}\n")
     }
+}
+
+/// Whether a problem names what is wrong, and not only what follows from it.
+fn is_cause(problem: &Problem) -> bool {
+    problem.reason != Reason::Quarantined
 }
 
 /// The routes for which there are lines to paste.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ringress_controller::Refused;
 use ringress_engine::exchange;
 use ringress_engine::http::Head;
-use ringress_engine::http::forward::{ForwardRequest, PeerText, Scheme, write_request};
+use ringress_engine::http::forward::{ForwardRequest, client_address, PeerText, Scheme, write_request};
 use ringress_engine::policy::{self, RequestFacts};
 use ringress_shared::certificate::Certificate;
 use ringress_shared::hostname::normalise_host;
@@ -200,9 +200,12 @@ impl Asked<'_> {
 
     fn upstream_request(&self) -> String {
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let is_trusted =
+            |address| self.listener.http.trusted_proxies.iter().any(|range| range.contains(&address));
         let forward = ForwardRequest {
             peer: &PeerText::new(peer),
-            trusted: self.listener.http.trusted_proxies.iter().any(|range| range.contains(&peer)),
+            client: &PeerText::new(client_address(self.head, peer, is_trusted)),
+            trusted: is_trusted(peer),
             scheme: if self.is_https { Scheme::Https } else { Scheme::Http },
             public_port: self.listener.http.public_port,
             request_id: GENERATED_ID,

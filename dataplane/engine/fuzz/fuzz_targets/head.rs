@@ -77,6 +77,7 @@ fn check_request(head: &Head, trusted: bool) {
     let peer = PeerText::new([192, 0, 2, 1].into());
     let forward = ForwardRequest {
         peer: &peer,
+        client: &peer,
         trusted,
         scheme: Scheme::Http,
         public_port: 80,

@@ -5,12 +5,14 @@
 //! about itself is replaced. Invariant: nothing that this file writes holds a line end that it did not mean.
 
 mod answer;
+mod client;
 mod edit;
 mod peer;
 mod request;
 mod response;
 
 pub use answer::{CONTINUE, LocalAnswer, write_local_answer};
+pub use client::client_address;
 pub use edit::Edit;
 pub use peer::PeerText;
 pub use request::{ForwardRequest, client_request_id, write_request};

@@ -12,7 +12,7 @@ pub(super) fn json(record: &Record<'_>, out: &mut Vec<u8>) {
     let mut line = Line { out, first: true };
     line.text("time", &rfc3339(Clock::since_epoch()));
     line.bytes("request_id", record.request_id);
-    line.text("client_ip", &record.peer.ip().to_canonical().to_string());
+    line.text("client_ip", &record.client.to_string());
     if let Some(head) = record.head {
         line.bytes("method", head.method());
         line.bytes("host", head.authority());
@@ -22,8 +22,12 @@ pub(super) fn json(record: &Record<'_>, out: &mut Vec<u8>) {
         line.bytes("user_agent", head.find(Known::UserAgent).unwrap_or_default());
         line.bytes("referer", head.find(Known::Referer).unwrap_or_default());
     }
+    if let Some(received) = record.line {
+        line.bytes("received", received);
+    }
     line.number("status", u64::from(record.status));
     line.text("error", record.token);
+    line.text("detail", record.detail);
     line.number("bytes_in", record.bytes_in);
     line.number("bytes_out", record.bytes_out);
     line.number("duration_us", record.micros);
@@ -49,7 +53,10 @@ pub(super) fn clf(record: &Record<'_>, out: &mut Vec<u8>) {
     // `Sun, 06 Nov 1994 08:49:37 GMT` holds the same numbers in another order.
     let field = |range: std::ops::Range<usize>| time.get(range).unwrap_or("-");
     let date = format!("{}/{}/{}:{} +0000", field(5..7), field(8..11), field(12..16), field(17..25));
-    let _ = write!(out, "{} - - [{date}] \"", record.peer.ip().to_canonical());
+    let _ = write!(out, "{} - - [{date}] \"", record.client);
+    if let Some(received) = record.line {
+        escape(received, out);
+    }
     if let Some(head) = record.head {
         escape(head.method(), out);
         out.push(b' ');

@@ -77,6 +77,28 @@ on_both_drivers! {
         assert!(unrouted["no_route_reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{unrouted}");
     }
 
+    fn what_never_became_a_request_is_logged_with_its_first_line_and_the_reason(driver) {
+        let ringress = Launch::new(driver).start();
+        ringress.client().ask("GET /pipe|?\u{1}\" HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        wait_until("the line is written", || ringress.stdout().contains("/pipe"));
+        let out = ringress.stdout();
+        let line: serde_json::Value = serde_json::from_str(out.lines().find(|line| line.contains("/pipe")).unwrap()).unwrap();
+        assert_eq!(line["received"].as_str(), Some("GET /pipe|?\u{1}\" HTTP/1.1"), "{line}");
+        assert_eq!(line["status"].as_u64(), Some(400), "{line}");
+        assert!(line["detail"].as_str().is_some_and(|detail| detail.contains("target")), "{line}");
+    }
+
+    fn the_log_names_the_client_behind_trusted_proxies(driver) {
+        let upstream = Upstream::named("web");
+        let ringress = Launch::new(driver).flags(&["--trusted-proxies=127.0.0.0/8"]).serving(&[&upstream]).start();
+        let answer = ringress.client().ask("GET /behind HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 6.6.6.6, 198.51.100.9, 127.0.0.7\r\nX-Real-IP: 7.7.7.7\r\nConnection: close\r\n\r\n");
+        assert_eq!(answer.status, 200);
+        let seen = upstream.requests().pop().unwrap();
+        assert_eq!(seen.field("X-Real-IP"), Some("198.51.100.9"));
+        wait_until("the line is written", || ringress.stdout().contains("/behind"));
+        assert!(ringress.stdout().lines().any(|line| line.contains("/behind") && line.contains("\"client_ip\":\"198.51.100.9\"")));
+    }
+
     fn a_log_line_stays_one_line_whatever_a_client_sends(driver) {
         let upstream = Upstream::named("web");
         let ringress = Launch::new(driver).serving(&[&upstream]).start();

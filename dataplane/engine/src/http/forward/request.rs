@@ -14,6 +14,8 @@ use crate::http::uri;
 pub struct ForwardRequest<'a> {
     /// The address that the connection came from.
     pub peer: &'a PeerText,
+    /// The client behind the trusted proxies; else the peer.
+    pub client: &'a PeerText,
     /// Whether that peer's own forwarding fields are believed.
     pub trusted: bool,
     /// What the client spoke to us.
@@ -69,14 +71,13 @@ impl RequestWriter<'_> {
             Known::Host => self.host(name),
             Known::ContentLength | Known::TransferEncoding => self.framing(name),
             Known::Expect if self.head.facts.expect_continue => line(self.out, name, b"100-continue"),
-            Known::Expect | Known::Proxy | Known::XForwardedFor => {}
+            Known::Expect | Known::Proxy | Known::XForwardedFor | Known::XRealIp => {}
             Known::Trailer if self.head.facts.framing != Framing::Chunked => {}
             Known::Forwarded
             | Known::XForwardedHost
             | Known::XForwardedOther
             | Known::XForwardedPort
             | Known::XForwardedProto
-            | Known::XRealIp
                 if !self.forward.trusted => {}
             Known::XRequestId if self.id.is_none() => {}
             known if hop::is_hop_by_hop(known) => {}
@@ -133,7 +134,9 @@ impl RequestWriter<'_> {
         let port = digits.format(self.forward.public_port).as_bytes();
         self.claim(Known::XForwardedPort, b"X-Forwarded-Port", port);
         self.claim(Known::XForwardedProto, b"X-Forwarded-Proto", self.forward.scheme.text().as_bytes());
-        self.claim(Known::XRealIp, b"X-Real-IP", self.forward.peer.as_bytes());
+        if !is_edited(self.forward.edits, b"X-Real-IP") {
+            line(self.out, b"X-Real-IP", self.forward.client.as_bytes());
+        }
         if self.id.is_none() && !is_edited(self.forward.edits, b"X-Request-ID") {
             line(self.out, b"X-Request-ID", self.forward.request_id);
         }

@@ -1,4 +1,4 @@
-//! Manifests from files, folders and stdin, as far as they can be read: a file that cannot is a finding like any other,
+//! Gathered from files, folders and stdin, as far as they can be read: a file that cannot is a finding like any other,
 //! and the others are read.
 //!
 //! Only what names nothing at all (a path that does not exist, a folder without a manifest) ends the verb.
@@ -13,16 +13,16 @@ use ringress_shared::origin::ObjectRef;
 use ringress_translate::manifest::{Folder, Loaded};
 use ringress_translate::{Place, Problem};
 
-use crate::files::Texts;
+use super::Texts;
 
 /// What was read, and what could not be.
 #[derive(Debug, Default)]
-pub(crate) struct Manifests {
+pub(crate) struct Gathered {
     texts: Texts,
     unreadable: Vec<Problem>,
 }
 
-impl Manifests {
+impl Gathered {
     /// The objects, with everything that kept others from being read.
     pub(crate) fn load(self) -> (Folder, Loaded) {
         let mut folder = Folder::new();
@@ -32,7 +32,7 @@ impl Manifests {
     }
 }
 
-impl From<Texts> for Manifests {
+impl From<Texts> for Gathered {
     fn from(texts: Texts) -> Self {
         Self { texts, unreadable: Vec::new() }
     }
@@ -44,8 +44,8 @@ impl From<Texts> for Manifests {
 /// # Errors
 /// A path that does not exist or is a pipe or a device, a folder that cannot be listed or has no manifest, and stdin
 /// where it cannot be read.
-pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Manifests> {
-    let mut all = Manifests::default();
+pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Gathered> {
+    let mut all = Gathered::default();
     for path in paths {
         if path.as_os_str() == "-" {
             all.texts.insert("stdin".to_owned(), stdin()?.into());
@@ -97,7 +97,7 @@ fn named_folder(path: &Path, mut reader: Reader<'_>) -> anyhow::Result<()> {
 struct Reader<'r> {
     /// What the names leave out.
     base: &'r Path,
-    all: &'r mut Manifests,
+    all: &'r mut Gathered,
 }
 
 impl Reader<'_> {
