@@ -40,7 +40,8 @@ impl Writer {
         let client = match self.config.access.client().await {
             Ok(client) => client,
             Err(error) => {
-                tracing::error!(%error, "no status and no Events are written");
+                // The source cannot reach it either, and says so where it is read.
+                tracing::debug!(%error, "no status and no Events are written");
                 return;
             }
         };
