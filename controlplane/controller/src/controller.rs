@@ -132,9 +132,11 @@ impl Controller {
             }
         }
         // An API server that does not answer may keep us here for ever, and nothing is served yet that could drain.
+        let may_wait = matches!(self.source, Source::Cluster(_));
         let (change, changes) = tokio::select! {
+            biased;
             opened = self.source.clone().open() => opened?,
-            Some(()) = stop.recv() => return Ok(Ended::Drained { cut: 0 }),
+            Some(()) = stop.recv(), if may_wait => return Ok(Ended::Drained { cut: 0 }),
         };
         let mut control = Loop::new(self, changes, stop);
         control.first(change).await?;

@@ -40,7 +40,8 @@ impl Writer {
         let client = match self.config.access.client().await {
             Ok(client) => client,
             Err(error) => {
-                tracing::error!(%error, "no status and no Events are written");
+                // The source cannot reach it either, and says so where it is read.
+                tracing::debug!(%error, "no status and no Events are written");
                 return;
             }
         };
@@ -374,9 +375,11 @@ impl Scribe {
     }
 
     async fn read_status_page(&self, namespace: &str, token: &str) -> Result<StatusPage, Failure> {
-        let path = format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses");
-        let answer =
-            call::get(&self.client, &format!("{path}?limit=500&continue={}", escape(token)), CALL).await?;
+        let mut path = format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses?limit=500");
+        if !token.is_empty() {
+            path = format!("{path}&continue={}", escape(token));
+        }
+        let answer = call::get(&self.client, &path, CALL).await?;
         let body = call::whole(answer, CALL).await?;
         serde_json::from_slice(&body)
             .map_err(|error| Failure::Broken(format!("a list has no sense: {error}")))

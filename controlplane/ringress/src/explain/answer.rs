@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ringress_controller::Refused;
 use ringress_engine::exchange;
 use ringress_engine::http::Head;
-use ringress_engine::http::forward::{ForwardRequest, client_address, PeerText, Scheme, write_request};
+use ringress_engine::http::forward::{ForwardRequest, PeerText, Scheme, client_address, write_request};
 use ringress_engine::policy::{self, RequestFacts};
 use ringress_shared::certificate::Certificate;
 use ringress_shared::hostname::normalise_host;
