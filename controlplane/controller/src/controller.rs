@@ -77,6 +77,10 @@ impl Controller {
         if config.settings.fallback_certificate.is_none() {
             config.settings.fallback_certificate = Some(Arc::new(default_certificate::self_signed()?));
         }
+        let watches = match &config.source {
+            Source::Cluster(source) => Some(source.standing()),
+            Source::Folder(_) | Source::Texts(_) => None,
+        };
         Ok(Self {
             source: config.source,
             settings: Arc::new(config.settings),
@@ -86,7 +90,7 @@ impl Controller {
             explain: config.explain,
             on_generation: config.on_generation,
             events,
-            live: Live::new(ports),
+            live: Live::new(ports, watches),
             tickets: TicketKeys::new().map_err(|_| Error::NoRandomness)?,
             admin,
             health,
@@ -116,7 +120,7 @@ impl Controller {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn run_until(mut self, stop: mpsc::Receiver<()>) -> Result<Ended, Error> {
+    pub async fn run_until(mut self, mut stop: mpsc::Receiver<()>) -> Result<Ended, Error> {
         // Dropped when this future ends, and with it what runs beside the loop.
         let mut beside = JoinSet::new();
         for (listener, pages) in
@@ -127,7 +131,13 @@ impl Controller {
                 beside.spawn(admin::serve(listener, router));
             }
         }
-        let (change, changes) = self.source.clone().open().await?;
+        // An API server that does not answer may keep us here for ever, and nothing is served yet that could drain.
+        let may_wait = matches!(self.source, Source::Cluster(_));
+        let (change, changes) = tokio::select! {
+            biased;
+            opened = self.source.clone().open() => opened?,
+            Some(()) = stop.recv(), if may_wait => return Ok(Ended::Drained { cut: 0 }),
+        };
         let mut control = Loop::new(self, changes, stop);
         control.first(change).await?;
         beside.spawn(control.resolver());

@@ -29,6 +29,7 @@ pub mod admin;
 mod controller;
 mod error;
 mod shutdown;
+pub mod status;
 
 pub use acknowledge::GenerationReport;
 pub use admin::{Explain, Refused};

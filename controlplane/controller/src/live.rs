@@ -15,6 +15,7 @@ use ringress_translate::{Objects, Problem, Settings, Translation};
 use tokio::time::Instant;
 
 use crate::problems::State;
+use crate::source::kube;
 
 /// One generation with everything that it came from.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ impl View {
 /// The state of the process, as far as others ask for it.
 pub(crate) struct Live {
     pub(crate) ports: Vec<Arc<dyn ShardPort>>,
+    /// How the watches stand; `None` without a cluster.
+    pub(crate) watches: Option<Arc<kube::Standing>>,
     /// Seconds from a change being seen to its generation being live on all shards.
     pub(crate) apply: Histogram,
     view: ArcSwapOption<View>,
@@ -106,9 +109,10 @@ pub(crate) struct Beat {
 }
 
 impl Live {
-    pub(crate) fn new(ports: Vec<Arc<dyn ShardPort>>) -> Arc<Self> {
+    pub(crate) fn new(ports: Vec<Arc<dyn ShardPort>>, watches: Option<Arc<kube::Standing>>) -> Arc<Self> {
         Arc::new(Self {
             ports,
+            watches,
             apply: Histogram::new(APPLY_BUCKETS),
             view: ArcSwapOption::empty(),
             standing: ArcSwap::default(),

@@ -137,6 +137,5 @@ pub(crate) fn same_objects(a: &Objects, b: &Objects) -> bool {
 }
 
 fn same_table<T>(a: &Table<T>, b: &Table<T>) -> bool {
-    let mut pairs = a.iter().zip(b);
-    a.len() == b.len() && pairs.all(|((a_key, a), (b_key, b))| a_key == b_key && a.version == b.version)
+    a.len() == b.len() && a.differing(b).is_empty()
 }

@@ -4,6 +4,7 @@
 //! changed. It never yields less than it knew because of an error of its own: what cannot be read stays as it was.
 
 mod folder;
+pub mod kube;
 pub mod names;
 mod text;
 
@@ -25,6 +26,8 @@ pub enum Source {
     Folder(PathBuf),
     /// Manifests that are part of the program, by name.
     Texts(BTreeMap<String, Arc<str>>),
+    /// An API server, watched.
+    Cluster(Box<kube::KubeSource>),
 }
 
 /// What a source knows after a change.
@@ -40,10 +43,15 @@ impl Source {
     /// Loads everything, and goes on watching.
     ///
     /// # Errors
-    /// The folder cannot be read.
+    /// The folder cannot be read, or nothing says where the API server is. One that does not answer is waited for.
     pub async fn open(self) -> Result<(Change, mpsc::Receiver<Change>), SourceError> {
         match self {
             Self::Folder(root) => open_folder(root).await,
+            Self::Cluster(source) => {
+                let mut changes = source.watch().await?;
+                let first = changes.recv().await.ok_or(SourceError::Ended)?;
+                Ok((first, changes))
+            }
             Self::Texts(texts) => {
                 let change = Change { seen: Instant::now(), loaded: Folder::default().update(texts) };
                 // The sender is gone at once: there is nothing to come.
@@ -55,7 +63,7 @@ impl Source {
 
 async fn open_folder(root: PathBuf) -> Result<(Change, mpsc::Receiver<Change>), SourceError> {
     let at = root.clone();
-    let blame = move |source| SourceError { folder: at.clone(), source };
+    let blame = move |source| SourceError::Folder { folder: at.clone(), source };
     let opened = tokio::task::spawn_blocking(move || FolderSource::open(&root)).await;
     let opened = opened.map_err(std::io::Error::other).and_then(|opened| opened);
     let (folder, change) = opened.map_err(&blame)?;
@@ -63,12 +71,21 @@ async fn open_folder(root: PathBuf) -> Result<(Change, mpsc::Receiver<Change>), 
     Ok((change, changes))
 }
 
-/// A folder that cannot be read at the start.
+/// A source that cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the folder {}: {source}; give a folder of manifests", folder.display())]
-pub struct SourceError {
-    /// Which.
-    pub folder: PathBuf,
-    /// The system's answer.
-    pub source: std::io::Error,
+pub enum SourceError {
+    /// A folder that cannot be read at the start.
+    #[error("cannot read the folder {}: {source}; give a folder of manifests", folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Nothing says where the API server is.
+    #[error(transparent)]
+    Access(#[from] kube::AccessError),
+    /// The source ended before it had loaded anything.
+    #[error("the watches of the API server ended; this is a defect of ringress")]
+    Ended,
 }

@@ -5,6 +5,7 @@
 //! values here and nowhere else; what changes the meaning of objects ends in a `Settings` field.
 
 mod check;
+mod cluster;
 mod values;
 
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use ringress_translate::settings::Settings;
 
 use crate::terminal::quoted;
 pub(crate) use check::Mistakes;
+pub(crate) use cluster::Origin;
 
 /// Serves Kubernetes Ingress manifests through pinned shards.
 #[derive(Debug, Parser)]
@@ -60,8 +62,8 @@ fn has_two_sources(explain: &ArgMatches) -> bool {
 /// What the binary can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Serve a folder of manifests and every change to it.
-    Run(RunArgs),
+    /// Serve a cluster, or a folder of manifests, and every change to it.
+    Run(Box<RunArgs>),
     /// Try it on this machine: no cluster, no root, echo backends inside the process.
     Dev(DevArgs),
     /// Say which rule takes a URL, what is sent to whom, and why every other rule lost.
@@ -80,7 +82,7 @@ pub(crate) enum Verb {
 /// Flags of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Folder of Kubernetes YAML or JSON to serve and to watch.
+    /// Folder of Kubernetes YAML or JSON to serve and to watch, in place of a cluster.
     #[arg(long, value_name = "DIR", env = "RINGRESS_MANIFESTS")]
     manifests: Option<PathBuf>,
     /// Port for plain text on every address, or off.
@@ -104,6 +106,8 @@ pub(crate) struct RunArgs {
     /// How long to accept on after SIGTERM while /readyz answers 503, before draining.
     #[arg(long, value_name = "DURATION", default_value = "0s", env = "RINGRESS_SHUTDOWN_GRACE_PERIOD")]
     shutdown_grace_period: String,
+    #[command(flatten)]
+    cluster: cluster::ClusterArgs,
     #[command(flatten)]
     meaning: MeaningArgs,
     #[command(flatten)]
@@ -330,7 +334,7 @@ struct ProcessArgs {
 /// `run`, read.
 #[derive(Debug)]
 pub(crate) struct Run {
-    pub(crate) manifests: PathBuf,
+    pub(crate) origin: Origin,
     pub(crate) admin_address: SocketAddr,
     pub(crate) health_address: Option<SocketAddr>,
     pub(crate) drain_timeout: Duration,

@@ -1,14 +1,15 @@
-//! `ringress run`: serves a folder of manifests and every change to it.
+//! `ringress run`: serves a cluster, or a folder of manifests, and every change to it.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use ringress_controller::{Config, Source};
+use ringress_controller::source::kube::{KubeSource, Patience};
+use ringress_controller::{Config, Source, status};
 
-use crate::args::Run;
+use crate::args::{Origin, Run};
 use crate::boot::{self, Boot};
 use crate::explain;
-use crate::files::Manifests;
+use crate::files::{Manifests, Texts};
 use crate::logging::{self, Lines};
 
 /// Serves until SIGTERM.
@@ -18,20 +19,37 @@ use crate::logging::{self, Lines};
 pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
     let lines = Lines::to_stdout()?;
     logging::log_to(&lines, run.process.log_level.as_deref().unwrap_or("info"));
+    let (source, manifests, status) = match run.origin {
+        Origin::Folder(folder) => (Source::Folder(folder.clone()), Manifests::Folder(folder), None),
+        Origin::Cluster(scope, status) => {
+            let source = KubeSource::new(status.access.clone(), scope, Patience::default());
+            // Objects of a cluster stand in no file.
+            (Source::Cluster(Box::new(source)), Manifests::Texts(Texts::new()), Some(*status))
+        }
+    };
+    let (writer, feed) = status.map(status::writer).unzip();
     let config = Config {
-        source: Source::Folder(run.manifests.clone()),
+        source,
         settings: run.settings,
         admin_address: Some(run.admin_address),
         health_address: run.health_address,
         drain_timeout: run.drain_timeout,
         shutdown_grace_period: run.shutdown_grace_period,
         overlay: None,
-        explain: explain::for_admin(Manifests::Folder(run.manifests)),
+        explain: explain::for_admin(manifests),
         // The controller logs every generation itself.
-        on_generation: Box::new(|_| {}),
+        on_generation: match feed {
+            Some(feed) => Box::new(move |report| feed.tell(report)),
+            None => Box::new(|_| {}),
+        },
     };
     let boot = Boot { process: run.process, lines: lines.clone(), admin: Arc::default() };
-    let ended = boot::serve(boot, |_, _| Ok(config));
+    let ended = boot::serve(boot, |runtime, _| {
+        if let Some(writer) = writer {
+            runtime.spawn(writer.run());
+        }
+        Ok(config)
+    });
     lines.flush();
     ended
 }

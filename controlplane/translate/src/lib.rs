@@ -20,6 +20,7 @@ mod merge;
 mod resolve;
 mod sharded;
 mod spelling;
+mod table;
 mod tracker;
 mod translation;
 mod upstreams;

@@ -6,6 +6,7 @@
 mod decode;
 mod flattened;
 mod folder;
+pub mod json;
 mod kind;
 mod margin;
 mod names;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use crate::table::Table;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -63,6 +64,13 @@ impl Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Version(u64);
 
+#[cfg(test)]
+impl Version {
+    pub(crate) fn of_test(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// An object with its version.
 #[derive(Debug)]
 pub struct Stored<T> {
@@ -77,9 +85,6 @@ impl<T> Clone for Stored<T> {
         Self { version: self.version, object: Arc::clone(&self.object) }
     }
 }
-
-/// All objects of one kind.
-pub type Table<T> = BTreeMap<Key, Stored<T>>;
 
 /// Everything that translation reads.
 #[derive(Debug, Clone, Default)]
@@ -179,6 +184,13 @@ impl Object {
         metadata.resource_version = None;
         metadata.generation = None;
         metadata.self_link = None;
+        metadata.owner_references = None;
+        metadata.finalizers = None;
+        metadata.generate_name = None;
+        if let Some(annotations) = &mut metadata.annotations {
+            // The whole object once more, as kubectl was given it.
+            annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        }
         match self {
             Self::Ingress(ingress) => ingress.status = None,
             Self::Service(service) => service.status = None,
@@ -242,7 +254,7 @@ impl Objects {
     }
 
     /// Puts the objects of another table in, with the versions they have.
-    pub(crate) fn absorb(&mut self, other: &Self) {
+    pub fn absorb(&mut self, other: &Self) {
         let copy = |key: &Key| key.clone();
         self.ingresses.extend(other.ingresses.iter().map(|(key, stored)| (copy(key), stored.clone())));
         self.ingress_classes
@@ -254,6 +266,19 @@ impl Objects {
         self.secrets.extend(other.secrets.iter().map(|(key, stored)| (copy(key), stored.clone())));
         self.config_maps.extend(other.config_maps.iter().map(|(key, stored)| (copy(key), stored.clone())));
         self.namespaces.extend(other.namespaces.iter().map(|(key, stored)| (copy(key), stored.clone())));
+    }
+
+    /// Takes the objects of a namespace out, with the versions they have.
+    pub fn split_namespace(&mut self, namespace: &str) -> Self {
+        Self {
+            ingresses: split(&mut self.ingresses, namespace),
+            services: split(&mut self.services, namespace),
+            endpoint_slices: split(&mut self.endpoint_slices, namespace),
+            endpoints: split(&mut self.endpoints, namespace),
+            secrets: split(&mut self.secrets, namespace),
+            config_maps: split(&mut self.config_maps, namespace),
+            ..Self::default()
+        }
     }
 
     /// How many objects there are.
@@ -272,6 +297,13 @@ impl Objects {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+fn split<T>(table: &mut Table<T>, namespace: &str) -> Table<T> {
+    let first = Key::new(namespace, "");
+    let inside = table.iter_from(&first).take_while(|(key, _)| &*key.namespace == namespace);
+    let keys: Vec<Key> = inside.map(|(key, _)| key.clone()).collect();
+    keys.into_iter().filter_map(|key| table.remove(&key).map(|stored| (key, stored))).collect()
 }
 
 fn store<T: Serialize>(table: &mut Table<T>, key: Key, object: T) -> bool {
@@ -314,6 +346,20 @@ mod tests {
             service.metadata.annotations = Some([("k".to_owned(), "v".to_owned())].into());
         })));
         assert_eq!(objects.len(), 1);
+    }
+
+    #[test]
+    fn a_namespace_is_taken_out_whole() {
+        let mut objects = Objects::default();
+        for (namespace, name) in [("a", "x"), ("b", "x"), ("b", "y"), ("ba", "x")] {
+            objects.insert(service(name, |service| service.metadata.namespace = Some(namespace.into())));
+        }
+        let split = objects.split_namespace("b");
+        assert_eq!((split.len(), objects.len()), (2, 2));
+        assert!(split.contains(&ObjectRef::new("Service", "b", "y")));
+        assert!(!objects.contains(&ObjectRef::new("Service", "b", "x")));
+        objects.absorb(&split);
+        assert_eq!(objects.len(), 4);
     }
 
     #[test]

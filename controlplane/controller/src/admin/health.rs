@@ -84,6 +84,7 @@ impl Live {
         }
         if standing.generation == 0 {
             reasons.push("no generation is published yet".to_owned());
+            reasons.extend(self.watches.iter().flat_map(|watches| watches.missing()));
         }
         for status in self.ports.iter().map(|port| port.status()) {
             if status.generation() == 0 {

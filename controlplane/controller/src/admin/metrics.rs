@@ -31,6 +31,7 @@ use tokio::sync::oneshot;
 
 use super::{Admin, plain};
 use crate::live::{Live, Reloads};
+use crate::source::kube::WatchReport;
 use page::Page;
 
 pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
@@ -88,6 +89,7 @@ impl Collector for Scrape {
             certificates(&mut page, &view.snapshot)?;
         }
         self.problems(&mut page)?;
+        self.watches(&mut page)?;
         self.reloads(&mut page)?;
         self.notices(&mut page)?;
         process::descriptors(&mut page)?;
@@ -214,6 +216,30 @@ impl Scrape {
         })
     }
 
+    /// The watches of the API server; several namespaces of one kind are one line.
+    fn watches(&self, page: &mut Page<'_>) -> fmt::Result {
+        let Some(watches) = &self.live.watches else { return Ok(()) };
+        let mut kinds: BTreeMap<&str, Kind> = BTreeMap::new();
+        for report in watches.report() {
+            kinds.entry(report.kind).or_default().add(&report);
+        }
+        let label = |kind: &&str| [("kind", (**kind).to_owned())];
+        let help = "1 while the API server answers the watches of a kind.";
+        page.gauge("ringress_watch_up", help, |gauge| {
+            kinds.iter().try_for_each(|(kind, found)| gauge.sample(&label(kind), u64::from(found.is_up)))
+        })?;
+        let help = "1 while an empty list of a kind is not believed, because there were objects.";
+        page.gauge("ringress_watch_empty_list_doubted", help, |gauge| {
+            kinds.iter().try_for_each(|(kind, found)| gauge.sample(&label(kind), u64::from(found.doubts)))
+        })?;
+        page.counter("ringress_watch_lists_total", "Whole lists of a kind.", |family| {
+            kinds.iter().try_for_each(|(kind, found)| family.sample(&label(kind), found.lists))
+        })?;
+        page.counter("ringress_watch_failures_total", "Calls for a kind that failed.", |family| {
+            kinds.iter().try_for_each(|(kind, found)| family.sample(&label(kind), found.failures))
+        })
+    }
+
     fn reloads(&self, page: &mut Page<'_>) -> fmt::Result {
         let Reloads { successes, failures, last_success, is_last_good } = self.live.standing().reloads;
         page.counter("ringress_config_reloads_total", "Changes that were published, or failed.", |family| {
@@ -239,6 +265,29 @@ impl Scrape {
             let count = |number| standing.notices.get(&number).copied().unwrap_or_default();
             (0..self.live.ports.len()).try_for_each(|number| family.sample(&shard(number), count(number)))
         })
+    }
+}
+
+/// The watches of one kind together.
+struct Kind {
+    is_up: bool,
+    doubts: bool,
+    lists: u64,
+    failures: u64,
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Self { is_up: true, doubts: false, lists: 0, failures: 0 }
+    }
+}
+
+impl Kind {
+    fn add(&mut self, report: &WatchReport) {
+        self.is_up &= report.failing.is_none();
+        self.doubts |= report.doubts;
+        self.lists += report.lists;
+        self.failures += report.failures;
     }
 }
 
@@ -334,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_failed_change_shows_until_the_next_one_succeeds() {
-        let live = Live::new(Vec::new());
+        let live = Live::new(Vec::new(), None);
         let at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let check = |is_good: u8, successes: u64, failures: u64| {
             let page = page_of(&live);

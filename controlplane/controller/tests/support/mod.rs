@@ -1,6 +1,8 @@
 //! Shards without a data plane, and a client for the admin.
 #![allow(dead_code, reason = "every suite uses a part of it")]
 
+pub(crate) mod api_server;
+
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -11,9 +11,10 @@ use ringress_translate::objects::Key;
 use ringress_translate::settings::Settings;
 use tracing_subscriber::EnvFilter;
 
+use super::cluster::ClusterArgs;
 use super::{
-    Dev, DevArgs, Driver, EchoArgs, Explain, ExplainArgs, ExplainSource, LintArgs, MeaningArgs, Output, Pin,
-    Process, ProcessArgs, Run, RunArgs, TrafficArgs, values,
+    Dev, DevArgs, Driver, EchoArgs, Explain, ExplainArgs, ExplainSource, LintArgs, MeaningArgs, Origin,
+    Output, Pin, Process, ProcessArgs, Run, RunArgs, TrafficArgs, values,
 };
 
 /// Everything that is wrong with the arguments.
@@ -32,12 +33,21 @@ impl RunArgs {
     /// The typed values, or everything that is wrong.
     pub(crate) fn check(self) -> Result<Run, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let manifests = mistakes.folder(self.manifests);
+        let is_folder = self.manifests.is_some();
+        mistakes.cluster(is_folder, &self.cluster);
+        let folder = self.manifests.map(|folder| mistakes.folder(folder));
         let ports = mistakes.ports(&self.http_port, &self.https_port, EVERY_ADDRESS);
         let access_log = mistakes.one_of("access-log", &self.access_log, ACCESS_LOGS);
         let http = mistakes.http_settings(&self.traffic, access_log);
+        let settings = mistakes.settings(self.meaning, &self.traffic, ports, http, Defaults::OfRun);
+        // An API server has filled in fields and vetted addresses already.
+        let settings =
+            Settings { apply_default_class: is_folder, allow_loopback_endpoints: is_folder, ..settings };
         let run = Run {
-            manifests,
+            origin: match folder {
+                Some(folder) => Origin::Folder(folder),
+                None => self.cluster.origin(&settings),
+            },
             admin_address: mistakes.read_or("admin-address", &self.admin_address, values::address, NOWHERE),
             health_address: mistakes.read("health-address", &self.health_address, values::address_or_off),
             drain_timeout: mistakes.read("drain-timeout", &self.drain_timeout, values::duration),
@@ -46,7 +56,7 @@ impl RunArgs {
                 &self.shutdown_grace_period,
                 values::duration,
             ),
-            settings: mistakes.settings(self.meaning, &self.traffic, ports, http, Defaults::OfRun),
+            settings,
             process: mistakes.process(self.process),
         };
         mistakes.unless_any(run)
@@ -57,7 +67,7 @@ impl DevArgs {
     /// The typed values, or everything that is wrong.
     pub(crate) fn check(self) -> Result<Dev, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let manifests = self.manifests.map(|folder| mistakes.folder(Some(folder)));
+        let manifests = self.manifests.map(|folder| mistakes.folder(folder));
         let listen_address =
             mistakes.read_or("listen-address", &self.listen_address, values::ip, EVERY_ADDRESS);
         let ports = mistakes.ports(&self.http_port, &self.https_port, listen_address);
@@ -169,14 +179,17 @@ impl Mistakes {
         }
     }
 
-    fn folder(&mut self, folder: Option<PathBuf>) -> PathBuf {
-        let Some(folder) = folder else {
-            self.0.push(
-                "run serves a folder so far: give it with --manifests DIR; connecting to a cluster is not there yet"
-                    .to_owned(),
-            );
-            return PathBuf::new();
-        };
+    /// A folder and a cluster at once would leave open which of them counts.
+    fn cluster(&mut self, is_folder: bool, cluster: &ClusterArgs) {
+        match cluster.given().filter(|_| is_folder) {
+            Some(flag) => {
+                self.0.push(format!("{flag} speaks of a cluster and --manifests of a folder; give one"))
+            }
+            None => self.0.extend(cluster.mistakes()),
+        }
+    }
+
+    fn folder(&mut self, folder: PathBuf) -> PathBuf {
         if !folder.is_dir() {
             self.0.push(format!(
                 "--manifests {:?} is no folder that can be read",
@@ -449,10 +462,25 @@ mod tests {
     }
 
     #[test]
-    fn run_without_a_folder_says_what_is_missing_in_one_sentence() {
-        let mistakes = run(&[]).unwrap_err().to_string();
-        assert_eq!(mistakes.lines().count(), 1, "{mistakes}");
-        assert!(mistakes.contains("--manifests DIR"), "{mistakes}");
+    fn run_without_a_folder_serves_a_cluster() {
+        let run = run(&["--watch-namespace=a,b", "--watch-namespace=c", "--configmap=x/y", "--context=here"]);
+        let run = run.unwrap();
+        assert!(!run.settings.apply_default_class && !run.settings.allow_loopback_endpoints);
+        let Origin::Cluster(scope, status) = run.origin else { panic!("{:?}", run.origin) };
+        assert_eq!(status.access.context.as_deref(), Some("here"));
+        assert_eq!((status.publish, &*status.election_id), (None, "ringress-leader"));
+        assert_eq!(scope.namespaces, ["a", "b", "c"].map(str::to_owned).into());
+        assert_eq!(scope.config_map, Some(Key::new("x", "y")));
+        assert_eq!(scope.class.0, "ringress");
+    }
+
+    #[test]
+    fn a_folder_and_a_cluster_exclude_each_other() {
+        let mistakes = run(&["--manifests=.", "--watch-namespace=a"]).unwrap_err().to_string();
+        assert!(mistakes.contains("--watch-namespace") && mistakes.contains("--manifests"), "{mistakes}");
+        let mistakes =
+            run(&["--watch-namespace=A_b", "--watch-namespace-selector=a=b"]).unwrap_err().to_string();
+        assert_eq!(mistakes.lines().count(), 2, "{mistakes}");
     }
 
     #[test]

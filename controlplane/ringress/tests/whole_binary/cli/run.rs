@@ -9,11 +9,11 @@ use std::process::Command;
 use tempfile::TempDir;
 
 #[test]
-fn run_without_manifests_is_wrong_usage_in_one_sentence() {
-    let output = ringress(&["run"]);
+fn a_cluster_that_nothing_leads_to_is_wrong_usage_in_one_sentence() {
+    let output = ringress(&["run", "--kubeconfig=/nowhere/kubeconfig", "--admin-address=127.0.0.1:0"]);
     assert_eq!(code(&output), Some(2));
     let told = stderr(&output);
-    assert!(told.contains("--manifests") && told.trim().lines().count() <= 2, "{told}");
+    assert!(told.contains("/nowhere/kubeconfig") && told.trim().lines().count() == 1, "{told}");
 }
 
 #[test]

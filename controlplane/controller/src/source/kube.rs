@@ -1,0 +1,297 @@
+//! The API server as a source: lists once, follows, and gives what is known whenever it changed.
+//!
+//! ```text
+//! plan ─► one Watcher per watch ── Told ──► owner: Store ──► Change   (only once every first list is there)
+//!           list, follow, back off           │   ▲
+//!                                            │   └── Secrets by name, once an Ingress names them
+//!                                            └────── list again: an empty list is not believed at once
+//! ```
+//!
+//! It writes nothing. What the API server does cannot take away what is known: failures, silence and senseless answers only
+//! delay news; an object that cannot be read stays as it was, named by a problem.
+//!
+//! The pitfalls of such clients, and what becomes of them here:
+//!
+//! * streaming lists that never fall back: not used, lists are paged ([`watch`]);
+//! * retries of the client that last for minutes: switched off, each call is one try ([`connect`]);
+//! * watches that die silently: ended by the server after half a minute, given up shortly after ([`watch`]);
+//! * events compressed one by one: no compression is asked for ([`call`]);
+//! * predicates that swallow changes: there are none; what translation reads is hashed, annotations included;
+//! * a second copy while listing again: pages go into the store as they come, only names are remembered ([`store`]);
+//! * deletions that a list swallows: its end takes out what it lacks ([`store`]);
+//! * one undecodable object that blinds the rest: every object is decoded by itself ([`wire`]);
+//! * a route that comes before what it refers to: translation sees everything at once, never an event;
+//! * streams shared by subscribers: there is one owner;
+//! * rotated tokens and authorities: read again by the client ([`connect`]);
+//! * a runtime on the shards' cores: this runs on the control runtime, shards hear of generations only;
+//! * kinds that are not installed: only kinds of Kubernetes itself are watched;
+//! * lists from a stale cache: no resource version is given, so lists are read at the newest state.
+
+mod backoff;
+pub(crate) mod call;
+pub(crate) mod connect;
+pub(crate) mod plan;
+mod standing;
+mod store;
+pub(crate) mod watch;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use ringress_translate::objects::Key;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Change;
+use call::Failure;
+use plan::Kind;
+use store::{Store, Verdict};
+use watch::{Told, Watcher};
+use wire::Item;
+
+pub use connect::{Access, AccessError};
+pub use plan::Scope;
+pub use standing::{Standing, WatchReport};
+pub use watch::Patience;
+
+/// A cluster to watch.
+#[derive(Debug, Clone)]
+pub struct KubeSource {
+    access: Access,
+    scope: Scope,
+    patience: Arc<Patience>,
+    standing: Arc<Standing>,
+}
+
+impl KubeSource {
+    /// Decides what to watch; nothing is asked yet.
+    pub fn new(access: Access, scope: Scope, patience: Patience) -> Self {
+        let standing = Arc::new(Standing::new(&plan::watches(&scope)));
+        Self { access, scope, patience: Arc::new(patience), standing }
+    }
+
+    /// How the watches stand, now and later.
+    pub fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing)
+    }
+
+    /// Who we are towards which API server.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Watches; the receiver's first change comes when every first list is there. Dropping the receiver ends it.
+    ///
+    /// # Errors
+    /// There is no kubeconfig and no service account. An API server that does not answer is no error: it is waited for.
+    pub async fn watch(self) -> Result<mpsc::Receiver<Change>, AccessError> {
+        let client = self.access.client().await?;
+        let (changes, receiver) = mpsc::channel(1);
+        let owner = Owner::start(self, client, changes);
+        tokio::spawn(owner.run());
+        Ok(receiver)
+    }
+}
+
+/// Owns what is known and everything that runs.
+struct Owner {
+    store: Store,
+    client: Client,
+    patience: Arc<Patience>,
+    standing: Arc<Standing>,
+    changes: mpsc::Sender<Change>,
+    told: mpsc::Receiver<Told>,
+    fetched: mpsc::Receiver<(Key, Option<Item>)>,
+    fetched_sender: mpsc::Sender<(Key, Option<Item>)>,
+    /// Tells Secrets to begin, once it is known which of them matter.
+    begin_secrets: tokio::sync::watch::Sender<bool>,
+    /// Tells a watch to list again.
+    again: Vec<mpsc::Sender<()>>,
+    /// When to list again, by watch.
+    confirmations: BTreeMap<usize, Instant>,
+    /// When the oldest change that is not handed on was heard.
+    seen: Option<Instant>,
+    /// Until when changes wait for the content of Secrets.
+    held: Option<Instant>,
+    /// Dropped with the owner, and what runs in it ends.
+    tasks: JoinSet<()>,
+}
+
+enum Wake {
+    Told(Told),
+    Fetched(Key, Option<Item>),
+    Send,
+    Confirm(usize),
+    Held,
+    Over,
+}
+
+impl Owner {
+    fn start(source: KubeSource, client: Client, changes: mpsc::Sender<Change>) -> Self {
+        let KubeSource { scope, patience, standing, .. } = source;
+        let watches = plan::watches(&scope);
+        let (teller, told) = mpsc::channel(NEWS_MAX);
+        let (fetched_sender, fetched) = mpsc::channel(FETCHED_MAX);
+        let begin_secrets = tokio::sync::watch::Sender::new(false);
+        // Always true; its sender may go, a value stays.
+        let at_once = tokio::sync::watch::Sender::new(true);
+        let mut tasks = JoinSet::new();
+        let mut again = Vec::new();
+        for (number, watch) in watches.iter().enumerate() {
+            let (ask, asked) = mpsc::channel(1);
+            again.push(ask);
+            let begin = if watch.kind == Kind::Secret { &begin_secrets } else { &at_once };
+            let watcher = Watcher {
+                number,
+                watch: watch.clone(),
+                client: client.clone(),
+                patience: Arc::clone(&patience),
+                standing: Arc::clone(&standing),
+                told: teller.clone(),
+                begin: begin.subscribe(),
+                again: asked,
+            };
+            tasks.spawn(watcher.run());
+        }
+        Self {
+            store: Store::new(&scope, &watches),
+            client,
+            patience,
+            standing,
+            changes,
+            told,
+            fetched,
+            fetched_sender,
+            begin_secrets,
+            again,
+            confirmations: BTreeMap::new(),
+            seen: None,
+            held: None,
+            tasks,
+        }
+    }
+
+    async fn run(mut self) {
+        loop {
+            match self.wake().await {
+                Wake::Told(told) => {
+                    self.take(told);
+                    // What came together is handed on together, within reason.
+                    for _ in 0..NEWS_MAX {
+                        match self.told.try_recv() {
+                            Ok(told) => self.take(told),
+                            Err(_) => break,
+                        }
+                    }
+                    self.fetch_secrets();
+                }
+                Wake::Fetched(key, item) => self.store.fetched(&key, item),
+                Wake::Send => self.send(),
+                Wake::Confirm(watch) => {
+                    self.confirmations.remove(&watch);
+                    // Full: it lists again anyway.
+                    let _ = self.again[watch].try_send(());
+                }
+                Wake::Held => self.held = None,
+                Wake::Over => return,
+            }
+        }
+    }
+
+    async fn wake(&mut self) -> Wake {
+        let is_held = self.held.is_some() && self.store.is_waiting();
+        let is_due = self.store.is_changed() && self.store.is_whole() && !is_held;
+        let confirmation =
+            self.confirmations.iter().min_by_key(|(_, at)| **at).map(|(watch, at)| (*watch, *at));
+        tokio::select! {
+            biased;
+            () = self.changes.closed() => Wake::Over,
+            Some(told) = self.told.recv() => Wake::Told(told),
+            Some((key, item)) = self.fetched.recv() => Wake::Fetched(key, item),
+            Ok(_) = self.changes.reserve(), if is_due => Wake::Send,
+            () = until(confirmation.map(|(_, at)| at)) => Wake::Confirm(confirmation.map_or(0, |(watch, _)| watch)),
+            () = until(self.held), if is_held => Wake::Held,
+        }
+    }
+
+    fn take(&mut self, told: Told) {
+        let Told { watch, heard, news } = told;
+        self.standing.heard(watch);
+        match self.store.take(watch, news) {
+            Verdict::Fine => {}
+            Verdict::Doubted(objects) => {
+                self.standing.doubts(watch, Some(objects));
+                self.confirmations.insert(watch, Instant::now() + self.patience.confirm);
+            }
+            Verdict::Settled => self.standing.doubts(watch, None),
+        }
+        if self.store.is_changed() {
+            self.seen.get_or_insert(heard);
+        }
+        if !*self.begin_secrets.borrow() && self.store.has(Kind::Ingress) {
+            self.begin_secrets.send_replace(true);
+        }
+    }
+
+    fn send(&mut self) {
+        let Ok(permit) = self.changes.try_reserve() else { return };
+        let seen = self.seen.take().unwrap_or_else(Instant::now);
+        permit.send(Change { seen, loaded: self.store.load() });
+    }
+
+    /// Asks for the content of Secrets that an Ingress names since now. Changes wait for it a moment, so that a new Ingress
+    /// never serves another certificate first.
+    fn fetch_secrets(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+        for key in self.store.wanted_secrets() {
+            self.held = Some(Instant::now() + HOLD);
+            let (client, patience) = (self.client.clone(), Arc::clone(&self.patience));
+            let fetched = self.fetched_sender.clone();
+            self.tasks.spawn(async move {
+                let item = fetch(&client, &key, &patience).await;
+                let _ = fetched.send((key, item)).await;
+            });
+        }
+    }
+}
+
+/// One Secret; `None` where it is gone.
+async fn fetch(client: &Client, key: &Key, patience: &Patience) -> Option<Item> {
+    let mut tries = backoff::Backoff::new(patience.pause, patience.pause_max);
+    loop {
+        let failure = match get(client, key, patience.answer).await {
+            Ok(item) => return Some(item),
+            Err(Failure::Missing) => return None,
+            Err(failure) => failure,
+        };
+        tracing::debug!(secret = %Kind::Secret.reference(key), error = %failure, "a Secret cannot be fetched yet");
+        sleep(tries.failed(watch::random(), failure.asks_for())).await;
+    }
+}
+
+async fn get(client: &Client, key: &Key, within: Duration) -> Result<Item, Failure> {
+    let answer = call::get(client, &Kind::Secret.path_of(key), within).await?;
+    let body = call::whole(answer, within).await?;
+    let text = String::from_utf8_lossy(&body);
+    Ok(wire::item_of(Kind::Secret, &text))
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// News that wait for the owner; then the watches wait, and the server holds their streams back.
+const NEWS_MAX: usize = 256;
+
+/// Fetched Secrets that wait for the owner.
+const FETCHED_MAX: usize = 16;
+
+/// Changes wait so long for the content of a Secret, then they go on without it.
+const HOLD: Duration = Duration::from_secs(1);

@@ -1,0 +1,195 @@
+//! How the watches stand: what the admin shows, what readiness names, what is logged once and not a thousand times.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::call::Failure;
+use super::plan::Watch;
+
+/// The state of all watches of a cluster.
+#[derive(Debug, Default)]
+pub struct Standing {
+    watches: Vec<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    watch: Watch,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Inner {
+    listed: bool,
+    assumed: bool,
+    lists: u64,
+    events: u64,
+    failures: u64,
+    failing: Option<Failing>,
+    doubts: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Failing {
+    since: Instant,
+    logged: Instant,
+    why: String,
+}
+
+/// The state of one watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchReport {
+    /// What is watched: `services in shop`.
+    pub watch: String,
+    /// The kind.
+    pub kind: &'static str,
+    /// Whether its first list is there.
+    pub listed: bool,
+    /// Whether it may not be watched, and something is assumed instead.
+    pub assumed: bool,
+    /// Whole lists so far.
+    pub lists: u64,
+    /// Events so far.
+    pub events: u64,
+    /// Failed calls so far.
+    pub failures: u64,
+    /// For how long it has been failing, and why.
+    pub failing: Option<(Duration, String)>,
+    /// Whether an empty list is not believed yet.
+    pub doubts: bool,
+}
+
+impl Standing {
+    pub(super) fn new(watches: &[Watch]) -> Self {
+        let state = |watch: &Watch| State { watch: watch.clone(), inner: Mutex::default() };
+        Self { watches: watches.iter().map(state).collect() }
+    }
+
+    /// Every watch, in the order of the plan.
+    pub fn report(&self) -> Vec<WatchReport> {
+        let now = Instant::now();
+        self.watches.iter().map(|state| state.report(now)).collect()
+    }
+
+    /// What is missing before the first generation; empty once everything was listed.
+    pub fn missing(&self) -> Vec<String> {
+        let missing = self.report().into_iter().filter(|report| !report.listed && !report.assumed);
+        let say = |report: WatchReport| match report.failing {
+            Some((_, why)) => format!("{} cannot be listed: {why}", report.watch),
+            None => format!("{} are not listed yet", report.watch),
+        };
+        missing.map(say).collect()
+    }
+
+    pub(super) fn listed(&self, watch: usize) {
+        self.with(watch, |_, inner| {
+            inner.listed = true;
+            inner.assumed = false;
+            inner.lists += 1;
+        });
+        self.answers(watch);
+    }
+
+    pub(super) fn heard(&self, watch: usize) {
+        self.with(watch, |_, inner| inner.events += 1);
+    }
+
+    /// Notes that the server answers.
+    pub(super) fn answers(&self, watch: usize) {
+        self.with(watch, |watch, inner| {
+            if let Some(failing) = inner.failing.take() {
+                let after_s = failing.since.elapsed().as_secs_f64();
+                tracing::info!(%watch, after_s, "the API server answers again");
+            }
+        });
+    }
+
+    /// Notes a failure; logs it when it is new, another one, or a minute old.
+    pub(super) fn failed(&self, watch: usize, failure: &Failure) {
+        let now = Instant::now();
+        let why = failure.to_string();
+        self.with(watch, |watch, inner| {
+            inner.failures += 1;
+            let known = inner.failing.take();
+            let since = known.as_ref().map_or(now, |failing| failing.since);
+            let is_known = known.as_ref().is_some_and(|failing| {
+                failing.why == why && now.saturating_duration_since(failing.logged) < LOG_AGAIN
+            });
+            let logged = if is_known { known.map_or(now, |failing| failing.logged) } else { now };
+            if !is_known {
+                let since_s = now.saturating_duration_since(since).as_secs_f64();
+                log(watch, failure, &why, since_s);
+            }
+            inner.failing = Some(Failing { since, logged, why });
+        });
+    }
+
+    /// Notes that something is assumed, because it may not be watched.
+    pub(super) fn assumed(&self, watch: usize, failure: &Failure) {
+        self.with(watch, |watch, inner| {
+            if !std::mem::replace(&mut inner.assumed, true) {
+                tracing::warn!(
+                    %watch, error = %failure, needs = watch.right(),
+                    "may not be watched; the class of the flags is assumed to exist"
+                );
+            }
+        });
+    }
+
+    /// Notes whether an empty list is doubted.
+    pub(super) fn doubts(&self, watch: usize, objects: Option<usize>) {
+        self.with(watch, |watch, inner| {
+            match (inner.doubts, objects) {
+                (false, Some(objects)) => tracing::error!(
+                    %watch, objects,
+                    "the API server lists nothing where there were objects; they go on until a second list confirms it"
+                ),
+                (true, None) => tracing::warn!(%watch, "the doubt about an empty list is settled"),
+                _ => {}
+            }
+            inner.doubts = objects.is_some();
+        });
+    }
+
+    fn with(&self, watch: usize, act: impl FnOnce(&Watch, &mut Inner)) {
+        if let Some(state) = self.watches.get(watch) {
+            act(&state.watch, &mut state.lock());
+        }
+    }
+}
+
+impl State {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing in here can be left half-done.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, now: Instant) -> WatchReport {
+        let inner = self.lock().clone();
+        WatchReport {
+            watch: self.watch.to_string(),
+            kind: self.watch.kind.as_str(),
+            listed: inner.listed,
+            assumed: inner.assumed,
+            lists: inner.lists,
+            events: inner.events,
+            failures: inner.failures,
+            failing: inner.failing.map(|failing| (now.saturating_duration_since(failing.since), failing.why)),
+            doubts: inner.doubts,
+        }
+    }
+}
+
+fn log(watch: &Watch, failure: &Failure, error: &str, since_s: f64) {
+    match failure {
+        Failure::Forbidden(_) => {
+            tracing::error!(%watch, error, needs = watch.right(), "the API server refuses a watch");
+        }
+        _ => tracing::warn!(%watch, error, since_s, "the API server does not answer; what is known goes on"),
+    }
+}
+
+/// A failure that stays is said again after this.
+const LOG_AGAIN: Duration = Duration::from_secs(60);

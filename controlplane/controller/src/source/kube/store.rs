@@ -1,0 +1,355 @@
+//! What is known of a cluster: pure, from the news of the watches to objects.
+//!
+//! News change it in place, a list changes only what differs, and what a list lacks is gone at its end (pitfall 7: nothing
+//! disappears silently, nothing is held twice). Two things are held back on purpose: the content of Secrets that no Ingress
+//! names, and an empty list where there were objects, until a second one confirms it.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass, IngressClassSpec};
+use ringress_shared::origin::ObjectRef;
+use ringress_translate::manifest::Loaded;
+use ringress_translate::objects::{Key, Object};
+use ringress_translate::{Objects, Problem};
+
+use super::plan::{Kind, Scope, Watch};
+use super::watch::News;
+use super::wire::Item;
+
+/// The objects of a cluster, as far as they were heard of.
+pub(super) struct Store {
+    watches: Vec<Progress>,
+    objects: Objects,
+    /// Of namespaces that the selector does not select: kept, because a label may change at any time.
+    aside: Objects,
+    /// `None`: every namespace counts.
+    selected: Option<BTreeSet<Arc<str>>>,
+    /// What cannot be read, by object.
+    unread: BTreeMap<ObjectRef, Problem>,
+    secrets: Secrets,
+    assumed_class: Object,
+    changed: bool,
+}
+
+/// How far a watch is.
+#[derive(Debug)]
+struct Progress {
+    watch: Watch,
+    /// Whether its first list is whole, or something is assumed in its place.
+    whole: bool,
+    /// What the list that is under way has named.
+    seen: HashSet<Key>,
+    /// Whether an empty list was not believed.
+    doubted: bool,
+}
+
+/// Which Secrets are held.
+#[derive(Debug, Default)]
+struct Secrets {
+    /// How many Ingresses and flags name a Secret.
+    users: BTreeMap<Key, usize>,
+    /// Secrets that exist and whose content we dropped.
+    dropped: BTreeSet<Key>,
+    /// Secrets whose content we need again.
+    wanted: BTreeSet<Key>,
+}
+
+/// What the owner must do about a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Fine,
+    /// So many objects would go because of an empty list: hold them, and list again.
+    Doubted(usize),
+    /// There was a doubt, and it is settled.
+    Settled,
+}
+
+impl Store {
+    pub(super) fn new(scope: &Scope, watches: &[Watch]) -> Self {
+        let progress = |watch: &Watch| Progress {
+            watch: watch.clone(),
+            whole: false,
+            seen: HashSet::new(),
+            doubted: false,
+        };
+        let mut secrets = Secrets::default();
+        secrets.users.extend(scope.default_certificate.iter().map(|key| (key.clone(), 1)));
+        Self {
+            watches: watches.iter().map(progress).collect(),
+            objects: Objects::default(),
+            aside: Objects::default(),
+            selected: scope.namespace_selector.as_ref().map(|_| BTreeSet::new()),
+            unread: BTreeMap::new(),
+            secrets,
+            assumed_class: assumed_class(&scope.class),
+            changed: false,
+        }
+    }
+
+    /// Whether every watch has delivered its first list.
+    pub(super) fn is_whole(&self) -> bool {
+        self.watches.iter().all(|progress| progress.whole)
+    }
+
+    /// Whether every watch of that kind has.
+    pub(super) fn has(&self, kind: Kind) -> bool {
+        self.watches.iter().filter(|progress| progress.watch.kind == kind).all(|progress| progress.whole)
+    }
+
+    /// Whether anything changed since the last [`load`](Self::load).
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// What is known now. Costs what copying the tables costs, and they share their entries.
+    pub(super) fn load(&mut self) -> Loaded {
+        self.changed = false;
+        let counts = |problem: &&Problem| self.counts(&problem.object.namespace);
+        let problems = self.unread.values().filter(counts).cloned().collect();
+        Loaded { objects: self.objects.clone(), problems }
+    }
+
+    /// Secrets whose content is needed and was dropped; each is named once.
+    pub(super) fn wanted_secrets(&mut self) -> Vec<Key> {
+        let wanted = self.secrets.wanted.iter().filter(|key| self.secrets.dropped.contains(key));
+        let wanted: Vec<Key> = wanted.cloned().collect();
+        for key in &wanted {
+            self.secrets.dropped.remove(key);
+        }
+        wanted
+    }
+
+    /// Whether the content of a Secret is awaited.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.secrets.wanted.is_empty()
+    }
+
+    /// Takes news of a watch in.
+    pub(super) fn take(&mut self, watch: usize, news: News) -> Verdict {
+        match news {
+            News::Page(items) => {
+                for item in items {
+                    if let Some(progress) = self.watches.get_mut(watch) {
+                        progress.seen.insert(item.key.clone());
+                    }
+                    self.put(watch, item);
+                }
+            }
+            News::Torn => self.watches[watch].seen.clear(),
+            News::Listed => return self.listed(watch),
+            News::Changed(item) => self.put(watch, *item),
+            News::Deleted(key) => self.remove(self.watches[watch].watch.kind, &key),
+            News::Refused => self.assume(watch),
+        }
+        Verdict::Fine
+    }
+
+    /// The content of a Secret that was asked for; `None`: it is gone.
+    pub(super) fn fetched(&mut self, key: &Key, item: Option<Item>) {
+        // What the watch has said in the meantime is newer.
+        if !self.secrets.wanted.remove(key) {
+            return;
+        }
+        if let Some(Item { object: Ok(object), .. }) = item {
+            self.insert(*object);
+        }
+    }
+
+    fn put(&mut self, watch: usize, item: Item) {
+        let kind = self.watches[watch].watch.kind;
+        let Item { key, object } = item;
+        let reference = kind.reference(&key);
+        match object {
+            Ok(object) => {
+                self.changed |= self.unread.remove(&reference).is_some();
+                self.read(*object, &key);
+            }
+            Err(mut problem) => {
+                if self.is_known(&reference) {
+                    problem.message.push_str("; the version before goes on");
+                }
+                self.changed |= self.unread.get(&reference) != Some(&*problem);
+                self.unread.insert(reference, *problem);
+            }
+        }
+    }
+
+    fn read(&mut self, object: Object, key: &Key) {
+        match &object {
+            Object::Ingress(ingress) => {
+                let now = named_secrets(key, Some(ingress));
+                self.follow_names(key, now);
+            }
+            Object::Secret(_) if !self.secrets.users.contains_key(key) => {
+                self.changed |= self.take_out(&Kind::Secret.reference(key));
+                self.secrets.dropped.insert(key.clone());
+                return;
+            }
+            Object::Secret(_) => {
+                self.secrets.wanted.remove(key);
+                self.secrets.dropped.remove(key);
+            }
+            Object::Namespace(_) => self.select(&key.name),
+            _ => {}
+        }
+        self.insert(object);
+    }
+
+    fn insert(&mut self, object: Object) {
+        if self.counts(&object.key().namespace) {
+            self.changed |= self.objects.insert(object);
+        } else {
+            self.aside.insert(object);
+        }
+    }
+
+    fn remove(&mut self, kind: Kind, key: &Key) {
+        let reference = kind.reference(key);
+        self.changed |= self.unread.remove(&reference).is_some();
+        match kind {
+            Kind::Ingress => self.follow_names(key, BTreeSet::new()),
+            Kind::Secret => {
+                self.secrets.wanted.remove(key);
+                self.secrets.dropped.remove(key);
+            }
+            Kind::Namespace => self.deselect(&key.name),
+            _ => {}
+        }
+        self.changed |= self.take_out(&reference);
+    }
+
+    fn take_out(&mut self, reference: &ObjectRef) -> bool {
+        self.aside.remove(reference);
+        self.objects.remove(reference)
+    }
+
+    fn is_known(&self, reference: &ObjectRef) -> bool {
+        self.objects.contains(reference) || self.aside.contains(reference)
+    }
+
+    /// The end of a list.
+    fn listed(&mut self, watch: usize) -> Verdict {
+        let progress = &mut self.watches[watch];
+        let seen = std::mem::take(&mut progress.seen);
+        let (was_whole, was_doubted) = (progress.whole, progress.doubted);
+        progress.whole = true;
+        progress.doubted = false;
+        let gone = self.gone(watch, &seen);
+        let doubted = was_whole && seen.is_empty() && !gone.is_empty() && !was_doubted;
+        if doubted {
+            self.watches[watch].doubted = true;
+            return Verdict::Doubted(gone.len());
+        }
+        let kind = self.watches[watch].watch.kind;
+        gone.iter().for_each(|key| self.remove(kind, key));
+        // The first list may change nothing and still completes the whole.
+        self.changed |= !was_whole;
+        if was_doubted { Verdict::Settled } else { Verdict::Fine }
+    }
+
+    /// What a list lacks of what its watch covers.
+    fn gone(&self, watch: usize, seen: &HashSet<Key>) -> Vec<Key> {
+        let watch = &self.watches[watch].watch;
+        let known = keys(&self.objects, watch.kind).chain(keys(&self.aside, watch.kind));
+        let unread = self.unread.keys().filter(|object| &*object.kind == watch.kind.as_str()).map(Key::of);
+        let dropped = self.secrets.dropped.iter().filter(|_| watch.kind == Kind::Secret).cloned();
+        let all = known.cloned().chain(unread).chain(dropped);
+        all.filter(|key| watch.covers(key) && !seen.contains(key)).collect()
+    }
+
+    /// Puts the class of the flags in where classes may not be read.
+    fn assume(&mut self, watch: usize) {
+        self.watches[watch].whole = true;
+        self.objects.insert(self.assumed_class.clone());
+        self.changed = true;
+    }
+}
+
+/// Namespaces that a selector selects.
+impl Store {
+    fn counts(&self, namespace: &str) -> bool {
+        let selected = self.selected.as_ref();
+        selected.is_none_or(|selected| namespace.is_empty() || selected.contains(namespace))
+    }
+
+    fn select(&mut self, namespace: &Arc<str>) {
+        let Some(selected) = &mut self.selected else { return };
+        if selected.insert(Arc::clone(namespace)) {
+            let moved = self.aside.split_namespace(namespace);
+            self.changed |= !moved.is_empty();
+            self.objects.absorb(&moved);
+        }
+    }
+
+    fn deselect(&mut self, namespace: &Arc<str>) {
+        let Some(selected) = &mut self.selected else { return };
+        if selected.remove(namespace) {
+            let moved = self.objects.split_namespace(namespace);
+            self.changed |= !moved.is_empty();
+            self.aside.absorb(&moved);
+        }
+    }
+}
+
+/// Secrets are held only while somebody names them.
+impl Store {
+    fn follow_names(&mut self, ingress: &Key, now: BTreeSet<Key>) {
+        let known = self.objects.ingresses.get(ingress).or_else(|| self.aside.ingresses.get(ingress));
+        let before = named_secrets(ingress, known.map(|stored| &*stored.object));
+        for key in now.difference(&before) {
+            *self.secrets.users.entry(key.clone()).or_default() += 1;
+            if self.secrets.dropped.contains(key) {
+                self.secrets.wanted.insert(key.clone());
+            }
+        }
+        for key in before.difference(&now) {
+            self.release(key);
+        }
+    }
+
+    fn release(&mut self, key: &Key) {
+        let Some(users) = self.secrets.users.get_mut(key) else { return };
+        *users -= 1;
+        if *users > 0 {
+            return;
+        }
+        self.secrets.users.remove(key);
+        let was_awaited = self.secrets.wanted.remove(key);
+        let was_held = self.take_out(&Kind::Secret.reference(key));
+        self.changed |= was_held;
+        if was_held || was_awaited {
+            self.secrets.dropped.insert(key.clone());
+        }
+    }
+}
+
+/// The Secrets that an Ingress names under `spec.tls`.
+fn named_secrets(ingress: &Key, object: Option<&Ingress>) -> BTreeSet<Key> {
+    let tls = object.and_then(|ingress| ingress.spec.as_ref()?.tls.as_ref());
+    let names = tls.into_iter().flatten().filter_map(|tls| tls.secret_name.as_deref());
+    names.map(|name| Key { namespace: Arc::clone(&ingress.namespace), name: name.into() }).collect()
+}
+
+fn keys(objects: &Objects, kind: Kind) -> Box<dyn Iterator<Item = &Key> + '_> {
+    match kind {
+        Kind::Namespace => Box::new(objects.namespaces.keys()),
+        Kind::IngressClass => Box::new(objects.ingress_classes.keys()),
+        Kind::Ingress => Box::new(objects.ingresses.keys()),
+        Kind::Service => Box::new(objects.services.keys()),
+        Kind::EndpointSlice => Box::new(objects.endpoint_slices.keys()),
+        Kind::Secret => Box::new(objects.secrets.keys()),
+        Kind::ConfigMap => Box::new(objects.config_maps.keys()),
+    }
+}
+
+fn assumed_class((name, controller): &(String, String)) -> Object {
+    let mut class = IngressClass::default();
+    class.metadata.name = Some(name.clone());
+    class.spec =
+        Some(IngressClassSpec { controller: Some(controller.clone()), ..IngressClassSpec::default() });
+    Object::IngressClass(Box::new(class))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! The store as a machine: news in, objects out.
+
+use super::super::plan;
+use super::super::wire::item_of;
+use super::*;
+
+struct Bench {
+    store: Store,
+    watches: Vec<Watch>,
+}
+
+impl Bench {
+    fn new(scope: Scope) -> Self {
+        let watches = plan::watches(&scope);
+        Self { store: Store::new(&scope, &watches), watches }
+    }
+
+    /// All first lists are there, and empty but for these.
+    fn whole(scope: Scope, objects: &[(Kind, String)]) -> Self {
+        let mut bench = Self::new(scope);
+        let kinds: Vec<Kind> = bench.watches.iter().map(|watch| watch.kind).collect();
+        for (watch, kind) in kinds.iter().enumerate() {
+            let items = objects.iter().filter(|(of, _)| of == kind).map(|(_, text)| item_of(*kind, text));
+            bench.store.take(watch, News::Page(items.collect()));
+            bench.store.take(watch, News::Listed);
+        }
+        assert!(bench.store.is_whole());
+        bench
+    }
+
+    fn number(&self, kind: Kind) -> usize {
+        self.watches.iter().position(|watch| watch.kind == kind).unwrap()
+    }
+
+    fn put(&mut self, kind: Kind, text: &str) {
+        let watch = self.number(kind);
+        self.store.take(watch, News::Changed(Box::new(item_of(kind, text))));
+    }
+
+    fn delete(&mut self, kind: Kind, key: &str) {
+        let watch = self.number(kind);
+        self.store.take(watch, News::Deleted(key_of(key)));
+    }
+
+    fn list(&mut self, kind: Kind, texts: &[String]) -> Verdict {
+        let watch = self.number(kind);
+        self.store.take(watch, News::Page(texts.iter().map(|text| item_of(kind, text)).collect()));
+        self.store.take(watch, News::Listed)
+    }
+
+    fn has(&self, kind: Kind, key: &str) -> bool {
+        self.store.objects.contains(&kind.reference(&key_of(key)))
+    }
+}
+
+fn key_of(text: &str) -> Key {
+    let (namespace, name) = text.split_once('/').unwrap_or(("", text));
+    Key::new(namespace, name)
+}
+
+fn object(key: &str, rest: &str) -> String {
+    let key = key_of(key);
+    format!(r#"{{"metadata":{{"namespace":"{}","name":"{}"}}{rest}}}"#, key.namespace, key.name)
+}
+
+fn ingress(key: &str, secret: &str) -> String {
+    object(key, &format!(r#","spec":{{"tls":[{{"secretName":"{secret}"}}]}}"#))
+}
+
+fn secret(key: &str) -> String {
+    object(key, r#","type":"kubernetes.io/tls","data":{"tls.crt":"eA==","tls.key":"eQ=="}"#)
+}
+
+#[test]
+fn nothing_is_whole_before_every_kind_has_delivered_its_first_list() {
+    let mut bench = Bench::new(Scope::default());
+    for watch in 0..bench.watches.len() {
+        assert!(!bench.store.is_whole(), "before {}", bench.watches[watch]);
+        bench.store.take(watch, News::Listed);
+    }
+    assert!(bench.store.is_whole() && bench.store.is_changed());
+}
+
+#[test]
+fn a_list_takes_out_what_it_lacks_and_changes_only_what_differs() {
+    let services = ["a/x", "a/y"].map(|key| (Kind::Service, object(key, r#","spec":{}"#)));
+    let mut bench = Bench::whole(Scope::default(), &services);
+    bench.store.load();
+    bench.list(Kind::Service, &services.clone().map(|(_, text)| text));
+    assert!(!bench.store.is_changed(), "the same list is no change");
+    bench.list(Kind::Service, &[object("a/y", r#","spec":{}"#)]);
+    assert!(bench.store.is_changed());
+    assert!(!bench.has(Kind::Service, "a/x") && bench.has(Kind::Service, "a/y"));
+}
+
+#[test]
+fn a_list_of_one_namespace_says_nothing_about_the_others() {
+    let scope = Scope { namespaces: ["a".to_owned(), "b".to_owned()].into(), ..Scope::default() };
+    let mut bench = Bench::whole(scope, &[]);
+    bench.put(Kind::Service, &object("a/x", ""));
+    bench.put(Kind::Service, &object("b/x", ""));
+    let second = bench.number(Kind::Service) + 1;
+    assert_eq!(bench.watches[second].namespace.as_deref(), Some("b"));
+    bench.store.take(second, News::Page(vec![item_of(Kind::Service, &object("b/y", ""))]));
+    bench.store.take(second, News::Listed);
+    assert!(bench.has(Kind::Service, "a/x") && !bench.has(Kind::Service, "b/x"));
+}
+
+#[test]
+fn a_torn_list_takes_nothing_out() {
+    let services = ["a/x", "a/y"].map(|key| (Kind::Service, object(key, "")));
+    let mut bench = Bench::whole(Scope::default(), &services);
+    let watch = bench.number(Kind::Service);
+    bench.store.take(watch, News::Page(vec![item_of(Kind::Service, &object("a/x", ""))]));
+    bench.store.take(watch, News::Torn);
+    bench.list(Kind::Service, &[object("a/y", "")]);
+    assert!(
+        !bench.has(Kind::Service, "a/x") && bench.has(Kind::Service, "a/y"),
+        "the second list counts alone"
+    );
+}
+
+#[test]
+fn an_empty_list_is_believed_the_second_time() {
+    let mut bench = Bench::whole(Scope::default(), &[(Kind::Service, object("a/x", ""))]);
+    assert_eq!(bench.list(Kind::Service, &[]), Verdict::Doubted(1));
+    assert!(bench.has(Kind::Service, "a/x"));
+    assert_eq!(bench.list(Kind::Service, &[]), Verdict::Settled);
+    assert!(!bench.has(Kind::Service, "a/x"));
+    assert_eq!(bench.list(Kind::Service, &[]), Verdict::Fine, "nothing is nothing new");
+}
+
+#[test]
+fn a_list_that_is_full_again_settles_the_doubt() {
+    let mut bench = Bench::whole(Scope::default(), &[(Kind::Service, object("a/x", ""))]);
+    bench.list(Kind::Service, &[]);
+    assert_eq!(bench.list(Kind::Service, &[object("a/x", "")]), Verdict::Settled);
+    assert_eq!(bench.list(Kind::Service, &[]), Verdict::Doubted(1), "a new emptiness is a new doubt");
+}
+
+#[test]
+fn what_cannot_be_read_keeps_its_last_version_until_it_is_deleted() {
+    let mut bench = Bench::whole(Scope::default(), &[(Kind::Service, object("a/x", r#","spec":{}"#))]);
+    bench.put(Kind::Service, &object("a/x", r#","spec":7"#));
+    let loaded = bench.store.load();
+    assert!(bench.has(Kind::Service, "a/x"));
+    let [problem] = &loaded.problems[..] else { panic!("{:?}", loaded.problems) };
+    assert!(problem.message.ends_with("the version before goes on"), "{problem}");
+    bench.put(Kind::Service, &object("a/x", r#","spec":7"#));
+    assert!(!bench.store.is_changed(), "the same problem is no news");
+    bench.put(Kind::Service, &object("a/x", r#","spec":{}"#));
+    assert!(bench.store.load().problems.is_empty());
+    bench.put(Kind::Service, &object("a/x", r#","spec":7"#));
+    bench.delete(Kind::Service, "a/x");
+    assert!(bench.store.load().problems.is_empty() && !bench.has(Kind::Service, "a/x"));
+}
+
+#[test]
+fn secrets_that_nobody_names_are_not_held() {
+    let objects = [
+        (Kind::Ingress, ingress("a/web", "used")),
+        (Kind::Secret, secret("a/used")),
+        (Kind::Secret, secret("a/other")),
+        (Kind::Secret, secret("b/used")),
+    ];
+    let bench = Bench::whole(Scope::default(), &objects);
+    assert!(bench.has(Kind::Secret, "a/used"));
+    assert_eq!(bench.store.objects.secrets.len(), 1);
+}
+
+#[test]
+fn a_secret_is_fetched_once_it_is_named_and_dropped_once_it_is_not() {
+    let objects = [(Kind::Secret, secret("a/late")), (Kind::Ingress, ingress("a/web", "none"))];
+    let mut bench = Bench::whole(Scope::default(), &objects);
+    bench.put(Kind::Ingress, &ingress("a/web", "late"));
+    assert!(bench.store.is_waiting());
+    assert_eq!(bench.store.wanted_secrets(), [key_of("a/late")]);
+    assert!(bench.store.wanted_secrets().is_empty(), "asked for once");
+    bench.store.fetched(&key_of("a/late"), Some(item_of(Kind::Secret, &secret("a/late"))));
+    assert!(!bench.store.is_waiting() && bench.has(Kind::Secret, "a/late"));
+    bench.put(Kind::Ingress, &ingress("a/web", "none"));
+    assert!(!bench.has(Kind::Secret, "a/late"));
+    bench.put(Kind::Ingress, &ingress("a/web", "late"));
+    assert_eq!(bench.store.wanted_secrets(), [key_of("a/late")], "and again");
+}
+
+#[test]
+fn what_the_watch_says_of_a_secret_is_newer_than_what_was_fetched() {
+    let mut bench = Bench::whole(Scope::default(), &[(Kind::Secret, secret("a/late"))]);
+    bench.put(Kind::Ingress, &ingress("a/web", "late"));
+    bench.store.wanted_secrets();
+    bench.delete(Kind::Secret, "a/late");
+    bench.store.fetched(&key_of("a/late"), Some(item_of(Kind::Secret, &secret("a/late"))));
+    assert!(!bench.has(Kind::Secret, "a/late"));
+}
+
+#[test]
+fn two_ingresses_share_a_secret() {
+    let objects = [
+        (Kind::Ingress, ingress("a/one", "shared")),
+        (Kind::Ingress, ingress("a/two", "shared")),
+        (Kind::Secret, secret("a/shared")),
+    ];
+    let mut bench = Bench::whole(Scope::default(), &objects);
+    bench.delete(Kind::Ingress, "a/one");
+    assert!(bench.has(Kind::Secret, "a/shared"));
+    bench.delete(Kind::Ingress, "a/two");
+    assert!(!bench.has(Kind::Secret, "a/shared"));
+}
+
+#[test]
+fn a_namespace_comes_and_goes_with_its_label() {
+    let scope = Scope { namespace_selector: Some("team=a".to_owned()), ..Scope::default() };
+    let mut bench = Bench::whole(scope, &[(Kind::Service, object("shop/x", ""))]);
+    assert!(!bench.has(Kind::Service, "shop/x"));
+    bench.put(Kind::Namespace, &object("shop", ""));
+    assert!(bench.has(Kind::Service, "shop/x"));
+    bench.put(Kind::Service, &object("shop/y", ""));
+    bench.delete(Kind::Namespace, "shop");
+    assert!(!bench.has(Kind::Service, "shop/x") && !bench.has(Kind::Service, "shop/y"));
+    bench.delete(Kind::Service, "shop/y");
+    bench.put(Kind::Namespace, &object("shop", ""));
+    assert!(bench.has(Kind::Service, "shop/x") && !bench.has(Kind::Service, "shop/y"));
+}
+
+#[test]
+fn where_classes_may_not_be_read_the_one_of_the_flags_is_assumed() {
+    let scope = Scope {
+        namespaces: ["a".to_owned()].into(),
+        class: ("ours".to_owned(), "example.test/controller".to_owned()),
+        ..Scope::default()
+    };
+    let mut bench = Bench::new(scope);
+    let watch = bench.number(Kind::IngressClass);
+    bench.store.take(watch, News::Refused);
+    let class = &bench.store.objects.ingress_classes.get(&key_of("ours")).unwrap().object;
+    assert_eq!(class.spec.as_ref().unwrap().controller.as_deref(), Some("example.test/controller"));
+    let real = object("theirs", r#","spec":{"controller":"x/y"}"#);
+    bench.list(Kind::IngressClass, &[real]);
+    assert!(!bench.has(Kind::IngressClass, "ours") && bench.has(Kind::IngressClass, "theirs"));
+}

@@ -1,0 +1,200 @@
+//! The API server's JSON: pages of a list, lines of a watch.
+//!
+//! Only the frame is decoded strictly. Each object inside is a text of its own and becomes an object or a problem by itself,
+//! so that one undecodable object never costs its page or its stream (pitfall 8).
+
+use std::borrow::Cow;
+
+use ringress_translate::Problem;
+use ringress_translate::manifest::json;
+use ringress_translate::objects::{Key, Object};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::plan::Kind;
+
+/// One object of a page or a line.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) key: Key,
+    /// The problem where it could not be read.
+    pub(super) object: Result<Box<Object>, Box<Problem>>,
+}
+
+/// One page of a list.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) items: Vec<Item>,
+    pub(super) resource_version: String,
+    /// Asks for the next page; `None`: this was the last.
+    pub(super) next: Option<String>,
+}
+
+/// One line of a watch.
+#[derive(Debug)]
+pub(super) enum Line {
+    Changed(Item),
+    Deleted(Key),
+    /// Only the resource version moved.
+    Bookmark,
+    /// The server ends the watch.
+    Refused(Status),
+    /// A type that we do not know: left out.
+    Unknown,
+}
+
+/// Why the server refuses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct Status {
+    pub(super) code: u16,
+    pub(super) reason: String,
+    pub(super) message: String,
+    details: Option<Details>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Details {
+    causes: Vec<Cause>,
+    #[serde(rename = "retryAfterSeconds")]
+    retry_after_seconds: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Cause {
+    reason: String,
+}
+
+impl Status {
+    /// Whether the resource version is of no use any more: too old, or of a future that a restored server has not reached.
+    pub(super) fn is_expired(&self) -> bool {
+        let causes = self.details.iter().flat_map(|details| &details.causes);
+        self.code == 410
+            || self.reason == "Expired"
+            || self.reason == "Gone"
+            || causes.into_iter().any(|cause| cause.reason == "ResourceVersionTooLarge")
+    }
+
+    /// Seconds that the server asks us to wait.
+    pub(super) fn retry_after_s(&self) -> Option<u64> {
+        let asked = self.details.as_ref().map(|details| details.retry_after_seconds);
+        asked.filter(|seconds| *seconds > 0)
+    }
+}
+
+/// Reads a page.
+///
+/// # Errors
+/// The frame is not that of a list.
+pub(super) fn page(kind: Kind, body: &[u8]) -> Result<Page, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Raw<'b> {
+        #[serde(default)]
+        metadata: Metadata,
+        #[serde(borrow)]
+        items: Option<Vec<&'b RawValue>>,
+    }
+    #[derive(Deserialize, Default)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Metadata {
+        resource_version: String,
+        r#continue: String,
+    }
+    let raw: Raw<'_> = serde_json::from_slice(body)?;
+    Ok(Page {
+        items: raw.items.unwrap_or_default().into_iter().map(|item| item_of(kind, item.get())).collect(),
+        resource_version: raw.metadata.resource_version,
+        next: Some(raw.metadata.r#continue).filter(|token| !token.is_empty()),
+    })
+}
+
+/// Reads a line, with the resource version that it moves the watch to.
+///
+/// # Errors
+/// The frame is not that of a watch event.
+pub(super) fn line(kind: Kind, bytes: &[u8]) -> Result<(Line, Option<String>), serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Raw<'b> {
+        #[serde(borrow)]
+        r#type: Cow<'b, str>,
+        #[serde(borrow)]
+        object: &'b RawValue,
+    }
+    let raw: Raw<'_> = serde_json::from_slice(bytes)?;
+    let object = raw.object.get();
+    let line = match &*raw.r#type {
+        "ADDED" | "MODIFIED" => Line::Changed(item_of(kind, object)),
+        "DELETED" => Line::Deleted(Key::of(&json::reference(kind.as_str(), object))),
+        "BOOKMARK" => Line::Bookmark,
+        "ERROR" => {
+            let status = serde_json::from_str(object).unwrap_or_default();
+            return Ok((Line::Refused(status), None));
+        }
+        _ => Line::Unknown,
+    };
+    Ok((line, resource_version(object)))
+}
+
+/// Reads one object.
+pub(super) fn item_of(kind: Kind, text: &str) -> Item {
+    match json::object(kind.as_str(), text) {
+        Ok(object) => Item { key: object.key(), object: Ok(Box::new(object)) },
+        Err(problem) => Item { key: Key::of(&problem.object), object: Err(problem) },
+    }
+}
+
+fn resource_version(object: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Head {
+        metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata {
+        resource_version: String,
+    }
+    serde_json::from_str(object).ok().map(|head: Head| head.metadata.resource_version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_undecodable_object_costs_only_itself() {
+        let body = br#"{"kind":"ServiceList","metadata":{"resourceVersion":"7","continue":"c"},"items":[
+            {"metadata":{"namespace":"a","name":"x"},"spec":{"ports":"many"}},
+            {"metadata":{"namespace":"a","name":"y"},"spec":{}}, 17]}"#;
+        let page = page(Kind::Service, body).unwrap();
+        assert_eq!((&*page.resource_version, page.next.as_deref()), ("7", Some("c")));
+        let good: Vec<bool> = page.items.iter().map(|item| item.object.is_ok()).collect();
+        assert_eq!(good, [false, true, false]);
+        assert_eq!(page.items[0].key, Key::new("a", "x"));
+    }
+
+    #[test]
+    fn an_empty_list_may_be_null() {
+        let page = page(Kind::Service, br#"{"metadata":{"resourceVersion":"7"},"items":null}"#).unwrap();
+        assert!(page.items.is_empty() && page.next.is_none());
+    }
+
+    #[test]
+    fn lines_are_told_apart() {
+        let object = r#"{"metadata":{"namespace":"a","name":"x","resourceVersion":"9"}}"#;
+        let read = |kind: &str, object: &str| {
+            line(Kind::Service, format!(r#"{{"type":"{kind}","object":{object}}}"#).as_bytes()).unwrap()
+        };
+        assert!(matches!(read("ADDED", object), (Line::Changed(_), Some(version)) if version == "9"));
+        assert!(matches!(read("DELETED", object), (Line::Deleted(key), _) if key == Key::new("a", "x")));
+        let mark = r#"{"kind":"Service","metadata":{"resourceVersion":"12"}}"#;
+        assert!(matches!(read("BOOKMARK", mark), (Line::Bookmark, Some(version)) if version == "12"));
+        assert!(matches!(read("NEWS", object), (Line::Unknown, _)));
+        let gone = r#"{"kind":"Status","code":410,"reason":"Expired","message":"too old"}"#;
+        assert!(matches!(read("ERROR", gone), (Line::Refused(status), None) if status.is_expired()));
+        let future = r#"{"code":504,"details":{"causes":[{"reason":"ResourceVersionTooLarge"}]}}"#;
+        assert!(matches!(read("ERROR", future), (Line::Refused(status), None) if status.is_expired()));
+        assert!(line(Kind::Service, br#"{"type":"ADDED","obj"#).is_err(), "a line that was cut");
+    }
+}

@@ -1,0 +1,194 @@
+//! `up`: builds what is missing, starts the first process of a box, waits until it is ready.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use anyhow::{Context, bail};
+
+use crate::args::UpArgs;
+use crate::binaries::{self, GoProgram};
+use crate::boxes::{Cluster, Plan};
+use crate::install;
+use crate::kubelet::image;
+use crate::progress::Progress;
+
+/// Commands of the system that a box needs, with their Debian packages.
+const COMMANDS: [(&str, &str); 6] = [
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
+    ("setsid", "util-linux"),
+    ("mount", "mount"),
+];
+
+/// Brings a box up.
+///
+/// # Errors
+/// The machine cannot hold one, something does not build, or the box ends before it is ready.
+pub(crate) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
+    let cluster = Cluster::named(&args.name.name)?;
+    let kubernetes = binaries::kubernetes(&args.kubernetes)?;
+    let images = args.images.iter().map(|image| image::parse(image)).collect::<anyhow::Result<Vec<_>>>()?;
+    check_machine(&kubernetes)?;
+    if let Some(holder) = cluster.holder() {
+        bail!(
+            "box {} is up already (process {holder}); end it with: ringress-e2e down --name {0}",
+            cluster.name()
+        );
+    }
+    let ringress = match &args.ringress {
+        Some(file) => file.canonicalize().with_context(|| format!("--ringress {}", file.display()))?,
+        None => binaries::ringress()?,
+    };
+    let programs = Programs { kubernetes: kubernetes.ensure()?, helm: binaries::HELM.ensure()?, ringress };
+    let plan = Plan {
+        nodes: args.nodes,
+        kubernetes: programs.kubernetes.clone(),
+        version: kubernetes.version.to_owned(),
+        images: images.into_iter().chain(image::usual(&programs.ringress)?).collect(),
+    };
+    cluster.create(&plan)?;
+    programs.link(&cluster)?;
+    start(&cluster)?;
+    install::manifests(&cluster, &args.manifests)?;
+    println!("{}", next_steps(&cluster, &plan));
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Programs {
+    kubernetes: PathBuf,
+    helm: PathBuf,
+    ringress: PathBuf,
+}
+
+impl Programs {
+    /// Puts them where `exec` looks first.
+    fn link(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let links = [
+            ("kubectl", &self.kubernetes),
+            ("helm", &self.helm),
+            ("ringress", &self.ringress),
+            // kubectl finds plugins by this name.
+            ("kubectl-ringress", &self.ringress),
+        ];
+        for (name, target) in links {
+            let link = cluster.commands().join(name);
+            symlink(target, &link).with_context(|| format!("cannot make {}", link.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Says everything at once that keeps this machine from holding a box.
+fn check_machine(kubernetes: &GoProgram) -> anyhow::Result<()> {
+    let missing = missing(kubernetes);
+    if !missing.is_empty() {
+        bail!("this machine cannot hold a box: {}", missing.join("; "));
+    }
+    Ok(())
+}
+
+/// What keeps this machine from holding a box.
+pub fn missing(kubernetes: &GoProgram) -> Vec<String> {
+    let mut missing = Vec::new();
+    if !rustix::process::geteuid().is_root() {
+        missing.push("it needs root".to_owned());
+    }
+    let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .collect();
+    let found = |command: &str| folders.iter().any(|folder| folder.join(command).is_file());
+    for (command, package) in COMMANDS {
+        if !found(command) {
+            missing.push(format!("no command {command} (apt-get install {package})"));
+        }
+    }
+    let built = kubernetes.is_kept() && binaries::HELM.is_kept();
+    if !built && !found("go") {
+        missing.push("no command go (Go 1.26 or newer)".to_owned());
+    }
+    missing
+}
+
+fn start(cluster: &Cluster) -> anyhow::Result<()> {
+    let mut progress = Progress::begin(&format!("starting box {}", cluster.name()));
+    let mut holder = spawn_holder(cluster)?;
+    let held = cluster.held_by(holder.id());
+    if let Err(error) = held.and_then(|()| await_ready(&mut holder, &mut progress)) {
+        let log = cluster.logs().join("supervise.log");
+        let _ = cluster.end();
+        return Err(error.context(format!("the box did not come up; see {}", log.display())));
+    }
+    progress.done();
+    Ok(())
+}
+
+/// The process that makes the namespaces and waits for the first process inside; it outlives us and our terminal.
+fn spawn_holder(cluster: &Cluster) -> anyhow::Result<Child> {
+    let log = File::create(cluster.logs().join("supervise.log"))?;
+    // The program may be built anew while the box lives, but the box goes on with what it was started with.
+    let program = cluster.folder().join("ringress-e2e");
+    let own = std::env::current_exe().context("the path of this program")?;
+    fs::hard_link(&own, &program).or_else(|_| fs::copy(&own, &program).map(|_| ()))?;
+    Command::new("setsid")
+        .args([
+            "unshare",
+            "--net",
+            "--pid",
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
+        .arg(&program)
+        .arg("init")
+        .arg(&program)
+        .arg("supervise")
+        .arg(cluster.folder())
+        .current_dir(Path::new("/"))
+        .env("PATH", with_sbin()?)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .context("cannot start setsid (package util-linux)")
+}
+
+fn with_sbin() -> anyhow::Result<std::ffi::OsString> {
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    Ok(std::env::join_paths(std::env::split_paths(&inherited).chain(["/usr/sbin".into(), "/sbin".into()]))?)
+}
+
+/// The word by which the supervisor says that the box is ready.
+pub(crate) const READY: &str = "ready";
+
+fn await_ready(holder: &mut Child, progress: &mut Progress) -> anyhow::Result<()> {
+    let stdout = holder.stdout.take().context("the output of the box")?;
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        if line == READY {
+            return Ok(());
+        }
+        progress.at(&line);
+    }
+    bail!("it ended: {}", holder.wait()?);
+}
+
+fn next_steps(cluster: &Cluster, plan: &Plan) -> String {
+    let name = if cluster.name() == "box" { String::new() } else { format!(" --name {}", cluster.name()) };
+    format!(
+        "Kubernetes {} with {} nodes is up in box {}.\n\n  \
+           ringress-e2e exec{name} kubectl get nodes,pods -A\n  \
+           ringress-e2e exec{name} bash\n  \
+           ringress-e2e down{name}\n",
+        plan.version,
+        plan.nodes,
+        cluster.name(),
+    )
+}

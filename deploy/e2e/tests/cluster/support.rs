@@ -1,0 +1,189 @@
+//! One box for all tests, and what is done in it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use ringress_e2e::boxes::Cluster;
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ringress-e2e");
+/// How long anything may take that should be quick: machines of tests are busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A box, and the namespace of one test in it.
+#[derive(Clone)]
+pub(crate) struct World {
+    cluster: Cluster,
+    namespace: String,
+}
+
+static SHARED: OnceLock<Result<World, String>> = OnceLock::new();
+/// Folders of boxes that tests brought up, so that an end reaches them all.
+static STARTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+impl World {
+    /// The box of all tests, brought up by the first that asks.
+    pub(crate) fn shared() -> anyhow::Result<Self> {
+        let shared = SHARED
+            .get_or_init(|| Self::start("shared", &["--nodes", "2"]).map_err(|error| format!("{error:#}")));
+        shared.clone().map_err(anyhow::Error::msg)
+    }
+
+    /// Another box.
+    pub(crate) fn start(name: &str, flags: &[&str]) -> anyhow::Result<Self> {
+        // Several runs of the tests may be under way on one machine.
+        let name = format!("{name}-{}", std::process::id());
+        STARTED.lock().expect("no test panics while it notes a box").push(name.clone());
+        let output = program(&[&["up", "--name", &name], flags].concat())?;
+        ensure!(output.status.success(), "up: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(Self { cluster: Cluster::named(&name)?, namespace: "default".to_owned() })
+    }
+
+    /// Ends every box that was started.
+    pub(crate) fn end() {
+        for name in STARTED.lock().expect("tests are over").drain(..) {
+            if let Err(error) = Cluster::named(&name).and_then(|cluster| down(&cluster)) {
+                eprintln!("box {name} stays behind: {error:#}");
+            }
+        }
+    }
+
+    /// The same box with a namespace named after a test.
+    pub(crate) fn namespaced(&self, test: &str) -> Self {
+        let words = test.to_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+        let namespace: String = words.chars().take(50).collect();
+        let world = Self { namespace: namespace.trim_matches('-').to_owned(), ..self.clone() };
+        // Asked for again by a test that says so itself.
+        let _ = world.kubectl(&["create", "namespace", &world.namespace]);
+        let _ = world.until("the default service account", || {
+            Ok(world.kubectl(&["get", "serviceaccount", "default"]).is_ok())
+        });
+        world
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// What a command inside prints.
+    pub(crate) fn exec(&self, command: &[&str]) -> anyhow::Result<String> {
+        let output = program(&[&["exec", "--name", self.cluster.name()], command].concat())?;
+        said(&command.join(" "), output)
+    }
+
+    /// What a command prints in the network of a pod.
+    pub(crate) fn exec_in(&self, pod: &str, command: &[&str]) -> anyhow::Result<String> {
+        let pod = self.pod(pod);
+        let output = program(&[&["exec", "--name", self.cluster.name(), "--pod", &pod], command].concat())?;
+        said(&command.join(" "), output)
+    }
+
+    /// What kubectl prints for the namespace of the test.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.exec(&[&["kubectl", "--namespace", &self.namespace], arguments].concat())
+    }
+
+    /// Applies manifests.
+    pub(crate) fn apply(&self, manifests: &str) -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("manifests.yaml");
+        // Older kubectl takes what begins with a brace for JSON.
+        std::fs::write(&file, format!("---\n{manifests}"))?;
+        self.kubectl(&["apply", "--server-side", "-f", path(&file)]).map(drop)
+    }
+
+    /// One object.
+    pub(crate) fn get(&self, kind: &str, name: &str) -> anyhow::Result<Value> {
+        Ok(serde_json::from_str(&self.kubectl(&["get", kind, name, "-o", "json"])?)?)
+    }
+
+    /// All objects of a kind with a label.
+    pub(crate) fn list(&self, kind: &str, selector: &str) -> anyhow::Result<Vec<Value>> {
+        let list: Value = serde_json::from_str(&self.kubectl(&["get", kind, "-l", selector, "-o", "json"])?)?;
+        Ok(list["items"].as_array().context("items")?.clone())
+    }
+
+    /// Does harm.
+    pub(crate) fn fault(&self, fault: &str, target: &str) -> anyhow::Result<()> {
+        let output = program(&["fault", "--name", self.cluster.name(), fault, target])?;
+        said(fault, output).map(drop)
+    }
+
+    /// A pod as faults and the control socket name it.
+    pub(crate) fn pod(&self, name: &str) -> String {
+        format!("{}/{name}", self.namespace)
+    }
+
+    /// Polls until it holds.
+    pub(crate) fn until(
+        &self,
+        what: &str,
+        mut holds: impl FnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            let held = holds();
+            if matches!(held, Ok(true)) {
+                return Ok(());
+            }
+            if Instant::now() > patience {
+                let pods = self.kubectl(&["get", "pods", "-o", "wide"]).unwrap_or_default();
+                bail!("{what}: not in {} s ({held:?})\n{pods}", PATIENCE.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits for a condition of a pod.
+    pub(crate) fn until_ready(&self, pod: &str, ready: &str) -> anyhow::Result<()> {
+        self.until(&format!("pod {pod} has Ready={ready}"), || {
+            Ok(condition(&self.get("pod", pod)?, "Ready") == ready)
+        })
+    }
+
+    /// Runs something with a thread whose sockets are inside.
+    pub(crate) fn inside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let cluster = Arc::new(self.cluster.clone());
+        let thread = std::thread::spawn(move || {
+            cluster.enter_network()?;
+            work()
+        });
+        thread.join().map_err(|_| anyhow::anyhow!("the work panicked"))?
+    }
+}
+
+/// The status of a condition, empty where it is missing.
+pub(crate) fn condition(object: &Value, name: &str) -> String {
+    let mut conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    let found = conditions.find(|condition| condition["type"] == name);
+    found.and_then(|condition| condition["status"].as_str()).unwrap_or_default().to_owned()
+}
+
+/// Ends a box.
+pub(crate) fn down(cluster: &Cluster) -> anyhow::Result<()> {
+    said("down", program(&["down", "--name", cluster.name()])?).map(drop)
+}
+
+fn program(arguments: &[&str]) -> anyhow::Result<Output> {
+    Command::new(PROGRAM).args(arguments).output().context("ringress-e2e does not start")
+}
+
+fn said(what: &str, output: Output) -> anyhow::Result<String> {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "{what}: {}{text}", String::from_utf8_lossy(&output.stderr));
+    Ok(text)
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have plain names")
+}
