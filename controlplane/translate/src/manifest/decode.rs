@@ -105,7 +105,7 @@ fn decode(file: &str, node: &Node) -> Result<Decoded, Failure> {
     }
     let mut value = node.to_value();
     let placeholders = if kind == "Secret" { replace_placeholders(&mut value) } else { Vec::new() };
-    let (decoded, unknown, undecodable) = match object_of(kind, &value) {
+    let (decoded, unknown, undecodable) = match object_of(kind, &value).and_then(without_unknown_of_rules) {
         Ok((decoded, unknown)) => (decoded, unknown, None),
         Err((field, why)) => {
             let problem = Problem::undecodable(&object, &field, &why);
@@ -133,6 +133,23 @@ fn decode(file: &str, node: &Node) -> Result<Decoded, Failure> {
         document: Document { object: decoded, file: file.to_owned(), line, field_lines: lines, broken },
         problems,
     })
+}
+
+/// A rule of an Ingress has two fields. With any other in the place of `host`, it would take every host.
+fn without_unknown_of_rules(
+    (object, unknown): (Object, Vec<String>),
+) -> Result<(Object, Vec<String>), (String, String)> {
+    let is_of_rule = |field: &&String| {
+        let inside = field.strip_prefix("spec.rules[").and_then(|rest| rest.split_once("]."));
+        inside.is_some_and(|(_, name)| !name.contains(['.', '[']))
+    };
+    match unknown.iter().find(is_of_rule) {
+        Some(field) if matches!(object, Object::Ingress(_)) => {
+            let why = "a rule has no such field; it has host and http (kubectl refuses it, too)";
+            Err((field.clone(), why.to_owned()))
+        }
+        _ => Ok((object, unknown)),
+    }
 }
 
 /// A protected Ingress as far as it can be read.
