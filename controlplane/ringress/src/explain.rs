@@ -25,7 +25,7 @@ use ringress_translate::manifest::Folder;
 use ringress_translate::{LastGood, Memo, Problem, Settings, translate};
 
 use crate::args::{Explain, ExplainSource, Output};
-use crate::files::{self, Manifests};
+use crate::files::{self, Manifests, Names};
 use crate::terminal::{self, Style};
 use answer::World;
 use explanation::{Explanation, Place};
@@ -64,7 +64,7 @@ fn offline(
     settings: Settings,
     question: &Question,
 ) -> anyhow::Result<Result<Explanation, Refused>> {
-    let manifests = files::read(&[path])?;
+    let manifests = files::read(&[path], Names::InFolder)?;
     let fallback = default_certificate::self_signed().context("cannot make the default certificate")?;
     let settings = Settings { fallback_certificate: Some(Arc::new(fallback)), ..settings };
     Ok(explain_manifests(manifests, &settings, question))

@@ -11,7 +11,7 @@ use anyhow::Context;
 use ringress_controller::source::read_text;
 use ringress_translate::manifest::Folder;
 
-pub(crate) use read::{Gathered, read, stdin};
+pub(crate) use read::{Gathered, Names, read, stdin};
 
 /// Texts by the name under which a person finds them again.
 pub(crate) type Texts = BTreeMap<String, Arc<str>>;
@@ -31,7 +31,7 @@ impl Manifests {
     pub(crate) fn read(&self) -> Folder {
         let manifests = match self {
             Self::Texts(texts) => texts.clone().into(),
-            Self::Folder(path) => read(std::slice::from_ref(path)).unwrap_or_default(),
+            Self::Folder(path) => read(std::slice::from_ref(path), Names::InFolder).unwrap_or_default(),
         };
         manifests.load().0
     }

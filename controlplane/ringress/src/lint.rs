@@ -20,7 +20,7 @@ use ringress_translate::{
 use serde::Serialize;
 
 use crate::args::Output;
-use crate::files::{self, Gathered};
+use crate::files::{self, Gathered, Names};
 use crate::terminal::{self, Style, escaped};
 use crate::wire::ObjectName;
 
@@ -30,7 +30,7 @@ use crate::wire::ObjectName;
 /// A path that names nothing, or stdin that cannot be read.
 pub(crate) fn run((paths, settings, output): (Vec<PathBuf>, Settings, Output)) -> anyhow::Result<ExitCode> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs() as i64);
-    let findings = lint(files::read(&paths)?, &settings, now);
+    let findings = lint(files::read(&paths, Names::Openable)?, &settings, now);
     match output {
         Output::Json => terminal::print(&format!("{}\n", serde_json::to_string_pretty(&findings)?)),
         Output::Text => terminal::print(&text(&findings, Style::of_stdout())),

@@ -38,13 +38,21 @@ impl From<Texts> for Gathered {
     }
 }
 
-/// Reads what the paths name: `-` is stdin, a folder is read with its subfolders, hidden names aside. The files of a
-/// folder that is named alone have their names in it; of several, they could be confused.
+/// What files are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// As they can be opened from here.
+    Openable,
+    /// As in their folder, where only one is named: what a process that serves it calls them.
+    InFolder,
+}
+
+/// Reads what the paths name: `-` is stdin, a folder is read with its subfolders, hidden names aside.
 ///
 /// # Errors
 /// A path that does not exist or is a pipe or a device, a folder that cannot be listed or has no manifest, and stdin
 /// where it cannot be read.
-pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Gathered> {
+pub(crate) fn read(paths: &[PathBuf], names: Names) -> anyhow::Result<Gathered> {
     let mut all = Gathered::default();
     for path in paths {
         if path.as_os_str() == "-" {
@@ -53,7 +61,8 @@ pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Gathered> {
         }
         let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
         if metadata.is_dir() {
-            let base = if paths.len() == 1 { path } else { Path::new("") };
+            let is_known = names == Names::InFolder && paths.len() == 1;
+            let base = if is_known { path } else { Path::new("") };
             named_folder(path, Reader { base, all: &mut all })?;
         } else if metadata.is_file() {
             Reader { base: Path::new(""), all: &mut all }.file(path);
@@ -203,7 +212,7 @@ mod tests {
         fs::write(at("full.yaml/in.yaml"), "").unwrap();
         assert!(std::process::Command::new("mkfifo").arg(at("pipe.yaml")).status().unwrap().success());
 
-        let all = read(&[dir.path().to_owned()]).unwrap();
+        let all = read(&[dir.path().to_owned()], Names::InFolder).unwrap();
         assert_eq!(all.texts.keys().collect::<Vec<_>>(), ["a.yaml", "full.yaml/in.yaml", "sub/b.json"]);
         let mut said: Vec<_> = all
             .unreadable
@@ -225,7 +234,7 @@ mod tests {
 
         // Beside others, and by itself, a file has the name by which it was reached.
         let named = at("latin.yaml");
-        let all = read(&[named.clone(), at("sub")]).unwrap();
+        let all = read(&[named.clone(), at("sub")], Names::InFolder).unwrap();
         assert_eq!(all.texts.keys().collect::<Vec<_>>(), [&at("sub/b.json").display().to_string()]);
         assert_eq!(*all.unreadable[0].object.name, *named.display().to_string());
     }
@@ -240,7 +249,7 @@ mod tests {
             (pipe, "pipe.yaml is no regular file; write -"),
             (dir.path().to_owned(), "has no .yaml"),
         ] {
-            let error = format!("{:#}", read(std::slice::from_ref(&path)).unwrap_err());
+            let error = format!("{:#}", read(std::slice::from_ref(&path), Names::Openable).unwrap_err());
             assert!(error.contains(part), "{error}");
         }
     }
