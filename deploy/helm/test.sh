@@ -137,8 +137,8 @@ metrics_exist() {
 }
 
 flags_are_known() {
-    diff <(sed -nE 's/^  - ([a-z-]+)$/\1/p; s/^  ([a-z-]+): .*/\1/p' "$chart/files/flags.yaml" | sort) \
-        <("$RINGRESS" run --help | sed -nE 's/^ +(-[a-zA-Z], )?--([a-z-]+).*/\2/p' | grep -vx help | sort)
+    diff <(sed -nE 's/^  - ([a-z-]+)$/\1/p; s/^  ([a-z-]+): .*/\1/p' "$chart/files/flags.yaml" | sort -u) \
+        <("$RINGRESS" run --help | sed -nE 's/^ +(-[a-zA-Z], )?--([a-z-]+).*/\2/p' | grep -vx help | sort -u)
 }
 
 # check_that WHAT COMMAND…: one line where it holds; what the command printed where it does not.
