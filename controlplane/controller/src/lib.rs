@@ -21,6 +21,9 @@ pub mod publish;
 pub mod tickets;
 
 mod acknowledge;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test's own log")]
+mod captured;
 mod live;
 mod problems;
 

@@ -91,8 +91,7 @@ fn matters(problem: &&Problem) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
-    use std::sync::{Arc, Mutex};
+    use crate::captured::Captured;
 
     use ringress_translate::Place;
     use ringress_translate::manifest::Folder;
@@ -150,26 +149,12 @@ mod tests {
         check((&["a"], &[at(1)]), (&["a"], &[at(2)]), (&[], &[]));
     }
 
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn a_logged_line_has_no_key_twice() {
-        let out = Shared::default();
-        let writer = out.clone();
+        let out = Captured::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(LevelFilter::DEBUG)
-            .with_writer(move || writer.clone())
+            .with_writer(out.clone())
             .json()
             .flatten_event(true)
             .finish();
@@ -181,7 +166,7 @@ mod tests {
             solved: vec![problem],
         };
         tracing::subscriber::with_default(subscriber, || shift.log(7));
-        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        let text = out.text();
         let keys: &[&str] = &["level", "message", "severity", "problem", "object", "field", "reason", "rule"];
         for (line, severity) in text.lines().zip(["error", "info"]) {
             for key in keys {

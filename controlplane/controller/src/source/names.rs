@@ -202,7 +202,7 @@ const LOOKUPS_MAX: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
+    use crate::captured::Captured;
 
     const NAME: &str = "db.example.com";
 
@@ -271,25 +271,10 @@ mod tests {
         assert_eq!(memory.resolved(), Resolved::new());
     }
 
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn each_turn_of_a_name_is_told_once() {
-        let out = Shared::default();
-        let writer = out.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let out = Captured::default();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(out.clone()).finish();
         tracing::subscriber::with_default(subscriber, || {
             check(&[
                 (0, unknown(), Some(1)),
@@ -301,7 +286,7 @@ mod tests {
                 (490, denied(), Some(2)),
             ]);
         });
-        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        let text = out.text();
         let told = ["does not resolve; its", "no addresses any more", "resolves again", "stay for a while"];
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
