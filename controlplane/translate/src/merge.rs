@@ -203,7 +203,7 @@ impl Hosts {
         if is_own || is_named && (redirects || default.is_some()) {
             let entered = lender.as_ref().unwrap_or(&host);
             let interned = &mut self.interned;
-            let merge = Merge { host: entered, host_has_tls: redirects, default, settings, interned };
+            let merge = Merge { host: entered, name: host.as_ref(), default, settings, interned };
             let mut merged = merge.merge(contributors);
             if !is_own {
                 // Who lost there is said of the host that lends its rules.
@@ -302,8 +302,10 @@ pub(crate) fn winner<'c>(
 }
 
 struct Merge<'m> {
+    /// The host whose rules these are.
     host: &'m Host,
-    host_has_tls: bool,
+    /// The host that they are for, which borrows them where it is another one.
+    name: Option<&'m HostPattern>,
     /// Has the default backend of everything, and names the host under `tls`: what no path matches redirects too.
     default: Option<&'m Arc<IngressIr>>,
     settings: &'m Settings,
@@ -311,6 +313,10 @@ struct Merge<'m> {
 }
 
 type Claimed<'c> = (&'c Arc<IngressIr>, usize, &'c RuleIr);
+
+/// Namespaces whose rules redirect to https: one of their objects names the host under `tls`, and takes requests of it. Who
+/// takes none has no say, and nobody has one over the rules of another namespace.
+type Secured<'c> = BTreeSet<&'c str>;
 
 impl Merge<'_> {
     fn merge(mut self, contributors: &Contributors) -> Merged {
@@ -334,9 +340,13 @@ impl Merge<'_> {
                 }
             }
         }
-        let fallback = self.fallback(contributors, &mut shadowed);
+        let by_default = winner(contributors.values().filter(|ir| ir.default_backend.is_some()));
+        let taking = winners.values().map(|(ir, ..)| *ir).chain(by_default);
+        let names = |ir: &&Arc<IngressIr>| self.name.is_some_and(|name| ir.names(name));
+        let secured: Secured<'_> = taking.filter(names).map(|ir| &*ir.key.namespace).collect();
+        let fallback = self.fallback(contributors, &secured, &mut shadowed);
         let mut candidates: Vec<Candidate> =
-            winners.into_values().filter_map(|claimed| self.candidate(claimed)).collect();
+            winners.into_values().filter_map(|claimed| self.candidate(claimed, &secured)).collect();
         candidates.sort_by(|a, b| index::trial_order(&a.path, &b.path));
         let dialect = contributors.values().next().map_or(self.settings.compat, |ir| ir.dialect);
         Merged { entry: index::host_entry(self.host, dialect, candidates, fallback), shadowed }
@@ -346,6 +356,7 @@ impl Merge<'_> {
     fn fallback(
         &mut self,
         contributors: &Contributors,
+        secured: &Secured<'_>,
         shadowed: &mut BTreeMap<(Key, Part), Winner>,
     ) -> Option<Arc<Rule>> {
         let with_default = || contributors.values().filter(|ir| ir.default_backend.is_some());
@@ -357,13 +368,14 @@ impl Merge<'_> {
         for loser in with_default().filter(|ir| ir.key != winner.key) {
             shadowed.insert((loser.key.clone(), Part::Default), winner.takes(&by.origin, loser));
         }
-        let position = Position { host_has_tls: self.host_has_tls, redirect_exempt: false };
+        let host_has_tls = secured.contains(&*winner.key.namespace);
+        let position = Position { host_has_tls, redirect_exempt: false };
         default_rule(winner, position, self.settings, self.interned)
     }
 
-    fn candidate(&mut self, (ir, _, rule): Claimed<'_>) -> Option<Candidate> {
+    fn candidate(&mut self, (ir, _, rule): Claimed<'_>, secured: &Secured<'_>) -> Option<Candidate> {
         let redirect_exempt = policy::exempt_from_redirect(&rule.path);
-        let position = Position { host_has_tls: self.host_has_tls, redirect_exempt };
+        let position = Position { host_has_tls: secured.contains(&*ir.key.namespace), redirect_exempt };
         let policies = self.interned.intern(policy::lower(&ir.policies, position, self.settings));
         // Front-ends hand on only expressions that compile.
         let path = rule.path.compile().ok()?;

@@ -8,6 +8,7 @@ mod boxes;
 mod containers;
 mod faults;
 mod forward;
+mod goals;
 mod ringress;
 mod scale;
 mod services;
@@ -39,16 +40,24 @@ fn main() -> ExitCode {
         let required = std::env::var("RINGRESS_E2E_REQUIRED").is_ok_and(|value| value == "1");
         return if required { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
-    let trials = cases().into_iter().map(|(name, case)| {
-        Trial::test(name, move || {
-            World::shared()
-                .and_then(|world| case(&world.namespaced(name)))
-                .map_err(|error| format!("{error:#}").into())
-        })
-    });
-    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let cases = cases().into_iter().map(in_the_shared_box);
+    let goals = goals::CASES.iter().map(|goal| in_its_own_box(*goal));
+    let measures = goals::MEASURES.iter().map(|goal| in_its_own_box(*goal).with_ignored_flag(true));
+    let conclusion = libtest_mimic::run(&arguments, cases.chain(goals).chain(measures).collect());
     World::end();
     conclusion.exit_code()
+}
+
+fn in_the_shared_box((name, case): Case) -> Trial {
+    Trial::test(name, move || World::shared().and_then(|world| case(&world.namespaced(name))).map_err(failed))
+}
+
+fn in_its_own_box((name, goal): goals::Goal) -> Trial {
+    Trial::test(name, move || goal().map_err(failed))
+}
+
+fn failed(error: anyhow::Error) -> libtest_mimic::Failed {
+    format!("{error:#}").into()
 }
 
 fn cases() -> Vec<Case> {

@@ -42,13 +42,19 @@ impl World {
         Ok(Self { cluster: Cluster::named(&name)?, namespace: "default".to_owned() })
     }
 
-    /// Ends every box that was started.
+    /// Ends every box that was started and is up still.
     pub(crate) fn end() {
         for name in STARTED.lock().expect("tests are over").drain(..) {
-            if let Err(error) = Cluster::named(&name).and_then(|cluster| down(&cluster)) {
-                eprintln!("box {name} stays behind: {error:#}");
-            }
+            end_box(&name);
         }
+    }
+
+    /// Ends this box.
+    pub(crate) fn end_now(&self) {
+        let mut started = STARTED.lock().expect("no test panics while it notes a box");
+        started.retain(|name| name != self.cluster.name());
+        drop(started);
+        end_box(self.cluster.name());
     }
 
     /// The same box with a namespace named after a test.
@@ -167,6 +173,12 @@ pub(crate) fn condition(object: &Value, name: &str) -> String {
     let mut conditions = object["status"]["conditions"].as_array().into_iter().flatten();
     let found = conditions.find(|condition| condition["type"] == name);
     found.and_then(|condition| condition["status"].as_str()).unwrap_or_default().to_owned()
+}
+
+fn end_box(name: &str) {
+    if let Err(error) = Cluster::named(name).and_then(|cluster| down(&cluster)) {
+        eprintln!("box {name} stays behind: {error:#}");
+    }
 }
 
 /// Ends a box.

@@ -1,0 +1,230 @@
+//! From the moment the API server has a change to the moment every shard answers by it.
+
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde_json::json;
+
+use super::api::{self, Access};
+use super::backend::{ADDRESS, Backend};
+use super::client::{Client, Load, load_during};
+use super::controller::{Controller, Plan};
+use super::{OwnBox, inside};
+
+/// The Service of all routes that are added.
+const SERVICE: &str = "web";
+/// How often each shard is asked: a fifth of what is measured is lost at most.
+const EVERY: Duration = Duration::from_micros(200);
+/// Long enough for anything but a loss.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Sixty routes.
+pub(crate) fn short() -> anyhow::Result<()> {
+    measure(60, 20)
+}
+
+/// As the published benchmarks do it: three thousand, one after the other, each with a host of its own.
+pub(crate) fn long() -> anyhow::Result<()> {
+    measure(3_000, 500)
+}
+
+fn measure(routes: usize, step: usize) -> anyhow::Result<()> {
+    let world = OwnBox::up("routes")?;
+    let backend = Backend::start(&world, 9001)?;
+    let (access, plan) = (Access::of(&world)?, Plan::of(&world));
+    inside(&world, move || async move {
+        let client = access.client().await?;
+        api::create_class(&client).await?;
+        api::create_service(&client, SERVICE, ADDRESS, &[backend.port]).await?;
+        let controller = Controller::start(&plan).await?;
+        let watcher = Watcher::start(controller.connection_per_shard().await?)?;
+        for from in (0..routes).step_by(step) {
+            let mut taken = Vec::with_capacity(step);
+            for number in from..from + step {
+                taken.push(watcher.propagation(&client, number).await?);
+            }
+            println!("{from:>5} routes: {}", Spread::of(taken));
+        }
+        println!("an answer while nothing changes: {}", watcher.quiet("p0.local", 2_000)?);
+        println!("resident: {} MiB", controller.resident()? >> 20);
+        Ok(())
+    })
+}
+
+/// Asks every shard for a host until all have it, in a thread of its own.
+pub(crate) struct Watcher {
+    questions: mpsc::Sender<Question>,
+    answers: mpsc::Receiver<anyhow::Result<Vec<Instant>>>,
+    _thread: JoinHandle<()>,
+}
+
+enum Question {
+    /// When did each shard answer 200, after nothing but 404?
+    Until200(String),
+    /// So many answers, one after the other.
+    Repeat(String, usize),
+}
+
+impl Watcher {
+    pub(crate) fn start(shards: Vec<Client>) -> anyhow::Result<Self> {
+        let (questions, asked) = mpsc::channel::<Question>();
+        let (answer, answers) = mpsc::channel();
+        let sockets: Vec<std::net::TcpStream> =
+            shards.into_iter().map(Client::into_std).collect::<anyhow::Result<_>>()?;
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let Ok(runtime) = runtime else { return };
+            runtime.block_on(async move {
+                let Ok(mut shards) =
+                    sockets.into_iter().map(Client::from_std).collect::<anyhow::Result<Vec<_>>>()
+                else {
+                    return;
+                };
+                while let Ok(question) = asked.recv() {
+                    if answer.send(question.answered_by(&mut shards).await).is_err() {
+                        return;
+                    }
+                }
+            });
+        });
+        Ok(Self { questions, answers, _thread: thread })
+    }
+
+    /// Creates a route; how long after the write was acknowledged the last shard served it.
+    ///
+    /// # Errors
+    /// A shard answered anything but 404 and then 200.
+    pub(crate) async fn propagation(&self, client: &kube::Client, number: usize) -> anyhow::Result<Duration> {
+        let host = format!("p{number}.local");
+        self.questions.send(Question::Until200(host.clone())).context("the watcher ended")?;
+        api::create_ingress(client, api::ingress(&format!("p{number}"), &host, SERVICE)).await?;
+        let acknowledged = Instant::now();
+        let served = self.answers.recv().context("the watcher ended")??;
+        let last = served.into_iter().max().context("a shard")?;
+        Ok(last.saturating_duration_since(acknowledged))
+    }
+
+    /// How long answers take while nothing changes.
+    fn quiet(&self, host: &str, requests: usize) -> anyhow::Result<Spread> {
+        self.questions.send(Question::Repeat(host.to_owned(), requests)).context("the watcher ended")?;
+        let times = self.answers.recv().context("the watcher ended")??;
+        Ok(Spread::of(times.windows(2).map(|two| two[1] - two[0]).collect()))
+    }
+}
+
+impl Question {
+    async fn answered_by(self, shards: &mut [Client]) -> anyhow::Result<Vec<Instant>> {
+        match self {
+            Self::Until200(host) => until_200(shards, &host).await,
+            Self::Repeat(host, requests) => repeat(shards, &host, requests).await,
+        }
+    }
+}
+
+async fn until_200(shards: &mut [Client], host: &str) -> anyhow::Result<Vec<Instant>> {
+    let began = Instant::now();
+    let mut served: Vec<Option<Instant>> = vec![None; shards.len()];
+    loop {
+        for (shard, served) in shards.iter_mut().zip(&mut served) {
+            let status = shard.get(host).await?.status;
+            match (status, &served) {
+                (404, None) => {}
+                (200, None) => *served = Some(Instant::now()),
+                (200, Some(_)) => {}
+                (status, before) => anyhow::bail!("{host}: {status}, served before: {}", before.is_some()),
+            }
+        }
+        if served.iter().all(Option::is_some) {
+            return Ok(served.into_iter().flatten().collect());
+        }
+        ensure!(began.elapsed() < PATIENCE, "{host}: not on every shard: {served:?}");
+        // This thread does nothing else, and timers of the runtime are ten times as coarse.
+        std::thread::sleep(EVERY);
+    }
+}
+
+async fn repeat(shards: &mut [Client], host: &str, requests: usize) -> anyhow::Result<Vec<Instant>> {
+    let mut times = Vec::with_capacity(requests);
+    for number in 0..requests {
+        let count = shards.len();
+        let status = shards[number % count].get(host).await?.status;
+        ensure!(status == 200, "{host}: {status}");
+        times.push(Instant::now());
+        std::thread::sleep(EVERY);
+    }
+    Ok(times)
+}
+
+/// Quantiles of durations.
+#[derive(Debug)]
+pub(crate) struct Spread {
+    sorted: Vec<Duration>,
+}
+
+impl Spread {
+    pub(crate) fn of(mut durations: Vec<Duration>) -> Self {
+        durations.sort_unstable();
+        Self { sorted: durations }
+    }
+
+    fn quantile(&self, per_mille: usize) -> f64 {
+        let rank = (self.sorted.len() * per_mille).div_ceil(1000).max(1) - 1;
+        self.sorted.get(rank).map_or(f64::NAN, |duration| duration.as_secs_f64() * 1e3)
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [p50, p95, p99, max] = [500, 950, 990, 1000].map(|per_mille| self.quantile(per_mille));
+        write!(f, "p50 {p50:.2} p95 {p95:.2} p99 {p99:.2} max {max:.2} ms of {}", self.sorted.len())
+    }
+}
+
+/// An endpoint is taken out of its slice: when did it see its last request?
+pub(crate) fn endpoint_gone() -> anyhow::Result<()> {
+    let world = OwnBox::up("endpoint")?;
+    let (stays, goes) = (Backend::start(&world, 9001)?, Backend::start(&world, 9002)?);
+    let (access, plan) = (Access::of(&world)?, Plan::of(&world));
+    inside(&world, move || async move {
+        let client = access.client().await?;
+        api::create_class(&client).await?;
+        api::create_service(&client, SERVICE, ADDRESS, &[stays.port, goes.port]).await?;
+        api::create_ingress(&client, api::ingress("web", "web.local", SERVICE)).await?;
+        let controller = Controller::start(&plan).await?;
+        let mut taken = Vec::new();
+        for _ in 0..30 {
+            taken.push(one_goes(&client, &controller, &goes).await?);
+        }
+        println!("last request after the endpoint was gone: {}", Spread::of(taken));
+        Ok(())
+    })
+}
+
+async fn one_goes(
+    client: &kube::Client,
+    controller: &Controller,
+    goes: &Backend,
+) -> anyhow::Result<Duration> {
+    let slice = format!("{SERVICE}-{}", goes.port);
+    let there = json!([{"addresses": [ADDRESS], "conditions": {"ready": true}}]);
+    api::merge::<EndpointSlice>(client, &slice, json!({"endpoints": there})).await?;
+    let removed = async {
+        let before = goes.asked().requests;
+        let began = Instant::now();
+        while goes.asked().requests < before + 20 {
+            ensure!(began.elapsed() < PATIENCE, "the endpoint takes no requests");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        api::merge::<EndpointSlice>(client, &slice, json!({"endpoints": []})).await?;
+        let acknowledged = Instant::now();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Ok(acknowledged)
+    };
+    let (acknowledged, seen) = load_during(Load::of(controller.http, "web.local", 8), removed).await?;
+    seen.none_failed_of(100)?;
+    let last = goes.asked().last.context("a request")?;
+    Ok(last.saturating_duration_since(acknowledged))
+}

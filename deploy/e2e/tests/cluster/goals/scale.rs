@@ -1,0 +1,199 @@
+//! Five thousand Ingresses, each with a Service and a pod of its own.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use futures_util::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::api::ListParams;
+use serde_json::json;
+
+use super::api::{self, Access};
+use super::backend::{ADDRESS, Backend};
+use super::client::Client;
+use super::controller::{Controller, Plan};
+use super::propagation::{Spread, Watcher};
+use super::{OwnBox, inside};
+
+const ROUTES: usize = 5_000;
+const CERTIFICATES: usize = 2_500;
+/// How long the controllers may take to make the endpoints of all.
+const PATIENCE: Duration = Duration::from_secs(600);
+const CHURN: Duration = Duration::from_secs(60);
+
+/// Start, memory, one change, and the processor time of steady churn.
+pub(crate) fn five_thousand() -> anyhow::Result<()> {
+    let world = OwnBox::up("scale")?;
+    let backend = Backend::start(&world, 9001)?;
+    let (access, plan) = (Access::of(&world)?, Plan::of(&world));
+    inside(&world, move || async move {
+        let client = access.client().await?;
+        populate(&client, &backend).await?;
+        for start in 1..=3 {
+            let controller = Controller::start(&plan).await?;
+            let after = controller.ready_after;
+            println!(
+                "start {start}: ready after {:.2} s, resident {}",
+                after.as_secs_f64(),
+                resident(&controller)?
+            );
+        }
+        let controller = Controller::start(&plan).await?;
+        ensure_served(&controller).await?;
+        let watcher = Watcher::start(controller.connection_per_shard().await?)?;
+        println!("a route more: {}", added(&client, &watcher, 0..200).await?);
+        let before = controller.processor_time()?;
+        let churned = churn(&client, CHURN).await?;
+        let used = controller.processor_time()? - before;
+        let share = used.as_secs_f64() / CHURN.as_secs_f64();
+        println!("{churned} changes in {} s: {:.2} % of a core", CHURN.as_secs(), share * 100.0);
+        println!("resident after all that: {}", resident(&controller)?);
+        Ok(())
+    })
+}
+
+/// Routes are added while others change.
+pub(crate) fn propagation_beside_churn() -> anyhow::Result<()> {
+    let world = OwnBox::up("churn")?;
+    let backend = Backend::start(&world, 9001)?;
+    let (access, plan) = (Access::of(&world)?, Plan::of(&world));
+    inside(&world, move || async move {
+        let client = access.client().await?;
+        populate(&client, &backend).await?;
+        let controller = Controller::start(&plan).await?;
+        let watcher = Watcher::start(controller.connection_per_shard().await?)?;
+        println!("nothing else changes: {}", added(&client, &watcher, 0..300).await?);
+        let churning = async {
+            churn(&client, Duration::MAX).await?;
+            Ok(())
+        };
+        let adding = async {
+            println!("{ROUTES} churn: {}", added(&client, &watcher, 300..900).await?);
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            churned = churning => churned,
+            added = adding => added,
+        }
+    })
+}
+
+/// What 2,500 certificates cost in memory.
+pub(crate) fn certificates() -> anyhow::Result<()> {
+    let world = OwnBox::up("certificates")?;
+    let backend = Backend::start(&world, 9001)?;
+    let (access, plan) = (Access::of(&world)?, Plan::of(&world));
+    inside(&world, move || async move {
+        let client = access.client().await?;
+        api::create_class(&client).await?;
+        api::create_service(&client, "web", ADDRESS, &[backend.port]).await?;
+        let plain =
+            (0..CERTIFICATES).map(|number| api::object(api::ingress(&name(number), &host(number), "web")));
+        api::create_many::<Ingress>(&client, plain).await?;
+        let before = Controller::start(&plan).await?.resident()?;
+        let secrets = (0..CERTIFICATES).map(|number| {
+            let pair = rcgen::generate_simple_self_signed([host(number)])?;
+            api::tls_secret(&name(number), &pair.cert.pem(), &pair.signing_key.serialize_pem())
+        });
+        api::create_many::<Secret>(&client, secrets).await?;
+        for number in 0..CERTIFICATES {
+            let tls = api::ingress_with_tls(&name(number), &host(number), "web", &name(number));
+            api::merge::<Ingress>(&client, &name(number), tls).await?;
+        }
+        let controller = Controller::start(&plan).await?;
+        let more = controller.resident()?.saturating_sub(before);
+        println!("{CERTIFICATES} certificates: {:.1} MiB more", more as f64 / f64::from(1 << 20));
+        println!("ready after {:.2} s", controller.ready_after.as_secs_f64());
+        Ok(())
+    })
+}
+
+fn name(number: usize) -> String {
+    format!("route-{number}")
+}
+
+fn host(number: usize) -> String {
+    format!("route-{number}.local")
+}
+
+/// Everything there is, and the Service that routes of the measurement lead to.
+async fn populate(client: &kube::Client, backend: &Backend) -> anyhow::Result<()> {
+    let began = Instant::now();
+    api::create_class(client).await?;
+    api::create_service(client, "web", ADDRESS, &[backend.port]).await?;
+    let pods = (0..ROUTES).map(|number| Ok(api::fake_pod(&name(number))?.0));
+    api::create_many::<Pod>(client, pods).await?;
+    let services = (0..ROUTES).map(|number| Ok(api::fake_pod(&name(number))?.1));
+    api::create_many::<Service>(client, services).await?;
+    let ingresses =
+        (0..ROUTES).map(|number| api::object(api::ingress(&name(number), &host(number), &name(number))));
+    api::create_many::<Ingress>(client, ingresses).await?;
+    while ready_endpoints(client).await? < ROUTES {
+        ensure!(began.elapsed() < PATIENCE, "{} endpoints of {ROUTES}", ready_endpoints(client).await?);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    println!("{ROUTES} Ingresses, Services and pods after {:.0} s", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+async fn ready_endpoints(client: &kube::Client) -> anyhow::Result<usize> {
+    let slices = api::all::<EndpointSlice>(client).list(&ListParams::default()).await?;
+    let ready = slices.iter().flat_map(|slice| &slice.endpoints).filter(|endpoint| {
+        endpoint.conditions.as_ref().is_some_and(|conditions| conditions.ready == Some(true))
+    });
+    Ok(ready.count())
+}
+
+async fn ensure_served(controller: &Controller) -> anyhow::Result<()> {
+    let hosts: Vec<String> = (0..ROUTES).step_by(50).map(host).collect();
+    let answers = futures_util::stream::iter(hosts).map(|host| async move {
+        let answer = Client::to(controller.http).get(&host).await?;
+        ensure!(answer.status == 200, "{host}: {answer:?}");
+        Ok(())
+    });
+    answers.buffer_unordered(8).try_collect().await
+}
+
+async fn added(
+    client: &kube::Client,
+    watcher: &Watcher,
+    numbers: std::ops::Range<usize>,
+) -> anyhow::Result<Spread> {
+    let mut taken = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        taken.push(watcher.propagation(client, number).await?);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(Spread::of(taken))
+}
+
+/// A route changes every second, and an endpoint twice as often; says how many changes that were.
+async fn churn(client: &kube::Client, length: Duration) -> anyhow::Result<usize> {
+    let slices = api::all::<EndpointSlice>(client).list(&ListParams::default().limit(500)).await?;
+    let slices: Vec<String> = slices.into_iter().filter_map(|slice| slice.metadata.name).collect();
+    let began = Instant::now();
+    let mut changes = 0;
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    while began.elapsed() < length {
+        tick.tick().await;
+        let slice = slices.get(changes % slices.len()).context("a slice")?;
+        let flip =
+            json!({"endpoints": [{"addresses": ["198.18.128.1"], "conditions": {"ready": changes % 4 < 2}}]});
+        api::merge::<EndpointSlice>(client, slice, flip).await?;
+        changes += 1;
+        if changes % 2 == 0 {
+            let path = format!("/v{changes}");
+            let paths = json!([{"path": path, "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}}]);
+            let name = name(changes % ROUTES);
+            let rules = json!([{"host": format!("{name}.local"), "http": {"paths": paths}}]);
+            api::merge::<Ingress>(client, &name, json!({"spec": {"rules": rules}})).await?;
+        }
+    }
+    Ok(changes + changes / 2)
+}
+
+fn resident(controller: &Controller) -> anyhow::Result<String> {
+    Ok(format!("{:.1} MiB", controller.resident()? as f64 / f64::from(1 << 20)))
+}
