@@ -1,6 +1,6 @@
 //! The cluster in a box does what tests of ringress rely on.
 //!
-//! All tests share one box, each has a namespace of its own. Where root, namespaces or Go are missing, all are left out,
+//! Tests share two boxes, one with Kubernetes alone and one with ringress installed; each has a namespace of its own. Where root, namespaces or Go are missing, all are left out,
 //! and one line says why; with RINGRESS_E2E_REQUIRED=1 that is a failure.
 //! RINGRESS_E2E_KUBERNETES=1.31 runs them on the oldest version instead.
 
@@ -12,6 +12,7 @@ mod ringress;
 mod scale;
 mod services;
 mod support;
+mod up;
 
 use std::process::ExitCode;
 
@@ -39,19 +40,25 @@ fn main() -> ExitCode {
         let required = std::env::var("RINGRESS_E2E_REQUIRED").is_ok_and(|value| value == "1");
         return if required { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
-    let trials = cases().into_iter().map(|(name, case)| {
-        Trial::test(name, move || {
-            World::shared()
-                .and_then(|world| case(&world.namespaced(name)))
-                .map_err(|error| format!("{error:#}").into())
-        })
-    });
+    let bare = trials(bare(), World::shared);
+    let trials = bare.chain(trials(installed(), World::with_ringress));
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     World::end();
     conclusion.exit_code()
 }
 
-fn cases() -> Vec<Case> {
+fn trials(cases: Vec<Case>, world: fn() -> anyhow::Result<World>) -> impl Iterator<Item = Trial> + use<> {
+    cases.into_iter().map(move |(name, case)| {
+        Trial::test(name, move || {
+            world()
+                .and_then(|world| case(&world.namespaced(name)))
+                .map_err(|error| format!("{error:#}").into())
+        })
+    })
+}
+
+/// Tests in the box with Kubernetes alone.
+fn bare() -> Vec<Case> {
     let all = [
         containers::CASES,
         services::CASES,
@@ -62,4 +69,9 @@ fn cases() -> Vec<Case> {
         boxes::CASES,
     ];
     all.concat()
+}
+
+/// Tests in the box where ringress is installed.
+fn installed() -> Vec<Case> {
+    [up::CASES].concat()
 }
