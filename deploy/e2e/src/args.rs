@@ -28,6 +28,8 @@ pub enum Verb {
     Fault(FaultArgs),
     /// Apply a folder of manifests to a box.
     Apply(ApplyArgs),
+    /// Start echo pods behind the Services of a namespace that have none.
+    Backends(BackendsArgs),
     /// The first process of a box or of a container: runs a command, passes signals on, reaps orphans.
     #[command(hide = true)]
     Init(InitArgs),
@@ -71,6 +73,9 @@ pub struct UpArgs {
     /// Manifests to apply once it is up.
     #[arg(long, value_name = "PATH")]
     pub manifests: Vec<PathBuf>,
+    /// Leave it at Kubernetes: install neither ringress nor the beginner example.
+    #[arg(long)]
+    pub bare: bool,
 }
 
 /// Flags of `exec`.
@@ -96,6 +101,20 @@ pub struct ApplyArgs {
     /// Files or folders of manifests.
     #[arg(required = true, value_name = "PATH")]
     pub manifests: Vec<PathBuf>,
+}
+
+/// Flags of `backends`.
+#[derive(Debug, Args)]
+pub struct BackendsArgs {
+    /// Which box.
+    #[command(flatten)]
+    pub name: NameArgs,
+    /// The namespace of the Services.
+    #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
+    pub namespace: String,
+    /// How many pods for each Service.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub replicas: u32,
 }
 
 /// Flags of `fault`.

@@ -246,6 +246,13 @@ fn executable(messages: &str) -> Option<PathBuf> {
     })
 }
 
+/// The folder `deploy` of the source tree: the chart, the examples, the seccomp profile.
+pub(crate) fn deploy_folder() -> PathBuf {
+    // Without `..`, for a person sees these paths.
+    let crate_folder = crate_folder();
+    crate_folder.parent().map(Path::to_owned).unwrap_or(crate_folder)
+}
+
 fn crate_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }

@@ -126,6 +126,11 @@ impl Cluster {
         self.folder.join("pods")
     }
 
+    /// What a node has in the folder of seccomp profiles of its kubelet.
+    pub(crate) fn seccomp_profiles(&self) -> PathBuf {
+        self.folder.join("seccomp")
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.join("control")
     }
@@ -137,7 +142,14 @@ impl Cluster {
     /// Makes its folder anew.
     pub(crate) fn create(&self, plan: &Plan) -> anyhow::Result<()> {
         self.remove()?;
-        for folder in [self.folder.clone(), self.commands(), self.logs(), self.pki(), self.pods()] {
+        for folder in [
+            self.folder.clone(),
+            self.commands(),
+            self.logs(),
+            self.pki(),
+            self.pods(),
+            self.seccomp_profiles(),
+        ] {
             fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
         // Keys of an administrator lie in it. Containers reach their part of it by mounts, not by this path.

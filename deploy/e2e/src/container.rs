@@ -4,6 +4,8 @@
 //! shells and curl work without images. On top come the binary of the image, volumes, /proc, a small /dev and /tmp. Then
 //! privileges go as the security context says, and the program takes over: it is process 1, as in any container.
 
+mod seccomp;
+
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,14 +14,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::Context;
-use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Gid, Signal, Uid};
 use rustix::thread::{CapabilitySet, LinkNameSpaceType};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use serde::{Deserialize, Serialize};
 
 use crate::boxes::read_json;
+
+use seccomp::Filters;
+pub(crate) use seccomp::{Seccomp, of_node as seccomp_profile};
 
 /// What a container is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +58,7 @@ pub(crate) struct Security {
     pub(crate) read_only_root: bool,
     pub(crate) no_new_privileges: bool,
     pub(crate) privileged: bool,
-    /// What the default profile of common runtimes means for ringress; the rest of it nobody here would notice.
-    pub(crate) refuse_io_uring: bool,
+    pub(crate) seccomp: Seccomp,
     /// Names without CAP_; what containers usually have, less what is dropped, plus what is added.
     pub(crate) capabilities: Vec<String>,
 }
@@ -121,6 +123,8 @@ fn become_container(spec: &Spec) -> anyhow::Result<std::convert::Infallible> {
         // As common runtimes have it: without capabilities, a program may still listen on port 80 of its own address.
         fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0").context("cannot open low ports")?;
     }
+    // The file of a profile is out of sight once the root is another one.
+    let filters = Filters::of(&spec.security.seccomp)?;
     build_root(spec)?;
     enter_root(&spec.root)?;
     if spec.security.read_only_root {
@@ -131,6 +135,8 @@ fn become_container(spec: &Spec) -> anyhow::Result<std::convert::Infallible> {
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(spec.environment.iter().map(|(name, value)| (name, value)));
     command.current_dir(spec.folder.as_deref().unwrap_or("/"));
+    // Last of all: a profile allows what the program needs, and starting it.
+    filters.apply()?;
     Err(command.exec()).with_context(|| format!("cannot start {program}"))
 }
 
@@ -219,9 +225,6 @@ fn enter_root(root: &Path) -> anyhow::Result<()> {
 }
 
 fn give_up_privileges(security: &Security) -> anyhow::Result<()> {
-    if security.refuse_io_uring {
-        refuse_io_uring()?;
-    }
     if !security.privileged {
         drop_capabilities(&security.capabilities)?;
     }
@@ -234,18 +237,6 @@ fn give_up_privileges(security: &Security) -> anyhow::Result<()> {
         rustix::thread::set_no_new_privs(true)?;
     }
     Ok(())
-}
-
-/// The calls end with EPERM, as where a profile does not name them. This takes the way to new privileges along, which needs
-/// no privilege of its own.
-fn refuse_io_uring() -> anyhow::Result<()> {
-    // io_uring_setup, io_uring_enter, io_uring_register: the same numbers on every architecture.
-    let calls = [425, 426, 427].map(|call| (call, Vec::new()));
-    let refused = SeccompAction::Errno(Errno::PERM.raw_os_error().cast_unsigned());
-    let filter =
-        SeccompFilter::new(calls.into(), SeccompAction::Allow, refused, std::env::consts::ARCH.try_into()?)?;
-    let program: BpfProgram = filter.try_into()?;
-    seccompiler::apply_filter(&program).context("cannot refuse io_uring")
 }
 
 /// Leaves these in the bounding set: the most that a program started from here can have.

@@ -65,6 +65,7 @@ struct Host {
     program: PathBuf,
     pods_folder: PathBuf,
     logs_folder: PathBuf,
+    profiles_folder: PathBuf,
     nodes: Vec<Node>,
     addresses: Mutex<Addresses>,
 }
@@ -104,6 +105,7 @@ impl Kubelet {
             program: std::env::current_exe().context("the path of this program")?,
             pods_folder: cluster.pods(),
             logs_folder,
+            profiles_folder: cluster.seccomp_profiles(),
             addresses: Mutex::new(Addresses::of_pods()),
         });
         let pods = Pods::default();

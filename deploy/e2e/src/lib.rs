@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+mod backends;
 pub mod binaries;
 pub mod boxes;
 mod certificates;
@@ -51,6 +52,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::List => down::list(),
         Verb::Fault(args) => fault::run(args),
         Verb::Apply(args) => install::run(&args),
+        Verb::Backends(args) => backends::run(&args),
         Verb::Init(args) => init::run(&args.command),
         Verb::Supervise(args) => supervise::run(&args.folder),
         Verb::Container(args) if args.inside => container::become_it(&args.spec),

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use crate::args::UpArgs;
 use crate::binaries::{self, GoProgram};
 use crate::boxes::{Cluster, Plan};
-use crate::install;
+use crate::install::{self, Installed};
 use crate::kubelet::image;
 use crate::progress::Progress;
 
@@ -53,9 +53,11 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     };
     cluster.create(&plan)?;
     programs.link(&cluster)?;
+    install::seccomp_profile(&cluster)?;
     start(&cluster)?;
+    let installed = if args.bare { None } else { Some(install::ringress_and_example(&cluster)?) };
     install::manifests(&cluster, &args.manifests)?;
-    println!("{}", next_steps(&cluster, &plan));
+    println!("{}", told(&cluster, &plan, installed.as_ref()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -180,15 +182,79 @@ fn await_ready(holder: &mut Child, progress: &mut Progress) -> anyhow::Result<()
     bail!("it ended: {}", holder.wait()?);
 }
 
-fn next_steps(cluster: &Cluster, plan: &Plan) -> String {
+/// What is there now, and what to type next: lines that work as they are printed.
+fn told(cluster: &Cluster, plan: &Plan, installed: Option<&Installed>) -> String {
+    let Plan { version, nodes, .. } = plan;
+    let mut told = format!("\nKubernetes {version} with {nodes} nodes is up in box {}.\n", cluster.name());
+    if let Some(Installed { address, replicas }) = installed {
+        told += &format!(
+            "ringress is installed from deploy/helm/ringress: {replicas}. deploy/examples/beginner answers at {address}.\n"
+        );
+    }
+    told.push('\n');
+    for line in next_steps(cluster, installed) {
+        told += &format!("  {line}\n");
+    }
+    told
+}
+
+fn next_steps(cluster: &Cluster, installed: Option<&Installed>) -> Vec<String> {
+    let own = own_name();
     let name = if cluster.name() == "box" { String::new() } else { format!(" --name {}", cluster.name()) };
-    format!(
-        "Kubernetes {} with {} nodes is up in box {}.\n\n  \
-           ringress-e2e exec{name} kubectl get nodes,pods -A\n  \
-           ringress-e2e exec{name} bash\n  \
-           ringress-e2e down{name}\n",
-        plan.version,
-        plan.nodes,
-        cluster.name(),
-    )
+    let commands = match installed {
+        Some(Installed { address, .. }) => vec![
+            format!("curl -H 'Host: web.local' http://{address}/"),
+            format!("curl -H 'Host: web.local' http://{address}/api"),
+            "kubectl get ingress".to_owned(),
+            "kubectl describe ingress beginner".to_owned(),
+            "kubectl ringress explain http://web.local/api".to_owned(),
+            "bash".to_owned(),
+        ],
+        None => vec!["kubectl get nodes,pods -A".to_owned(), "bash".to_owned()],
+    };
+    let inside = commands.into_iter().map(|command| format!("{own} exec{name} {command}"));
+    inside.chain([format!("{own} down{name}")]).collect()
+}
+
+/// How this program can be called again, as short as it works from here.
+fn own_name() -> String {
+    let Ok(program) = std::env::current_exe() else { return "ringress-e2e".to_owned() };
+    let here = std::env::current_dir().unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = |folder: PathBuf| folder.join(program.file_name()?).canonicalize().ok();
+    let in_path = std::env::split_paths(&path).find_map(found);
+    called_again(&program, &here, in_path.as_deref())
+}
+
+/// A bare name works only where PATH has this very program under it, and a file of the current folder needs its `./`.
+fn called_again(program: &Path, here: &Path, in_path: Option<&Path>) -> String {
+    match (program.file_name(), program.strip_prefix(here)) {
+        (Some(name), _) if in_path == Some(program) => name.to_string_lossy().into_owned(),
+        (_, Ok(below)) if below.components().count() == 1 => format!("./{}", below.display()),
+        (_, Ok(below)) => below.display().to_string(),
+        (_, Err(_)) => program.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_called_so_that_a_shell_finds_it() {
+        let program = Path::new("/a/b/ringress-e2e");
+        for (here, in_path, expected) in [
+            ("/a/b", None, "./ringress-e2e"),
+            ("/a", None, "b/ringress-e2e"),
+            ("/other", None, "/a/b/ringress-e2e"),
+            ("/other", Some("/a/b/ringress-e2e"), "ringress-e2e"),
+            ("/other", Some("/c/ringress-e2e"), "/a/b/ringress-e2e"),
+        ] {
+            assert_eq!(
+                called_again(program, Path::new(here), in_path.map(Path::new)),
+                expected,
+                "from {here}"
+            );
+        }
+    }
 }

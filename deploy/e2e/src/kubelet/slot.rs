@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::api::core::v1::{Container, PodSpec, SeccompProfile};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -15,7 +15,7 @@ use super::image;
 use super::process::Process;
 use super::volume;
 use crate::boxes::Image;
-use crate::container::{Mount, Security, Spec};
+use crate::container::{self, Mount, Seccomp, Security, Spec};
 use crate::net::Network;
 
 /// A container and its fate.
@@ -189,6 +189,8 @@ pub(crate) struct Parts<'p> {
     pub(crate) network: &'p Network,
     pub(crate) hostname: String,
     pub(crate) program: &'p Path,
+    /// The node's seccomp profiles.
+    pub(crate) profiles: &'p Path,
 }
 
 /// The spec of a container.
@@ -200,7 +202,7 @@ pub(crate) fn spec(parts: Parts<'_>) -> anyhow::Result<Spec> {
     Ok(Spec {
         command: command.iter().map(|word| environment::expand(word, &parts.environment)).collect(),
         mounts: mounts(&parts)?,
-        security: security(parts.pod, parts.container)?,
+        security: security(parts.pod, parts.container, parts.profiles)?,
         folder: parts.container.working_dir.clone(),
         environment: parts.environment.into_iter().collect(),
         root: parts.root,
@@ -233,7 +235,7 @@ fn mounts(parts: &Parts<'_>) -> anyhow::Result<Vec<Mount>> {
     Ok(all)
 }
 
-fn security(pod: &PodSpec, container: &Container) -> anyhow::Result<Security> {
+fn security(pod: &PodSpec, container: &Container, profiles: &Path) -> anyhow::Result<Security> {
     let pod = pod.security_context.clone().unwrap_or_default();
     let own = container.security_context.clone().unwrap_or_default();
     let number =
@@ -255,9 +257,20 @@ fn security(pod: &PodSpec, container: &Container) -> anyhow::Result<Security> {
         read_only_root: own.read_only_root_filesystem == Some(true),
         no_new_privileges: own.allow_privilege_escalation == Some(false),
         privileged: own.privileged == Some(true),
-        refuse_io_uring: profile.is_some_and(|profile| profile.type_ == "RuntimeDefault"),
+        seccomp: seccomp(profile, profiles)?,
         capabilities: kept(capabilities.add.unwrap_or_default(), &capabilities.drop.unwrap_or_default()),
     })
+}
+
+fn seccomp(profile: Option<&SeccompProfile>, profiles: &Path) -> anyhow::Result<Seccomp> {
+    let Some(profile) = profile else { return Ok(Seccomp::Unconfined) };
+    match &*profile.type_ {
+        "RuntimeDefault" => Ok(Seccomp::RuntimeDefault),
+        "Localhost" => {
+            container::seccomp_profile(profiles, profile.localhost_profile.as_deref()).map(Seccomp::Localhost)
+        }
+        _ => Ok(Seccomp::Unconfined),
+    }
 }
 
 fn kept(add: Vec<String>, drop: &[String]) -> Vec<String> {
@@ -291,7 +304,7 @@ mod tests {
                     .unwrap();
             let container =
                 serde_json::from_value(serde_json::json!({"name": "c", "securityContext": own})).unwrap();
-            security(&pod, &container)
+            security(&pod, &container, Path::new("/profiles"))
         };
         let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
         assert!(parse(json(r#"{"runAsNonRoot": true}"#), json("{}")).is_err());
@@ -300,9 +313,11 @@ mod tests {
         assert_eq!((user.user, user.group), (2, 0));
         let usual = r#"{"seccompProfile": {"type": "RuntimeDefault"}}"#;
         let none = r#"{"seccompProfile": {"type": "Unconfined"}}"#;
-        let refused = |pod, own| parse(json(pod), json(own)).unwrap().refuse_io_uring;
+        let refused = |pod, own| parse(json(pod), json(own)).unwrap().seccomp == Seccomp::RuntimeDefault;
         assert!(refused(usual, "{}") && refused("{}", usual) && refused(none, usual));
         assert!(!refused("{}", "{}") && !refused(usual, none));
+        let missing = r#"{"seccompProfile": {"type": "Localhost", "localhostProfile": "none.json"}}"#;
+        assert!(parse(json(missing), json("{}")).is_err());
     }
 
     #[test]

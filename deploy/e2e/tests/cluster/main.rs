@@ -1,6 +1,6 @@
 //! The cluster in a box does what tests of ringress rely on.
 //!
-//! All tests share one box, each has a namespace of its own. Where root, namespaces or Go are missing, all are left out,
+//! Tests share two boxes, one with Kubernetes alone and one with ringress installed; each has a namespace of its own. Where root, namespaces or Go are missing, all are left out,
 //! and one line says why; with RINGRESS_E2E_REQUIRED=1 that is a failure.
 //! RINGRESS_E2E_KUBERNETES=1.31 runs them on the oldest version instead.
 
@@ -13,6 +13,7 @@ mod ringress;
 mod scale;
 mod services;
 mod support;
+mod up;
 
 use std::process::ExitCode;
 
@@ -40,16 +41,18 @@ fn main() -> ExitCode {
         let required = std::env::var("RINGRESS_E2E_REQUIRED").is_ok_and(|value| value == "1");
         return if required { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
-    let cases = cases().into_iter().map(in_the_shared_box);
+    let shared = trials(bare(), World::shared).chain(trials(installed(), World::with_ringress));
     let goals = goals::CASES.iter().map(|goal| in_its_own_box(*goal));
     let measures = goals::MEASURES.iter().map(|goal| in_its_own_box(*goal).with_ignored_flag(true));
-    let conclusion = libtest_mimic::run(&arguments, cases.chain(goals).chain(measures).collect());
+    let conclusion = libtest_mimic::run(&arguments, shared.chain(goals).chain(measures).collect());
     World::end();
     conclusion.exit_code()
 }
 
-fn in_the_shared_box((name, case): Case) -> Trial {
-    Trial::test(name, move || World::shared().and_then(|world| case(&world.namespaced(name))).map_err(failed))
+fn trials(cases: Vec<Case>, world: fn() -> anyhow::Result<World>) -> impl Iterator<Item = Trial> + use<> {
+    cases.into_iter().map(move |(name, case)| {
+        Trial::test(name, move || world().and_then(|world| case(&world.namespaced(name))).map_err(failed))
+    })
 }
 
 fn in_its_own_box((name, goal): goals::Goal) -> Trial {
@@ -60,7 +63,8 @@ fn failed(error: anyhow::Error) -> libtest_mimic::Failed {
     format!("{error:#}").into()
 }
 
-fn cases() -> Vec<Case> {
+/// Tests in the box with Kubernetes alone.
+fn bare() -> Vec<Case> {
     let all = [
         containers::CASES,
         services::CASES,
@@ -71,4 +75,9 @@ fn cases() -> Vec<Case> {
         boxes::CASES,
     ];
     all.concat()
+}
+
+/// Tests in the box where ringress is installed.
+fn installed() -> Vec<Case> {
+    [up::CASES].concat()
 }

@@ -21,25 +21,44 @@ pub(crate) struct World {
 }
 
 static SHARED: OnceLock<Result<World, String>> = OnceLock::new();
+static WITH_RINGRESS: OnceLock<Result<World, String>> = OnceLock::new();
 /// Folders of boxes that tests brought up, so that an end reaches them all.
 static STARTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 impl World {
-    /// The box of all tests, brought up by the first that asks.
+    /// The box of all tests of the box itself, brought up by the first that asks: Kubernetes alone.
     pub(crate) fn shared() -> anyhow::Result<Self> {
-        let shared = SHARED
-            .get_or_init(|| Self::start("shared", &["--nodes", "2"]).map_err(|error| format!("{error:#}")));
+        let shared = SHARED.get_or_init(|| Self::start("shared", &[]).map_err(|error| format!("{error:#}")));
         shared.clone().map_err(anyhow::Error::msg)
     }
 
-    /// Another box.
+    /// The box of all tests of an installed ringress, brought up by the first that asks: two replicas from the chart, their
+    /// class the default one, and the beginner example in namespace `default`. Tests keep to hosts of their own.
+    pub(crate) fn with_ringress() -> anyhow::Result<Self> {
+        let shared = WITH_RINGRESS
+            .get_or_init(|| Self::start_installed("installed", &[]).map_err(|error| format!("{error:#}")));
+        shared.clone().map_err(anyhow::Error::msg)
+    }
+
+    /// Another box, with Kubernetes alone.
     pub(crate) fn start(name: &str, flags: &[&str]) -> anyhow::Result<Self> {
+        Self::start_installed(name, &[&["--bare"], flags].concat())
+    }
+
+    /// Another box, with ringress and the example in it.
+    pub(crate) fn start_installed(name: &str, flags: &[&str]) -> anyhow::Result<Self> {
         // Several runs of the tests may be under way on one machine.
         let name = format!("{name}-{}", std::process::id());
-        STARTED.lock().expect("no test panics while it notes a box").push(name.clone());
+        let world = Self::note(&name)?;
         let output = program(&[&["up", "--name", &name], flags].concat())?;
         ensure!(output.status.success(), "up: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(Self { cluster: Cluster::named(&name)?, namespace: "default".to_owned() })
+        Ok(world)
+    }
+
+    /// A box that a test has brought up itself, so that an end reaches it.
+    pub(crate) fn note(name: &str) -> anyhow::Result<Self> {
+        STARTED.lock().expect("no test panics while it notes a box").push(name.to_owned());
+        Ok(Self { cluster: Cluster::named(name)?, namespace: "default".to_owned() })
     }
 
     /// Ends every box that was started and is up still.
@@ -103,6 +122,12 @@ impl World {
         // Older kubectl takes what begins with a brace for JSON.
         std::fs::write(&file, format!("---\n{manifests}"))?;
         self.kubectl(&["apply", "--server-side", "-f", path(&file)]).map(drop)
+    }
+
+    /// Starts an echo pod behind each Service of the namespace of the test, and waits for them.
+    pub(crate) fn backends(&self) -> anyhow::Result<()> {
+        let output = program(&["backends", "--name", self.cluster.name(), "--namespace", &self.namespace])?;
+        said("backends", output).map(drop)
     }
 
     /// One object.

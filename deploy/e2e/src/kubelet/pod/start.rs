@@ -66,6 +66,7 @@ impl Actor {
             root,
             hostname: hostname.chars().take(63).collect(),
             program: &self.host.program,
+            profiles: &self.host.profiles_folder,
         })?;
         let log = self.host.log(&pod, &container.name);
         if self.slot(at).restarts > 0 {
