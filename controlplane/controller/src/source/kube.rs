@@ -28,6 +28,7 @@
 //! * lists from a stale cache: no resource version is given, so lists are read at the newest state.
 
 mod backoff;
+mod cache;
 pub(crate) mod call;
 pub(crate) mod connect;
 pub(crate) mod plan;
@@ -41,21 +42,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use ringress_translate::manifest::Loaded;
 use ringress_translate::objects::Key;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Change;
+use cache::{Cache, Cached, Held, Keeper};
 use call::Failure;
 use plan::Kind;
 use store::{Store, Verdict};
 use watch::{Told, Watcher};
 use wire::Item;
 
+pub use cache::{CacheConfig, CacheKey, KeyError};
 pub use connect::{Access, AccessError};
 pub use plan::Scope;
-pub use standing::{Standing, WatchReport};
+pub use standing::{CacheReport, FromCache, Standing, WatchReport};
 pub use watch::Patience;
 
 /// A cluster to watch.
@@ -65,13 +69,21 @@ pub struct KubeSource {
     scope: Scope,
     patience: Arc<Patience>,
     standing: Arc<Standing>,
+    cache: Option<CacheConfig>,
 }
 
 impl KubeSource {
     /// Decides what to watch; nothing is asked yet.
     pub fn new(access: Access, scope: Scope, patience: Patience) -> Self {
         let standing = Arc::new(Standing::new(&plan::watches(&scope)));
-        Self { access, scope, patience: Arc::new(patience), standing }
+        Self { access, scope, patience: Arc::new(patience), standing, cache: None }
+    }
+
+    /// Keeps what is known in a cache, and hands that on where the API server is away at the start.
+    #[must_use]
+    pub fn with_cache(self, config: CacheConfig) -> Self {
+        self.standing.has_cache();
+        Self { cache: Some(config), ..self }
     }
 
     /// How the watches stand, now and later.
@@ -84,14 +96,24 @@ impl KubeSource {
         &self.access
     }
 
-    /// Watches; the receiver's first change comes when every first list is there. Dropping the receiver ends it.
+    /// Watches; the receiver's first change comes when every first list is there, or from the cache. Dropping the receiver
+    /// ends it.
     ///
     /// # Errors
     /// There is no kubeconfig and no service account. An API server that does not answer is no error: it is waited for.
-    pub async fn watch(self) -> Result<mpsc::Receiver<Change>, AccessError> {
+    pub async fn watch(mut self) -> Result<mpsc::Receiver<Change>, AccessError> {
         let client = self.access.client().await?;
+        let cache = match self.cache.take() {
+            Some(config) => {
+                Some(Cache::new(config, &self.access.server().await?, &plan::watches(&self.scope)))
+            }
+            None => None,
+        };
         let (changes, receiver) = mpsc::channel(1);
-        let owner = Owner::start(self, client, changes);
+        let mut owner = Owner::start(self, client, changes);
+        if let Some(cache) = cache {
+            owner.keep(cache).await;
+        }
         tokio::spawn(owner.run());
         Ok(receiver)
     }
@@ -117,6 +139,10 @@ struct Owner {
     seen: Option<Instant>,
     /// Until when changes wait for the content of Secrets.
     held: Option<Instant>,
+    /// What the cache said, until there is something newer, and when to serve it.
+    fallback: Option<(Cached, Instant)>,
+    /// Takes what should be kept for the next start.
+    keeper: Option<tokio::sync::watch::Sender<Option<Arc<Held>>>>,
     /// Dropped with the owner, and what runs in it ends.
     tasks: JoinSet<()>,
 }
@@ -127,6 +153,7 @@ enum Wake {
     Send,
     Confirm(usize),
     Held,
+    FallBack,
     Over,
 }
 
@@ -158,7 +185,7 @@ impl Owner {
             tasks.spawn(watcher.run());
         }
         Self {
-            store: Store::new(&scope, &watches),
+            store: Store::new(&scope, &watches, !patience.confirm.is_zero()),
             client,
             patience,
             standing,
@@ -171,8 +198,22 @@ impl Owner {
             confirmations: BTreeMap::new(),
             seen: None,
             held: None,
+            fallback: None,
+            keeper: None,
             tasks,
         }
+    }
+
+    /// Reads the cache, and keeps it from now on.
+    async fn keep(&mut self, cache: Cache) {
+        let until = Instant::now() + cache.after();
+        self.fallback = cache.read().await.map(|cached| (cached, until));
+        if let Some((cached, _)) = &self.fallback {
+            self.store.expect(&cached.objects);
+        }
+        let (keeper, states) = Keeper::new(cache, Arc::clone(&self.standing));
+        self.keeper = Some(states);
+        self.tasks.spawn(keeper.run());
     }
 
     async fn run(mut self) {
@@ -197,6 +238,7 @@ impl Owner {
                     let _ = self.again[watch].try_send(());
                 }
                 Wake::Held => self.held = None,
+                Wake::FallBack => self.fall_back(),
                 Wake::Over => return,
             }
         }
@@ -215,6 +257,7 @@ impl Owner {
             Ok(_) = self.changes.reserve(), if is_due => Wake::Send,
             () = until(confirmation.map(|(_, at)| at)) => Wake::Confirm(confirmation.map_or(0, |(watch, _)| watch)),
             () = until(self.held), if is_held => Wake::Held,
+            () = until(self.fallback.as_ref().map(|(_, at)| *at)) => Wake::FallBack,
         }
     }
 
@@ -241,6 +284,28 @@ impl Owner {
         let Ok(permit) = self.changes.try_reserve() else { return };
         let seen = self.seen.take().unwrap_or_else(Instant::now);
         permit.send(Change { seen, loaded: self.store.load() });
+        self.fallback = None;
+        if let Some(keeper) = &self.keeper {
+            self.standing.serves_cache(None);
+            keeper.send_replace(Some(Arc::new(self.store.held())));
+        }
+    }
+
+    /// Hands on what the cache said, because nothing else is known.
+    fn fall_back(&mut self) {
+        let Some((cached, at)) = &mut self.fallback else { return };
+        if self.standing.is_refused() {
+            *at = Instant::now() + FALL_BACK_AGAIN;
+            return;
+        }
+        let Ok(permit) = self.changes.try_reserve() else { return };
+        let Cached { written, locked, objects } = cached;
+        let objects = std::mem::take(objects);
+        let from = FromCache::new(*written, objects.withheld.len(), *locked);
+        let loaded = Loaded { objects, problems: Vec::new() };
+        permit.send(Change { seen: Instant::now(), loaded });
+        self.standing.serves_cache(Some(from));
+        self.fallback = None;
     }
 
     /// Asks for the content of Secrets that an Ingress names since now. Changes wait for it a moment, so that a new Ingress
@@ -286,6 +351,9 @@ async fn until(at: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+/// Where the API server refuses us, the cache waits and looks again after this.
+const FALL_BACK_AGAIN: Duration = Duration::from_secs(1);
 
 /// News that wait for the owner; then the watches wait, and the server holds their streams back.
 const NEWS_MAX: usize = 256;

@@ -11,8 +11,10 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass, IngressClassSpec};
 use ringress_shared::origin::ObjectRef;
 use ringress_translate::manifest::Loaded;
 use ringress_translate::objects::{Key, Object};
+use ringress_translate::references::secrets_of;
 use ringress_translate::{Objects, Problem};
 
+use super::cache::Held;
 use super::plan::{Kind, Scope, Watch};
 use super::watch::News;
 use super::wire::Item;
@@ -29,6 +31,7 @@ pub(super) struct Store {
     unread: BTreeMap<ObjectRef, Problem>,
     secrets: Secrets,
     assumed_class: Object,
+    doubts_empty_lists: bool,
     changed: bool,
 }
 
@@ -42,6 +45,8 @@ struct Progress {
     seen: HashSet<Key>,
     /// Whether an empty list was not believed.
     doubted: bool,
+    /// How many objects the cache has of it: an empty first list is doubted, too.
+    expected: usize,
 }
 
 /// Which Secrets are held.
@@ -66,12 +71,14 @@ pub(super) enum Verdict {
 }
 
 impl Store {
-    pub(super) fn new(scope: &Scope, watches: &[Watch]) -> Self {
+    /// Without `doubts_empty_lists` the first empty list is believed.
+    pub(super) fn new(scope: &Scope, watches: &[Watch], doubts_empty_lists: bool) -> Self {
         let progress = |watch: &Watch| Progress {
             watch: watch.clone(),
             whole: false,
             seen: HashSet::new(),
             doubted: false,
+            expected: 0,
         };
         let mut secrets = Secrets::default();
         secrets.users.extend(scope.default_certificate.iter().map(|key| (key.clone(), 1)));
@@ -83,6 +90,7 @@ impl Store {
             unread: BTreeMap::new(),
             secrets,
             assumed_class: assumed_class(&scope.class),
+            doubts_empty_lists,
             changed: false,
         }
     }
@@ -100,6 +108,20 @@ impl Store {
     /// Whether anything changed since the last [`load`](Self::load).
     pub(super) fn is_changed(&self) -> bool {
         self.changed
+    }
+
+    /// Notes what a cache says that there was.
+    pub(super) fn expect(&mut self, cached: &Objects) {
+        // Secrets are spread over watches by their type, which names do not tell.
+        for progress in self.watches.iter_mut().filter(|progress| progress.watch.kind != Kind::Secret) {
+            let covered = keys(cached, progress.watch.kind).filter(|key| progress.watch.covers(key));
+            progress.expected = covered.count();
+        }
+    }
+
+    /// What a cache should keep.
+    pub(super) fn held(&self) -> Held {
+        Held { objects: self.objects.clone(), awaited: self.secrets.wanted.clone() }
     }
 
     /// What is known now. Costs what copying the tables costs, and they share their entries.
@@ -233,14 +255,15 @@ impl Store {
         let progress = &mut self.watches[watch];
         let seen = std::mem::take(&mut progress.seen);
         let (was_whole, was_doubted) = (progress.whole, progress.doubted);
-        progress.whole = true;
         progress.doubted = false;
+        let expected = std::mem::take(&mut progress.expected);
         let gone = self.gone(watch, &seen);
-        let doubted = was_whole && seen.is_empty() && !gone.is_empty() && !was_doubted;
-        if doubted {
+        let missed = if was_whole { gone.len() } else { expected };
+        if seen.is_empty() && missed > 0 && !was_doubted && self.doubts_empty_lists {
             self.watches[watch].doubted = true;
-            return Verdict::Doubted(gone.len());
+            return Verdict::Doubted(missed);
         }
+        self.watches[watch].whole = true;
         let kind = self.watches[watch].watch.kind;
         gone.iter().for_each(|key| self.remove(kind, key));
         // The first list may change nothing and still completes the whole.
@@ -324,11 +347,9 @@ impl Store {
     }
 }
 
-/// The Secrets that an Ingress names under `spec.tls`.
+/// The Secrets that an Ingress names.
 fn named_secrets(ingress: &Key, object: Option<&Ingress>) -> BTreeSet<Key> {
-    let tls = object.and_then(|ingress| ingress.spec.as_ref()?.tls.as_ref());
-    let names = tls.into_iter().flatten().filter_map(|tls| tls.secret_name.as_deref());
-    names.map(|name| Key { namespace: Arc::clone(&ingress.namespace), name: name.into() }).collect()
+    object.map(|object| secrets_of(ingress, object)).unwrap_or_default()
 }
 
 fn keys(objects: &Objects, kind: Kind) -> Box<dyn Iterator<Item = &Key> + '_> {

@@ -12,7 +12,7 @@ struct Bench {
 impl Bench {
     fn new(scope: Scope) -> Self {
         let watches = plan::watches(&scope);
-        Self { store: Store::new(&scope, &watches), watches }
+        Self { store: Store::new(&scope, &watches, true), watches }
     }
 
     /// All first lists are there, and empty but for these.
