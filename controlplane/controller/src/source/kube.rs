@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! plan ─► one Watcher per watch ── Told ──► owner: Store ──► Change   (only once every first list is there)
-//!           list, follow, back off           │   ▲
+//!           list, follow, back off           │   ▲    │ ▲
+//!                                            │   │    │ └── cache: where nothing is listed after a while
+//!                                            │   │    └──── cache: written at most every few seconds
 //!                                            │   └── Secrets by name, once an Ingress names them
 //!                                            └────── list again: an empty list is not believed at once
 //! ```
@@ -10,22 +12,32 @@
 //! It writes nothing. What the API server does cannot take away what is known: failures, silence and senseless answers only
 //! delay news; an object that cannot be read stays as it was, named by a problem.
 //!
-//! The pitfalls of such clients, and what becomes of them here:
+//! The pitfalls of such clients, by their number in the design, and what becomes of them here:
 //!
-//! * streaming lists that never fall back: not used, lists are paged ([`watch`]);
-//! * retries of the client that last for minutes: switched off, each call is one try ([`connect`]);
-//! * watches that die silently: ended by the server after half a minute, given up shortly after ([`watch`]);
-//! * events compressed one by one: no compression is asked for ([`call`]);
-//! * predicates that swallow changes: there are none; what translation reads is hashed, annotations included;
-//! * a second copy while listing again: pages go into the store as they come, only names are remembered ([`store`]);
-//! * deletions that a list swallows: its end takes out what it lacks ([`store`]);
-//! * one undecodable object that blinds the rest: every object is decoded by itself ([`wire`]);
-//! * a route that comes before what it refers to: translation sees everything at once, never an event;
-//! * streams shared by subscribers: there is one owner;
-//! * rotated tokens and authorities: read again by the client ([`connect`]);
-//! * a runtime on the shards' cores: this runs on the control runtime, shards hear of generations only;
-//! * kinds that are not installed: only kinds of Kubernetes itself are watched;
-//! * lists from a stale cache: no resource version is given, so lists are read at the newest state.
+//!  1. streaming lists that never fall back: not used, lists are paged ([`watch`]);
+//!  2. retries of the client that last for minutes: switched off, each call is one try ([`connect`]);
+//!  3. watches that die silently: ended by the server after half a minute, given up shortly after ([`watch`]);
+//!  4. events compressed one by one: no compression is asked for ([`call`]);
+//!  5. predicates that swallow changes: there are none; what translation reads is hashed, annotations included;
+//!  6. a second copy while listing again: pages go into the store as they come, only names are remembered ([`store`]);
+//!  7. deletions that a list swallows: its end takes out what it lacks ([`store`]);
+//!  8. one undecodable object that blinds the rest: every object is decoded by itself ([`wire`]);
+//!  9. floods of status writes: only what differs is written, by one replica, in turns (`status/decide`);
+//! 10. entries of others in a status: an Ingress has one list of addresses and no entries by controller, so whoever owns the
+//!     class owns the list. It is written where the class is ours alone, and two installations share a class only if
+//!     somebody says so. Routes of the Gateway API, whose statuses do have such entries, are not read;
+//! 11. a route that comes before what it refers to: translation sees everything at once, never an event;
+//! 12. a cache that lags behind our own writes: what is known here has no status at all ([`Objects`] drop it), so nothing is
+//!     compared with it. The leader compares with what it has written itself (`status/decide`), and an echo of its own write
+//!     is no change, because a status is no part of an object's version;
+//! 13. streams shared by subscribers: there is one owner;
+//! 14. writes in flight when the leadership is lost: conditional, or true anyway (`status/lease`);
+//! 15. rotated tokens and authorities: read again by the client ([`connect`]);
+//! 16. a runtime on the shards' cores: this runs on the control runtime, shards hear of generations only;
+//! 17. kinds that are not installed: only kinds of Kubernetes itself are watched;
+//! 18. lists from a stale cache: no resource version is given, so lists are read at the newest state.
+//!
+//! [`Objects`]: ringress_translate::Objects
 
 mod backoff;
 mod cache;
@@ -52,7 +64,7 @@ use super::Change;
 use cache::{Cache, Cached, Held, Keeper};
 use call::Failure;
 use plan::Kind;
-use store::{Store, Verdict};
+use store::{Asked, Store, Verdict};
 use watch::{Told, Watcher};
 use wire::Item;
 
@@ -127,8 +139,8 @@ struct Owner {
     standing: Arc<Standing>,
     changes: mpsc::Sender<Change>,
     told: mpsc::Receiver<Told>,
-    fetched: mpsc::Receiver<(Key, Option<Item>)>,
-    fetched_sender: mpsc::Sender<(Key, Option<Item>)>,
+    fetched: mpsc::Receiver<(Asked, Option<Item>)>,
+    fetched_sender: mpsc::Sender<(Asked, Option<Item>)>,
     /// Tells Secrets to begin, once it is known which of them matter.
     begin_secrets: tokio::sync::watch::Sender<bool>,
     /// Tells a watch to list again.
@@ -149,7 +161,7 @@ struct Owner {
 
 enum Wake {
     Told(Told),
-    Fetched(Key, Option<Item>),
+    Fetched(Asked, Option<Item>),
     Send,
     Confirm(usize),
     Held,
@@ -230,7 +242,7 @@ impl Owner {
                     }
                     self.fetch_secrets();
                 }
-                Wake::Fetched(key, item) => self.store.fetched(&key, item),
+                Wake::Fetched(asked, item) => self.store.fetched(&asked, item),
                 Wake::Send => self.send(),
                 Wake::Confirm(watch) => {
                     self.confirmations.remove(&watch);
@@ -253,7 +265,7 @@ impl Owner {
             biased;
             () = self.changes.closed() => Wake::Over,
             Some(told) = self.told.recv() => Wake::Told(told),
-            Some((key, item)) = self.fetched.recv() => Wake::Fetched(key, item),
+            Some((asked, item)) = self.fetched.recv() => Wake::Fetched(asked, item),
             Ok(_) = self.changes.reserve(), if is_due => Wake::Send,
             () = until(confirmation.map(|(_, at)| at)) => Wake::Confirm(confirmation.map_or(0, |(watch, _)| watch)),
             () = until(self.held), if is_held => Wake::Held,
@@ -312,13 +324,13 @@ impl Owner {
     /// never serves another certificate first.
     fn fetch_secrets(&mut self) {
         while self.tasks.try_join_next().is_some() {}
-        for key in self.store.wanted_secrets() {
+        for asked in self.store.wanted_secrets() {
             self.held = Some(Instant::now() + HOLD);
             let (client, patience) = (self.client.clone(), Arc::clone(&self.patience));
             let fetched = self.fetched_sender.clone();
             self.tasks.spawn(async move {
-                let item = fetch(&client, &key, &patience).await;
-                let _ = fetched.send((key, item)).await;
+                let item = fetch(&client, &asked.key, &patience).await;
+                let _ = fetched.send((asked, item)).await;
             });
         }
     }
