@@ -57,11 +57,14 @@ impl fmt::Debug for Certificate {
 /// The certificates of a listener, by server name.
 #[derive(Debug, Clone, Default)]
 pub struct CertificateStore {
-    exact: HashMap<Box<str>, Arc<Certificate>, foldhash::fast::RandomState>,
+    exact: HashMap<Box<str>, Entry, foldhash::fast::RandomState>,
     /// Keyed by the parent domain of the wildcard.
-    wildcard: HashMap<Box<str>, Arc<Certificate>, foldhash::fast::RandomState>,
+    wildcard: HashMap<Box<str>, Entry, foldhash::fast::RandomState>,
     default: Option<Arc<Certificate>>,
 }
+
+/// `None`: the host is refused, because its certificate is not known and another one would be a lie.
+type Entry = Option<Arc<Certificate>>;
 
 impl CertificateStore {
     /// A store that answers unknown names with `default`, or refuses them.
@@ -72,20 +75,36 @@ impl CertificateStore {
     /// Serves `certificate` for `host` (`a.example.com` or `*.example.com`, lower case). The first entry of a host stays;
     /// returns whether this was the first.
     pub fn insert(&mut self, host: &str, certificate: Arc<Certificate>) -> bool {
+        self.enter(host, Some(certificate))
+    }
+
+    /// Refuses handshakes for `host`, in the form of [`insert`](Self::insert): neither a wildcard nor the default stands in.
+    pub fn refuse(&mut self, host: &str) -> bool {
+        self.enter(host, None)
+    }
+
+    fn enter(&mut self, host: &str, entry: Entry) -> bool {
         let (map, key) = match host.strip_prefix("*.") {
             Some(suffix) => (&mut self.wildcard, suffix),
             None => (&mut self.exact, host),
         };
-        map.try_insert(key.into(), certificate).is_ok()
+        map.try_insert(key.into(), entry).is_ok()
     }
 
     /// The certificate for a server name (lower case): exact, then one-label wildcard, then the default.
     pub fn resolve(&self, server_name: Option<&str>) -> Option<&Arc<Certificate>> {
-        server_name.and_then(|name| self.named(name)).or(self.default.as_ref())
+        match server_name.and_then(|name| self.entry(name)) {
+            Some(entry) => entry.as_ref(),
+            None => self.default.as_ref(),
+        }
     }
 
-    /// As [`resolve`](Self::resolve), without the default.
-    pub fn named(&self, name: &str) -> Option<&Arc<Certificate>> {
+    /// Whether handshakes for a name are refused although there may be a default.
+    pub fn refuses(&self, name: &str) -> bool {
+        self.entry(name).is_some_and(Option::is_none)
+    }
+
+    fn entry(&self, name: &str) -> Option<&Entry> {
         self.exact.get(name).or_else(|| self.wildcard.get(parent_domain(name)?))
     }
 
@@ -94,10 +113,19 @@ impl CertificateStore {
         self.default.as_ref()
     }
 
-    /// Every entry as `(host, certificate)`, in no order.
+    /// Every host with a certificate as `(host, certificate)`, in no order.
     pub fn entries(&self) -> impl Iterator<Item = (String, &Arc<Certificate>)> {
-        let exact = self.exact.iter().map(|(host, certificate)| (host.to_string(), certificate));
-        let wildcard = self.wildcard.iter().map(|(suffix, certificate)| (format!("*.{suffix}"), certificate));
+        self.all().filter_map(|(host, entry)| Some((host, entry.as_ref()?)))
+    }
+
+    /// Every host that is refused, in no order.
+    pub fn refused(&self) -> impl Iterator<Item = String> {
+        self.all().filter(|(_, entry)| entry.is_none()).map(|(host, _)| host)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (String, &Entry)> {
+        let exact = self.exact.iter().map(|(host, entry)| (host.to_string(), entry));
+        let wildcard = self.wildcard.iter().map(|(suffix, entry)| (format!("*.{suffix}"), entry));
         exact.chain(wildcard)
     }
 }

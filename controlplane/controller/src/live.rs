@@ -148,6 +148,11 @@ impl Live {
         self.change(|standing| standing.beats = next_beats(&standing.beats, &counts, now));
     }
 
+    /// Why what is served may be wrong.
+    pub(crate) fn degraded(&self) -> Vec<String> {
+        self.watches.iter().flat_map(|watches| watches.degraded()).collect()
+    }
+
     /// How long each shard has given no sign of life.
     pub(crate) fn silences(&self, now: Instant) -> Vec<Duration> {
         self.standing().beats.iter().map(|beat| now.saturating_duration_since(beat.seen)).collect()

@@ -121,6 +121,7 @@ pub(crate) fn same_objects(a: &Objects, b: &Objects) -> bool {
         endpoint_slices,
         endpoints,
         secrets,
+        withheld,
         config_maps,
         namespaces,
         resolved,
@@ -131,6 +132,7 @@ pub(crate) fn same_objects(a: &Objects, b: &Objects) -> bool {
         && same_table(endpoint_slices, &b.endpoint_slices)
         && same_table(endpoints, &b.endpoints)
         && same_table(secrets, &b.secrets)
+        && *withheld == b.withheld
         && same_table(config_maps, &b.config_maps)
         && same_table(namespaces, &b.namespaces)
         && *resolved == b.resolved

@@ -47,6 +47,13 @@ impl Tap {
         Self { changes: source.watch().await.unwrap(), standing, last: None }
     }
 
+    async fn open_with(server: &ApiServer, patience: Patience) -> Self {
+        let access = Access { kubeconfig: Some(server.kubeconfig("http")), context: None };
+        let source = KubeSource::new(access, Scope::default(), patience);
+        let standing = source.standing();
+        Self { changes: source.watch().await.unwrap(), standing, last: None }
+    }
+
     fn has(&self, kind: &str, key: &str) -> bool {
         self.last.as_ref().is_some_and(|loaded| loaded.objects.contains(&reference(kind, key)))
     }
@@ -295,7 +302,7 @@ async fn a_server_that_is_away_costs_no_list_and_no_object() {
         tap.settle(Duration::from_millis(1500)).await;
         assert!(tap.has("Service", "a/first"), "{fault:?}");
         let failing = tap.standing.report().into_iter().filter(|report| report.failing.is_some()).count();
-        assert_eq!(failing, 5, "{fault:?} is shown");
+        assert_eq!(failing, 6, "{fault:?} is shown");
         server.put("services", service("a/second"));
         server.heal();
         let back = Instant::now();
@@ -366,9 +373,10 @@ async fn without_a_right_that_is_needed_nothing_is_served_and_the_right_is_named
     support::eventually(
         async || standing.missing(),
         |missing| {
-            missing.len() == 1
+            missing.len() == 2
                 && missing[0].contains("secrets cannot be listed")
-                && missing[0].contains("refuses")
+                && missing[1].contains("secrets of other types cannot be listed")
+                && missing.iter().all(|line| line.contains("refuses"))
         },
     )
     .await;
@@ -400,6 +408,62 @@ async fn a_secret_is_held_while_an_ingress_names_it() {
         secrets.values().any(|stored| stored.object.data.as_ref().unwrap()["tls.crt"].0 == b"z")
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_secret_of_another_type_is_seen_without_reading_those_that_nobody_names() {
+    let server = ApiServer::start().await;
+    let opaque = |key: &str, text: &str| object(key, json!({"type": "Opaque", "data": {"tls.crt": text}}));
+    server.put("secrets", opaque("a/opaque", "eA=="));
+    server.put("secrets", opaque("a/other", "eA=="));
+    server.put("secrets", object("a/release", json!({"type": "helm.sh/release.v1"})));
+    server.put("ingresses", ingress("a/web", "opaque"));
+    let mut tap = Tap::open(&server).await;
+    let first = tap.changes.recv().await.unwrap();
+    assert!(first.loaded.objects.contains(&reference("Secret", "a/opaque")), "with the first change");
+    assert_eq!(first.loaded.objects.secrets.len(), 1);
+    server.put("secrets", opaque("a/opaque", "eg=="));
+    tap.until("the new content", |tap| {
+        let secrets = tap.last.as_ref().map(|loaded| &loaded.objects.secrets);
+        let mut secrets = secrets.into_iter().flat_map(|secrets| secrets.values());
+        secrets.any(|stored| stored.object.data.as_ref().unwrap()["tls.crt"].0 == b"z")
+    })
+    .await;
+    server.delete("secrets", "a", "opaque");
+    tap.until_lacks("Secret", "a/opaque").await;
+    let reads = server.requests().into_iter().filter(|request| request.path.contains("/secrets/"));
+    assert!(reads.into_iter().all(|request| request.path.ends_with("/opaque")));
+    let is_list = |path: &str| path.ends_with("/secrets");
+    let whole = server.requests().into_iter().filter(|request| is_list(&request.path) && !request.names_only);
+    assert!(whole.into_iter().all(|request| request.query["fieldSelector"] == "type=kubernetes.io/tls"));
+}
+
+#[tokio::test]
+async fn the_deletion_of_everything_is_believed_at_once_where_it_is_watched() {
+    let server = ApiServer::start().await;
+    let names: Vec<String> = (0..40).map(|number| format!("s{number}")).collect();
+    names.iter().for_each(|name| server.put("services", service(&format!("a/{name}"))));
+    let mut tap = Tap::open(&server).await;
+    tap.until_has("Service", "a/s0").await;
+    let begun = Instant::now();
+    names.iter().for_each(|name| server.delete("services", "a", name));
+    tap.until("nothing", |tap| tap.last.as_ref().is_some_and(|loaded| loaded.objects.services.is_empty()))
+        .await;
+    assert!(begun.elapsed() < patience().confirm, "{:?}", begun.elapsed());
+    assert!(tap.standing.report().iter().all(|report| !report.doubts));
+}
+
+#[tokio::test]
+async fn without_confirmation_an_empty_list_is_believed_at_once() {
+    let server = ApiServer::start().await;
+    server.put("services", service("a/first"));
+    let mut tap = Tap::open_with(&server, Patience { confirm: Duration::ZERO, ..patience() }).await;
+    tap.until_has("Service", "a/first").await;
+    server.fail("services", Call::Watch, Fault::Expire, Some(1));
+    server.fail("services", Call::List, Fault::Empty, Some(1));
+    server.end_watches();
+    tap.until_lacks("Service", "a/first").await;
+    assert_eq!(server.lists("services"), 2);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use ringress_translate::settings::Settings;
 
 use crate::terminal::quoted;
 pub(crate) use check::Mistakes;
-pub(crate) use cluster::Origin;
+pub(crate) use cluster::{Cluster, Origin};
 
 /// Serves Kubernetes Ingress manifests through pinned shards.
 #[derive(Debug, Parser)]

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use ringress_controller::source::kube::{KubeSource, Patience};
+use ringress_controller::source::kube::KubeSource;
 use ringress_controller::{Config, Source, status};
 
-use crate::args::{Origin, Run};
+use crate::args::{Cluster, Origin, Run};
 use crate::boot::{self, Boot};
 use crate::explain;
 use crate::files::{Manifests, Texts};
@@ -21,10 +21,15 @@ pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
     logging::log_to(&lines, run.process.log_level.as_deref().unwrap_or("info"));
     let (source, manifests, status) = match run.origin {
         Origin::Folder(folder) => (Source::Folder(folder.clone()), Manifests::Folder(folder), None),
-        Origin::Cluster(scope, status) => {
-            let source = KubeSource::new(status.access.clone(), scope, Patience::default());
+        Origin::Cluster(cluster) => {
+            let Cluster { scope, patience, cache, status } = *cluster;
+            let source = KubeSource::new(status.access.clone(), scope, patience);
+            let source = match cache {
+                Some(cache) => source.with_cache(cache),
+                None => source,
+            };
             // Objects of a cluster stand in no file.
-            (Source::Cluster(Box::new(source)), Manifests::Texts(Texts::new()), Some(*status))
+            (Source::Cluster(Box::new(source)), Manifests::Texts(Texts::new()), Some(status))
         }
     };
     let (writer, feed) = status.map(status::writer).unzip();

@@ -1,7 +1,7 @@
 //! The names under `tls` of all objects: who named them, and which certificate each gets.
 //!
 //! The oldest object that names a host decides. A Secret that is missing, broken or for other names leaves the host with
-//! the default certificate.
+//! the default certificate; one whose content the source does not have leaves it without any.
 //!
 //! An entry without hosts, in an object whose rules name none, serves the names of its certificate, as far as no other
 //! object names them: what is claimed by a certificate alone never wins over what is written in an object.
@@ -38,7 +38,6 @@ pub(crate) struct Certificates {
     dirty_good: BTreeSet<Key>,
     good: CertificatesByKey,
     profile: Arc<TlsProfile>,
-    wants: Arc<BTreeSet<Key>>,
     default_problem: Option<Problem>,
 }
 
@@ -46,8 +45,19 @@ pub(crate) struct Certificates {
 #[derive(Debug, Default)]
 struct Name {
     contributors: Contributors,
-    certificate: Option<Arc<Certificate>>,
+    served: Served,
     problems: BTreeMap<Key, Vec<Problem>>,
+}
+
+/// What a name under `tls` gets.
+#[derive(Debug, Clone, Default)]
+enum Served {
+    /// Nothing of its own, so the default certificate.
+    #[default]
+    Default,
+    Own(Arc<Certificate>),
+    /// No handshake: its certificate exists and is not known.
+    Refused,
 }
 
 #[derive(Debug)]
@@ -86,7 +96,6 @@ impl Certificates {
             dirty_good: BTreeSet::new(),
             good: CertificatesByKey::default(),
             profile: profile(CertificateStore::default()),
-            wants: Arc::default(),
             default_problem: None,
         };
         if let Some(secret) = &settings.default_ssl_certificate {
@@ -126,7 +135,7 @@ impl Certificates {
             let Some(name) = self.names.get_mut(host) else { continue };
             name.contributors.remove(&ir.key);
             if name.contributors.is_empty() {
-                self.dirty_store |= name.certificate.is_some();
+                self.dirty_store |= !matches!(name.served, Served::Default);
                 self.names.remove(host);
             }
         }
@@ -162,7 +171,6 @@ impl Certificates {
             SecretState { users: BTreeSet::new(), input, content: secret::read(secret, objects, good) }
         });
         if state.users.is_empty() {
-            Arc::make_mut(&mut self.wants).insert(secret.clone());
             self.dirty_good.insert(secret.clone());
         }
         state.users.insert(user);
@@ -173,7 +181,6 @@ impl Certificates {
         state.users.remove(user);
         if state.users.is_empty() {
             self.secrets.remove(secret);
-            Arc::make_mut(&mut self.wants).remove(secret);
             self.dirty_good.insert(secret.clone());
         }
     }
@@ -224,9 +231,9 @@ impl Certificates {
             let differs = |key: &&Key| name.problems.get(*key) != decided.problems.get(*key);
             let keys = name.problems.keys().chain(decided.problems.keys());
             rebuilt.objects.extend(keys.filter(differs).cloned());
-            self.dirty_store |= !same_certificate(name.certificate.as_ref(), decided.certificate.as_ref());
+            self.dirty_store |= !name.served.is_same(&decided.served);
             if let Some(name) = self.names.get_mut(&host) {
-                name.certificate = decided.certificate;
+                name.served = decided.served;
                 name.problems = decided.problems;
             }
         }
@@ -246,11 +253,15 @@ impl Certificates {
     fn rebuild_store(&mut self, settings: &Settings) -> BTreeSet<Key> {
         let (default, problem) = self.default_certificate(settings);
         self.default_problem = problem;
+        // Any name may be one of a certificate that is not known.
+        let default = default.filter(|_| !self.withholds_unnamed());
         let mut store = CertificateStore::new(default);
         for (host, name) in &self.names {
-            if let Some(certificate) = &name.certificate {
-                store.insert(&host.to_string(), Arc::clone(certificate));
-            }
+            match &name.served {
+                Served::Default => false,
+                Served::Own(certificate) => store.insert(&host.to_string(), Arc::clone(certificate)),
+                Served::Refused => store.refuse(&host.to_string()),
+            };
         }
         let problems = self.enter_unnamed(&mut store);
         if !same_store(&store, &self.profile.certificates) {
@@ -297,6 +308,15 @@ impl Certificates {
         problems
     }
 
+    /// Whether an entry that names no host has a certificate that is not known.
+    fn withholds_unnamed(&self) -> bool {
+        let unnamed = self.unnamed.values().flat_map(|ir| &ir.tls);
+        let mut secrets = unnamed
+            .filter(|tls| tls.hosts == TlsHosts::OfCertificate)
+            .filter_map(|tls| self.secrets.get(tls.secret.as_ref()?));
+        secrets.any(|state| matches!(state.content, Content::Withheld))
+    }
+
     /// Every name of a certificate whose entry names no host, with who claims it so.
     fn unnamed_claims(&self) -> BTreeMap<Box<str>, Vec<UnnamedClaim<'_>>> {
         let mut claims: BTreeMap<Box<str>, Vec<UnnamedClaim<'_>>> = BTreeMap::new();
@@ -340,6 +360,7 @@ impl Certificates {
             Some(Content::Broken(because)) => {
                 (fallback, Some(Problem::secret_unusable(&origin, &reference, because)))
             }
+            Some(Content::Withheld) => (None, Some(Problem::secret_withheld(&origin, &reference))),
             Some(Content::Missing) | None => (fallback, Some(Problem::secret_missing(&origin, &reference))),
         }
     }
@@ -347,11 +368,6 @@ impl Certificates {
     /// How the https listener terminates TLS.
     pub(crate) fn profile(&self) -> &Arc<TlsProfile> {
         &self.profile
-    }
-
-    /// Secrets that are referred to.
-    pub(crate) fn wants(&self) -> &Arc<BTreeSet<Key>> {
-        &self.wants
     }
 
     /// What is said about an object's certificates.
@@ -374,7 +390,7 @@ impl Certificates {
             Content::Quarantined { because, .. } => {
                 Some(Problem::certificate_quarantined(&key.reference("Secret"), because))
             }
-            Content::Good(_) | Content::Broken(_) | Content::Missing => None,
+            Content::Good(_) | Content::Broken(_) | Content::Missing | Content::Withheld => None,
         });
         self.default_problem.iter().cloned().chain(quarantined)
     }
@@ -422,7 +438,7 @@ struct UnnamedClaim<'c> {
 }
 
 struct Decided {
-    certificate: Option<Arc<Certificate>>,
+    served: Served,
     problems: BTreeMap<Key, Vec<Problem>>,
 }
 
@@ -432,18 +448,19 @@ fn decide(host: &HostPattern, contributors: &Contributors, secrets: &BTreeMap<Ke
     let entries = |ir: &Arc<IngressIr>| -> Vec<(TlsIr, Origin)> {
         ir.tls.iter().filter_map(|tls| Some((tls.clone(), origin_of(ir, tls, host)?))).collect()
     };
-    let Some(winner) = winner(contributors.values()) else { return Decided { certificate: None, problems } };
+    let nothing = |problems| Decided { served: Served::Default, problems };
+    let Some(winner) = winner(contributors.values()) else { return nothing(problems) };
     let own = entries(winner);
-    let Some((tls, origin)) = own.first() else { return Decided { certificate: None, problems } };
-    let mut certificate =
-        tls.secret.as_ref().and_then(|key| secrets.get(key)?.content.certificate().cloned());
+    let Some((tls, origin)) = own.first() else { return nothing(problems) };
+    let state = tls.secret.as_ref().and_then(|key| secrets.get(key));
+    let mut served = state.map(|state| Served::of(&state.content)).unwrap_or_default();
     let mut said: Vec<Problem> = missing(tls, secrets).into_iter().collect();
-    if let (Some(key), Some(found)) = (&tls.secret, &certificate)
+    if let (Some(key), Served::Own(found)) = (&tls.secret, &served)
         && !found.covers(&host.to_string())
     {
         let reference = key.reference("Secret");
         said.push(Problem::certificate_host(origin, &reference, &host.to_string(), &found.names));
-        certificate = None;
+        served = Served::Default;
     }
     if !said.is_empty() {
         problems.insert(winner.key.clone(), said);
@@ -459,7 +476,25 @@ fn decide(host: &HostPattern, contributors: &Contributors, secrets: &BTreeMap<Ke
             ));
         }
     }
-    Decided { certificate, problems }
+    Decided { served, problems }
+}
+
+impl Served {
+    fn of(content: &Content) -> Self {
+        match (content, content.certificate()) {
+            (_, Some(certificate)) => Self::Own(Arc::clone(certificate)),
+            (Content::Withheld, None) => Self::Refused,
+            (_, None) => Self::Default,
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Own(a), Self::Own(b)) => Arc::ptr_eq(a, b),
+            (Self::Default, Self::Default) | (Self::Refused, Self::Refused) => true,
+            _ => false,
+        }
+    }
 }
 
 /// The field in which an entry names a host, if it does.
@@ -477,6 +512,7 @@ fn missing(tls: &TlsIr, secrets: &BTreeMap<Key, SecretState>) -> Option<Problem>
     match &secrets.get(key)?.content {
         Content::Missing => Some(Problem::secret_missing(&origin, &reference)),
         Content::Broken(because) => Some(Problem::secret_unusable(&origin, &reference, because)),
+        Content::Withheld => Some(Problem::secret_withheld(&origin, &reference)),
         Content::Good(_) | Content::Quarantined { .. } => None,
     }
 }
@@ -497,5 +533,8 @@ fn same_store(a: &CertificateStore, b: &CertificateStore) -> bool {
     let entries = |store: &CertificateStore| -> BTreeMap<String, *const Certificate> {
         store.entries().map(|(host, certificate)| (host, Arc::as_ptr(certificate))).collect()
     };
-    same_certificate(a.default_certificate(), b.default_certificate()) && entries(a) == entries(b)
+    let refused = |store: &CertificateStore| -> BTreeSet<String> { store.refused().collect() };
+    same_certificate(a.default_certificate(), b.default_certificate())
+        && entries(a) == entries(b)
+        && refused(a) == refused(b)
 }

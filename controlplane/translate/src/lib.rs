@@ -31,6 +31,7 @@ pub mod manifest;
 pub mod objects;
 pub mod policy;
 pub mod problem;
+pub mod references;
 pub mod settings;
 
 pub use claim::{Claim, ClassVerdict, Outcome, Precedence, ServiceVerdict, Verdict, Winner};

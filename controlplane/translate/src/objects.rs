@@ -4,7 +4,7 @@
 //! Fields that we do not read (`managedFields`, `resourceVersion`, `status`, …) are left out of the hash and dropped.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -101,6 +101,9 @@ pub struct Objects {
     pub endpoints: Table<Endpoints>,
     /// v1 Secret.
     pub secrets: Table<Secret>,
+    /// Secrets that exist and whose content the source does not have: TLS is refused rather than served with another
+    /// certificate.
+    pub withheld: Arc<BTreeSet<Key>>,
     /// v1 ConfigMap.
     pub config_maps: Table<ConfigMap>,
     /// v1 Namespace.

@@ -139,6 +139,8 @@ reasons! {
     Quarantined,
     /// The Secret does not exist.
     SecretNotFound,
+    /// A Secret exists, and its content is not known.
+    SecretWithheld,
     /// The Secret holds no usable certificate.
     CertificateInvalid,
     /// The certificate does not cover the host.
@@ -455,6 +457,15 @@ impl Problem {
             secret.name, secret.namespace
         );
         finding(Error, Reason::SecretNotFound, "secret-missing", message).at(origin)
+    }
+
+    /// The referenced Secret is there, and a cache without a key had to leave its content out.
+    pub fn secret_withheld(origin: &Origin, secret: &ObjectRef) -> Self {
+        let message = format!(
+            "the content of {secret} is not known while the API server does not answer, so TLS is refused; with \
+             --cache-key-file the cache keeps certificates, encrypted"
+        );
+        finding(Error, Reason::SecretWithheld, "secret-withheld", message).at(origin)
     }
 
     /// The referenced Secret is there and useless.

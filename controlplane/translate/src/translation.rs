@@ -97,8 +97,6 @@ impl<'c, T> IntoIterator for &'c Chunks<T> {
 pub struct Wants {
     /// DNS names to resolve into [`Objects::resolved`].
     pub dns_names: BTreeSet<String>,
-    /// Secrets that certificates come from.
-    pub secrets: Arc<BTreeSet<Key>>,
 }
 
 /// The last versions of objects that had nothing wrong inside themselves.
@@ -142,6 +140,7 @@ struct Seen {
     endpoint_slices: Tracker<EndpointSlice>,
     endpoints: Tracker<Endpoints>,
     secrets: Tracker<Secret>,
+    withheld: Arc<BTreeSet<Key>>,
 }
 
 /// Objects to snapshot parts. Total: a wrong object yields problems and loses only its own rules.
@@ -224,6 +223,8 @@ impl State {
 
     fn follow_secrets(&mut self, objects: &Objects, last_good: &LastGood) -> BTreeSet<Key> {
         let mut moved = self.seen.secrets.moved(&objects.secrets);
+        let withheld = std::mem::replace(&mut self.seen.withheld, Arc::clone(&objects.withheld));
+        moved.extend(withheld.symmetric_difference(&objects.withheld).cloned());
         moved.extend(self.certificates.broken().cloned());
         let users = self.certificates.secrets_moved(moved, objects, &last_good.certificates);
         let members = users.iter().filter_map(|key| self.members.member(key)?.served.as_ref());
@@ -282,10 +283,7 @@ impl State {
             parts: Parts { sockets, upstreams: Arc::clone(self.upstreams.table()) },
             problems,
             claims,
-            wants: Wants {
-                dns_names: self.upstreams.dns_names().clone(),
-                secrets: Arc::clone(self.certificates.wants()),
-            },
+            wants: Wants { dns_names: self.upstreams.dns_names().clone() },
             last_good: LastGood {
                 ingresses: self.members.good().clone(),
                 certificates: self.certificates.good().clone(),

@@ -28,6 +28,8 @@ enum Edit {
     Put(Value),
     Remove(ObjectRef),
     Resolve(&'static str, Vec<&'static str>),
+    /// The content of these Secrets is not to be had.
+    Withhold(BTreeSet<ringress_translate::Key>),
     /// The last good versions are lost, as after a restart.
     Forget,
     /// Another set of flags.
@@ -266,10 +268,14 @@ fn edit() -> impl Strategy<Value = Edit> {
         select(vec!["db.example.net", "unasked.example.net"]),
         select(vec![vec![], vec!["192.0.2.9"], vec!["127.0.0.1", "192.0.2.8"]]),
     );
+    let name = (select(vec!["one", "two"]), select(vec!["cert", "other"]));
+    let name = name.prop_map(|(namespace, name)| ringress_translate::Key::new(namespace, name));
+    let withheld = proptest::collection::btree_set(name, 0..3);
     prop_oneof![
         20 => any_object().prop_map(Edit::Put),
         6 => any_object().prop_map(|value| Edit::Remove(object(&value).reference())),
         1 => resolve.prop_map(|(name, addresses)| Edit::Resolve(name, addresses)),
+        1 => withheld.prop_map(Edit::Withhold),
         1 => Just(Edit::Forget),
         1 => (0..6usize).prop_map(Edit::Flags),
     ]
@@ -295,6 +301,7 @@ fn apply(edit: &Edit, objects: &mut Objects) {
             let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
             objects.resolved.insert((*name).to_owned(), addresses);
         }
+        Edit::Withhold(keys) => objects.withheld = Arc::new(keys.clone()),
         Edit::Forget | Edit::Flags(_) => {}
     }
 }

@@ -42,6 +42,8 @@ struct Health {
     ok: bool,
     /// Why not; empty where it is.
     reasons: Vec<String>,
+    /// Why what is served may be wrong all the same; empty where nothing speaks against it.
+    degraded: Vec<String>,
     /// The newest that was published.
     generation: u64,
     draining: bool,
@@ -115,6 +117,7 @@ impl Health {
         Self {
             ok: reasons.is_empty(),
             reasons,
+            degraded: live.degraded(),
             generation: standing.generation,
             draining: standing.draining,
             sockets: sockets.chain(standing.unbound.iter().cloned()).collect(),
@@ -142,8 +145,9 @@ impl Health {
             true => what.to_owned(),
             false => format!("not {what}: {}", self.reasons.join("; ")),
         };
+        let degraded = self.degraded.iter().map(|why| format!("degraded: {why}"));
         let shards = self.shards.iter().map(Shard::line);
-        std::iter::once(first).chain(shards).collect::<Vec<_>>().join("\n")
+        std::iter::once(first).chain(degraded).chain(shards).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -90,6 +90,7 @@ impl Collector for Scrape {
         }
         self.problems(&mut page)?;
         self.watches(&mut page)?;
+        self.cache(&mut page)?;
         self.reloads(&mut page)?;
         self.notices(&mut page)?;
         process::descriptors(&mut page)?;
@@ -237,6 +238,34 @@ impl Scrape {
         })?;
         page.counter("ringress_watch_failures_total", "Calls for a kind that failed.", |family| {
             kinds.iter().try_for_each(|(kind, found)| family.sample(&label(kind), found.failures))
+        })
+    }
+
+    /// What is kept for a start without the API server.
+    fn cache(&self, page: &mut Page<'_>) -> fmt::Result {
+        let Some(cache) = self.live.watches.as_ref().and_then(|watches| watches.cache()) else {
+            return Ok(());
+        };
+        let help = "1 while the cache is served, because the API server has not answered since the start.";
+        page.gauge("ringress_cache_serving", help, |gauge| {
+            gauge.sample(&[], u64::from(cache.serving.is_some()))
+        })?;
+        let help = "Seconds since the cache that is served was true.";
+        page.gauge("ringress_cache_age_seconds", help, |gauge| {
+            cache.serving.as_ref().map_or(Ok(()), |from| gauge.sample(&[], from.age().as_secs()))
+        })?;
+        let help = "Secrets that are not in the cache that is served, so that their hosts refuse TLS.";
+        page.gauge("ringress_cache_secrets_withheld", help, |gauge| {
+            gauge.sample(&[], cache.serving.as_ref().map_or(0, |from| from.withheld as u64))
+        })?;
+        page.counter("ringress_cache_writes_total", "Writes of the cache, by result.", |family| {
+            family.sample(&[("result", "success".to_owned())], cache.writes)?;
+            family.sample(&[("result", "failure".to_owned())], cache.failures)
+        })?;
+        let help = "When the cache was last written, in seconds since 1970.";
+        page.gauge("ringress_cache_last_write_timestamp_seconds", help, |gauge| {
+            let since = cache.written.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            since.map_or(Ok(()), |since| gauge.sample(&[], since.as_secs()))
         })
     }
 

@@ -26,7 +26,7 @@ use problems::Troubled;
 
 pub(super) async fn routes(State(admin): State<Admin>) -> Response {
     match admin.live.view() {
-        Some(view) => Json(Routes::of(&view)).into_response(),
+        Some(view) => Json(Routes::of(&view, admin.live.degraded())).into_response(),
         None => plain(StatusCode::SERVICE_UNAVAILABLE, NOTHING_YET),
     }
 }
@@ -35,15 +35,19 @@ pub(super) async fn routes(State(admin): State<Admin>) -> Response {
 #[derive(Debug, Serialize)]
 struct Routes {
     generation: u64,
+    /// Why they may be wrong, as a whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    degraded: Vec<String>,
     routes: Vec<Route>,
     /// Objects with something wrong, and what is done in spite of it.
     problems: Vec<Troubled>,
 }
 
 impl Routes {
-    fn of(view: &View) -> Self {
+    fn of(view: &View, degraded: Vec<String>) -> Self {
         Self {
             generation: view.snapshot.generation,
+            degraded,
             routes: list(&view.snapshot),
             problems: problems::list(view),
         }

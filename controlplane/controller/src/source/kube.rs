@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! plan ─► one Watcher per watch ── Told ──► owner: Store ──► Change   (only once every first list is there)
-//!           list, follow, back off           │   ▲
+//!           list, follow, back off           │   ▲    │ ▲
+//!                                            │   │    │ └── cache: where nothing is listed after a while
+//!                                            │   │    └──── cache: written at most every few seconds
 //!                                            │   └── Secrets by name, once an Ingress names them
 //!                                            └────── list again: an empty list is not believed at once
 //! ```
@@ -10,24 +12,35 @@
 //! It writes nothing. What the API server does cannot take away what is known: failures, silence and senseless answers only
 //! delay news; an object that cannot be read stays as it was, named by a problem.
 //!
-//! The pitfalls of such clients, and what becomes of them here:
+//! The pitfalls of such clients, by their number in the design, and what becomes of them here:
 //!
-//! * streaming lists that never fall back: not used, lists are paged ([`watch`]);
-//! * retries of the client that last for minutes: switched off, each call is one try ([`connect`]);
-//! * watches that die silently: ended by the server after half a minute, given up shortly after ([`watch`]);
-//! * events compressed one by one: no compression is asked for ([`call`]);
-//! * predicates that swallow changes: there are none; what translation reads is hashed, annotations included;
-//! * a second copy while listing again: pages go into the store as they come, only names are remembered ([`store`]);
-//! * deletions that a list swallows: its end takes out what it lacks ([`store`]);
-//! * one undecodable object that blinds the rest: every object is decoded by itself ([`wire`]);
-//! * a route that comes before what it refers to: translation sees everything at once, never an event;
-//! * streams shared by subscribers: there is one owner;
-//! * rotated tokens and authorities: read again by the client ([`connect`]);
-//! * a runtime on the shards' cores: this runs on the control runtime, shards hear of generations only;
-//! * kinds that are not installed: only kinds of Kubernetes itself are watched;
-//! * lists from a stale cache: no resource version is given, so lists are read at the newest state.
+//!  1. streaming lists that never fall back: not used, lists are paged ([`watch`]);
+//!  2. retries of the client that last for minutes: switched off, each call is one try ([`connect`]);
+//!  3. watches that die silently: ended by the server after half a minute, given up shortly after ([`watch`]);
+//!  4. events compressed one by one: no compression is asked for ([`call`]);
+//!  5. predicates that swallow changes: there are none; what translation reads is hashed, annotations included;
+//!  6. a second copy while listing again: pages go into the store as they come, only names are remembered ([`store`]);
+//!  7. deletions that a list swallows: its end takes out what it lacks ([`store`]);
+//!  8. one undecodable object that blinds the rest: every object is decoded by itself ([`wire`]);
+//!  9. floods of status writes: only what differs is written, by one replica, in turns (`status/decide`);
+//! 10. entries of others in a status: an Ingress has one list of addresses and no entries by controller, so whoever owns the
+//!     class owns the list. It is written where the class is ours alone, and two installations share a class only if
+//!     somebody says so. Routes of the Gateway API, whose statuses do have such entries, are not read;
+//! 11. a route that comes before what it refers to: translation sees everything at once, never an event;
+//! 12. a cache that lags behind our own writes: what is known here has no status at all ([`Objects`] drop it), so nothing is
+//!     compared with it. The leader compares with what it has written itself (`status/decide`), and an echo of its own write
+//!     is no change, because a status is no part of an object's version;
+//! 13. streams shared by subscribers: there is one owner;
+//! 14. writes in flight when the leadership is lost: conditional, or true anyway (`status/lease`);
+//! 15. rotated tokens and authorities: read again by the client ([`connect`]);
+//! 16. a runtime on the shards' cores: this runs on the control runtime, shards hear of generations only;
+//! 17. kinds that are not installed: only kinds of Kubernetes itself are watched;
+//! 18. lists from a stale cache: no resource version is given, so lists are read at the newest state.
+//!
+//! [`Objects`]: ringress_translate::Objects
 
 mod backoff;
+mod cache;
 pub(crate) mod call;
 pub(crate) mod connect;
 pub(crate) mod plan;
@@ -41,21 +54,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use ringress_translate::manifest::Loaded;
 use ringress_translate::objects::Key;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Change;
+use cache::{Cache, Cached, Held, Keeper};
 use call::Failure;
 use plan::Kind;
-use store::{Store, Verdict};
+use store::{Asked, Store, Verdict};
 use watch::{Told, Watcher};
 use wire::Item;
 
+pub use cache::{CacheConfig, CacheKey, KeyError};
 pub use connect::{Access, AccessError};
 pub use plan::Scope;
-pub use standing::{Standing, WatchReport};
+pub use standing::{CacheReport, FromCache, Standing, WatchReport};
 pub use watch::Patience;
 
 /// A cluster to watch.
@@ -65,13 +81,21 @@ pub struct KubeSource {
     scope: Scope,
     patience: Arc<Patience>,
     standing: Arc<Standing>,
+    cache: Option<CacheConfig>,
 }
 
 impl KubeSource {
     /// Decides what to watch; nothing is asked yet.
     pub fn new(access: Access, scope: Scope, patience: Patience) -> Self {
         let standing = Arc::new(Standing::new(&plan::watches(&scope)));
-        Self { access, scope, patience: Arc::new(patience), standing }
+        Self { access, scope, patience: Arc::new(patience), standing, cache: None }
+    }
+
+    /// Keeps what is known in a cache, and hands that on where the API server is away at the start.
+    #[must_use]
+    pub fn with_cache(self, config: CacheConfig) -> Self {
+        self.standing.has_cache();
+        Self { cache: Some(config), ..self }
     }
 
     /// How the watches stand, now and later.
@@ -84,14 +108,24 @@ impl KubeSource {
         &self.access
     }
 
-    /// Watches; the receiver's first change comes when every first list is there. Dropping the receiver ends it.
+    /// Watches; the receiver's first change comes when every first list is there, or from the cache. Dropping the receiver
+    /// ends it.
     ///
     /// # Errors
     /// There is no kubeconfig and no service account. An API server that does not answer is no error: it is waited for.
-    pub async fn watch(self) -> Result<mpsc::Receiver<Change>, AccessError> {
+    pub async fn watch(mut self) -> Result<mpsc::Receiver<Change>, AccessError> {
         let client = self.access.client().await?;
+        let cache = match self.cache.take() {
+            Some(config) => {
+                Some(Cache::new(config, &self.access.server().await?, &plan::watches(&self.scope)))
+            }
+            None => None,
+        };
         let (changes, receiver) = mpsc::channel(1);
-        let owner = Owner::start(self, client, changes);
+        let mut owner = Owner::start(self, client, changes);
+        if let Some(cache) = cache {
+            owner.keep(cache).await;
+        }
         tokio::spawn(owner.run());
         Ok(receiver)
     }
@@ -105,8 +139,8 @@ struct Owner {
     standing: Arc<Standing>,
     changes: mpsc::Sender<Change>,
     told: mpsc::Receiver<Told>,
-    fetched: mpsc::Receiver<(Key, Option<Item>)>,
-    fetched_sender: mpsc::Sender<(Key, Option<Item>)>,
+    fetched: mpsc::Receiver<(Asked, Option<Item>)>,
+    fetched_sender: mpsc::Sender<(Asked, Option<Item>)>,
     /// Tells Secrets to begin, once it is known which of them matter.
     begin_secrets: tokio::sync::watch::Sender<bool>,
     /// Tells a watch to list again.
@@ -117,16 +151,21 @@ struct Owner {
     seen: Option<Instant>,
     /// Until when changes wait for the content of Secrets.
     held: Option<Instant>,
+    /// What the cache said, until there is something newer, and when to serve it.
+    fallback: Option<(Cached, Instant)>,
+    /// Takes what should be kept for the next start.
+    keeper: Option<tokio::sync::watch::Sender<Option<Arc<Held>>>>,
     /// Dropped with the owner, and what runs in it ends.
     tasks: JoinSet<()>,
 }
 
 enum Wake {
     Told(Told),
-    Fetched(Key, Option<Item>),
+    Fetched(Asked, Option<Item>),
     Send,
     Confirm(usize),
     Held,
+    FallBack,
     Over,
 }
 
@@ -158,7 +197,7 @@ impl Owner {
             tasks.spawn(watcher.run());
         }
         Self {
-            store: Store::new(&scope, &watches),
+            store: Store::new(&scope, &watches, !patience.confirm.is_zero()),
             client,
             patience,
             standing,
@@ -171,8 +210,22 @@ impl Owner {
             confirmations: BTreeMap::new(),
             seen: None,
             held: None,
+            fallback: None,
+            keeper: None,
             tasks,
         }
+    }
+
+    /// Reads the cache, and keeps it from now on.
+    async fn keep(&mut self, cache: Cache) {
+        let until = Instant::now() + cache.after();
+        self.fallback = cache.read().await.map(|cached| (cached, until));
+        if let Some((cached, _)) = &self.fallback {
+            self.store.expect(&cached.objects);
+        }
+        let (keeper, states) = Keeper::new(cache, Arc::clone(&self.standing));
+        self.keeper = Some(states);
+        self.tasks.spawn(keeper.run());
     }
 
     async fn run(mut self) {
@@ -189,7 +242,7 @@ impl Owner {
                     }
                     self.fetch_secrets();
                 }
-                Wake::Fetched(key, item) => self.store.fetched(&key, item),
+                Wake::Fetched(asked, item) => self.store.fetched(&asked, item),
                 Wake::Send => self.send(),
                 Wake::Confirm(watch) => {
                     self.confirmations.remove(&watch);
@@ -197,6 +250,7 @@ impl Owner {
                     let _ = self.again[watch].try_send(());
                 }
                 Wake::Held => self.held = None,
+                Wake::FallBack => self.fall_back(),
                 Wake::Over => return,
             }
         }
@@ -211,10 +265,11 @@ impl Owner {
             biased;
             () = self.changes.closed() => Wake::Over,
             Some(told) = self.told.recv() => Wake::Told(told),
-            Some((key, item)) = self.fetched.recv() => Wake::Fetched(key, item),
+            Some((asked, item)) = self.fetched.recv() => Wake::Fetched(asked, item),
             Ok(_) = self.changes.reserve(), if is_due => Wake::Send,
             () = until(confirmation.map(|(_, at)| at)) => Wake::Confirm(confirmation.map_or(0, |(watch, _)| watch)),
             () = until(self.held), if is_held => Wake::Held,
+            () = until(self.fallback.as_ref().map(|(_, at)| *at)) => Wake::FallBack,
         }
     }
 
@@ -241,19 +296,41 @@ impl Owner {
         let Ok(permit) = self.changes.try_reserve() else { return };
         let seen = self.seen.take().unwrap_or_else(Instant::now);
         permit.send(Change { seen, loaded: self.store.load() });
+        self.fallback = None;
+        if let Some(keeper) = &self.keeper {
+            self.standing.serves_cache(None);
+            keeper.send_replace(Some(Arc::new(self.store.held())));
+        }
+    }
+
+    /// Hands on what the cache said, because nothing else is known.
+    fn fall_back(&mut self) {
+        let Some((cached, at)) = &mut self.fallback else { return };
+        if self.standing.is_refused() {
+            *at = Instant::now() + FALL_BACK_AGAIN;
+            return;
+        }
+        let Ok(permit) = self.changes.try_reserve() else { return };
+        let Cached { written, locked, objects } = cached;
+        let objects = std::mem::take(objects);
+        let from = FromCache::new(*written, objects.withheld.len(), *locked);
+        let loaded = Loaded { objects, problems: Vec::new() };
+        permit.send(Change { seen: Instant::now(), loaded });
+        self.standing.serves_cache(Some(from));
+        self.fallback = None;
     }
 
     /// Asks for the content of Secrets that an Ingress names since now. Changes wait for it a moment, so that a new Ingress
     /// never serves another certificate first.
     fn fetch_secrets(&mut self) {
         while self.tasks.try_join_next().is_some() {}
-        for key in self.store.wanted_secrets() {
+        for asked in self.store.wanted_secrets() {
             self.held = Some(Instant::now() + HOLD);
             let (client, patience) = (self.client.clone(), Arc::clone(&self.patience));
             let fetched = self.fetched_sender.clone();
             self.tasks.spawn(async move {
-                let item = fetch(&client, &key, &patience).await;
-                let _ = fetched.send((key, item)).await;
+                let item = fetch(&client, &asked.key, &patience).await;
+                let _ = fetched.send((asked, item)).await;
             });
         }
     }
@@ -286,6 +363,9 @@ async fn until(at: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+/// Where the API server refuses us, the cache waits and looks again after this.
+const FALL_BACK_AGAIN: Duration = Duration::from_secs(1);
 
 /// News that wait for the owner; then the watches wait, and the server holds their streams back.
 const NEWS_MAX: usize = 256;

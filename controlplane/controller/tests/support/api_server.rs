@@ -76,12 +76,22 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) query: BTreeMap<String, String>,
+    /// Whether only metadata is asked for.
+    pub(crate) names_only: bool,
     pub(crate) body: Value,
 }
 
 impl Request {
     fn is_watch(&self) -> bool {
         self.query.contains_key("watch")
+    }
+
+    /// The object as far as it is asked for.
+    fn shown(&self, object: &Value) -> Value {
+        match self.names_only {
+            true => json!({"kind": "PartialObjectMetadata", "metadata": object["metadata"]}),
+            false => object.clone(),
+        }
     }
 }
 
@@ -393,7 +403,8 @@ impl World {
             self.objects.iter().filter(of).map(|(_, object)| object).filter(|_| !empty).collect();
         let limit: usize = request.query.get("limit").map_or(usize::MAX, |limit| limit.parse().unwrap());
         let first: usize = request.query.get("continue").map_or(0, |token| token.parse().unwrap());
-        let items: Vec<&Value> = all.iter().skip(first).take(limit).copied().collect();
+        let items: Vec<Value> =
+            all.iter().skip(first).take(limit).map(|object| request.shown(object)).collect();
         let next =
             if first + items.len() < all.len() { (first + items.len()).to_string() } else { String::new() };
         json!({"kind": "List", "metadata": {"resourceVersion": self.version.to_string(), "continue": next}, "items": items})
@@ -413,7 +424,7 @@ impl World {
                 && selected(request, object)
         };
         let line = |(version, _, kind, object): &(u64, String, &'static str, Value)| {
-            (*version, json!({"type": kind, "object": object}).to_string())
+            (*version, json!({"type": kind, "object": request.shown(object)}).to_string())
         };
         self.log.iter().filter(fits).map(line).collect()
     }
@@ -482,7 +493,8 @@ fn selected(request: &Request, object: &Value) -> bool {
     };
     let field = |term: &str| {
         let (path, value) = term.split_once('=').unwrap();
-        path.split('.').fold(object, |at, key| &at[key]) == value
+        let (path, wanted) = path.strip_suffix('!').map_or((path, true), |path| (path, false));
+        (path.split('.').fold(object, |at, key| &at[key]) == value) == wanted
     };
     let label = |term: &str| {
         let (key, value) = term.split_once('=').unwrap();
@@ -531,7 +543,8 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let query = pairs.map(|(key, value)| (key.to_owned(), decoded(value))).collect();
     let body = serde_json::from_slice(&bytes[end..]).unwrap_or_default();
-    Some(Request { at: Instant::now(), method, path: path.to_owned(), query, body })
+    let names_only = head.contains("as=PartialObjectMetadata");
+    Some(Request { at: Instant::now(), method, path: path.to_owned(), query, names_only, body })
 }
 
 fn decoded(text: &str) -> String {

@@ -382,7 +382,7 @@ const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"]
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cli, Verb};
+    use super::super::{Cli, Cluster, Verb};
     use super::*;
     use clap::CommandFactory;
     use std::time::Duration;
@@ -466,7 +466,10 @@ mod tests {
         let run = run(&["--watch-namespace=a,b", "--watch-namespace=c", "--configmap=x/y", "--context=here"]);
         let run = run.unwrap();
         assert!(!run.settings.apply_default_class && !run.settings.allow_loopback_endpoints);
-        let Origin::Cluster(scope, status) = run.origin else { panic!("{:?}", run.origin) };
+        let Origin::Cluster(cluster) = run.origin else { panic!("{:?}", run.origin) };
+        let Cluster { scope, status, cache, patience } = *cluster;
+        assert!(cache.is_none());
+        assert_eq!(patience.confirm, Duration::from_secs(10));
         assert_eq!(status.access.context.as_deref(), Some("here"));
         assert_eq!((status.publish, &*status.election_id), (None, "ringress-leader"));
         assert_eq!(scope.namespaces, ["a", "b", "c"].map(str::to_owned).into());
@@ -481,6 +484,39 @@ mod tests {
         let mistakes =
             run(&["--watch-namespace=A_b", "--watch-namespace-selector=a=b"]).unwrap_err().to_string();
         assert_eq!(mistakes.lines().count(), 2, "{mistakes}");
+    }
+
+    #[test]
+    fn a_cache_has_a_folder_a_key_and_its_patience() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("key");
+        std::fs::write(&key, "0".repeat(64)).unwrap();
+        let mode = |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o400);
+        let file = format!("--cache-key-file={}", key.display());
+        let flags = ["--cache-dir=/c", &file, "--cache-after=1s", "--cache-max-age=1h"];
+        let Origin::Cluster(cluster) = run(&flags).unwrap().origin else { panic!("no cluster") };
+        let cache = cluster.cache.unwrap();
+        assert_eq!(cache.dir, PathBuf::from("/c"));
+        assert!(cache.key.is_some());
+        assert_eq!((cache.after, cache.age_max), (Duration::from_secs(1), Duration::from_secs(3600)));
+        let run_at_once = run(&["--empty-list-confirmation=0"]).unwrap();
+        let Origin::Cluster(cluster) = run_at_once.origin else { panic!("no cluster") };
+        assert!(cluster.patience.confirm.is_zero());
+        mode(0o644);
+        for (flags, parts) in [
+            (&["--cache-dir=/c", &*file][..], ["--cache-key-file", "chmod 400"]),
+            (&["--cache-dir=/c", "--cache-key-file=/nowhere"], ["/nowhere", "cannot be read"]),
+            (&["--cache-dir=/c", "--cache-after=soon"], ["--cache-after", "\"soon\""]),
+            (&["--cache-dir=/c", "--manifests=."], ["--cache-dir", "--manifests"]),
+        ] {
+            let mistakes = run(flags).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| mistakes.contains(part)), "{flags:?}: {mistakes}");
+        }
+        mode(0o400);
+        let mistakes = run(&[&file]).unwrap_err().to_string();
+        assert!(mistakes.contains("without --cache-dir"), "{mistakes}");
     }
 
     #[test]

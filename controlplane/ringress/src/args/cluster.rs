@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use ringress_controller::source::kube::{Access, Scope};
+use ringress_controller::source::kube::{Access, CacheConfig, CacheKey, Patience, Scope};
 use ringress_controller::status::{Publish, StatusConfig};
 use ringress_translate::settings::Settings;
 
@@ -26,6 +26,23 @@ pub(super) struct ClusterArgs {
     /// Serve namespaces with these labels only, as in team=a or 'env in (test, prod)'.
     #[arg(long, value_name = "SELECTOR", env = "RINGRESS_WATCH_NAMESPACE_SELECTOR")]
     watch_namespace_selector: Option<String>,
+    /// Folder for a copy of what is known of the cluster, served where the API server is away at the start. Default: none.
+    #[arg(long, value_name = "DIR", env = "RINGRESS_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+    /// 32 bytes in hexadecimal digits or base64, which encrypt Secrets in the cache; without them none are kept, and hosts
+    /// with certificates refuse TLS while the cache is served.
+    #[arg(long, value_name = "FILE", env = "RINGRESS_CACHE_KEY_FILE")]
+    cache_key_file: Option<PathBuf>,
+    /// How long the API server is waited for before the cache is served.
+    #[arg(long, value_name = "DURATION", default_value = "5s", env = "RINGRESS_CACHE_AFTER")]
+    cache_after: String,
+    /// A cache that was true longer ago is not served: addresses of pods are given to others in time.
+    #[arg(long, value_name = "DURATION", default_value = "24h", env = "RINGRESS_CACHE_MAX_AGE")]
+    cache_max_age: String,
+    /// A list without any object, where there were some, is believed once another one says so after this; 0: at once.
+    /// Deletions that are watched are always believed at once.
+    #[arg(long, value_name = "DURATION", default_value = "10s", env = "RINGRESS_EMPTY_LIST_CONFIRMATION")]
+    empty_list_confirmation: String,
     /// The Service whose addresses Ingresses show in their status.
     #[arg(long, value_name = "NAMESPACE/NAME", env = "RINGRESS_PUBLISH_SERVICE")]
     publish_service: Option<String>,
@@ -49,25 +66,35 @@ pub(crate) enum Origin {
     /// This folder.
     Folder(PathBuf),
     /// This API server.
-    Cluster(Scope, Box<StatusConfig>),
+    Cluster(Box<Cluster>),
+}
+
+/// An API server, how much of it, and what is done where it is away.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) scope: Scope,
+    pub(crate) patience: Patience,
+    pub(crate) cache: Option<CacheConfig>,
+    pub(crate) status: StatusConfig,
 }
 
 impl ClusterArgs {
     /// The first flag that speaks of a cluster.
     pub(super) fn given(&self) -> Option<&'static str> {
-        let Self { kubeconfig, context, watch_namespace, watch_namespace_selector, .. } = self;
+        let Self { kubeconfig, context, watch_namespace, watch_namespace_selector, cache_dir, .. } = self;
         let flags = [
             (kubeconfig.is_some(), "--kubeconfig"),
             (context.is_some(), "--context"),
             (!watch_namespace.is_empty(), "--watch-namespace"),
             (watch_namespace_selector.is_some(), "--watch-namespace-selector"),
+            (cache_dir.is_some(), "--cache-dir"),
         ];
         flags.iter().find(|(is_given, _)| *is_given).map(|(_, flag)| *flag)
     }
 
     /// What is wrong with the values.
     pub(super) fn mistakes(&self) -> Vec<String> {
-        let mut mistakes = Vec::new();
+        let mut mistakes = self.mistakes_of_cache();
         for namespace in self.namespaces().iter().filter(|name| !is_label(name)) {
             mistakes.push(format!("--watch-namespace {namespace:?} is no name of a namespace"));
         }
@@ -87,6 +114,42 @@ impl ClusterArgs {
         mistakes
     }
 
+    fn mistakes_of_cache(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        let durations = [
+            ("--cache-after", &self.cache_after),
+            ("--cache-max-age", &self.cache_max_age),
+            ("--empty-list-confirmation", &self.empty_list_confirmation),
+        ];
+        for (flag, text) in durations {
+            mistakes.extend(values::duration(text).err().map(|why| format!("{flag} {text:?} {why}")));
+        }
+        if let Some(file) = given(&self.cache_key_file) {
+            if given(&self.cache_dir).is_none() {
+                mistakes.push("--cache-key-file without --cache-dir encrypts nothing; give both".to_owned());
+            }
+            if let Err(error) = CacheKey::read(file) {
+                mistakes.push(format!("--cache-key-file {:?} {error}", file.display().to_string()));
+            }
+        }
+        mistakes
+    }
+
+    /// The cache, where there is one; mistakes are reported elsewhere.
+    fn cache(&self) -> Option<CacheConfig> {
+        let mut cache = CacheConfig::new(given(&self.cache_dir)?.clone());
+        cache.key = given(&self.cache_key_file).and_then(|file| CacheKey::read(file).ok());
+        cache.after = values::duration(&self.cache_after).unwrap_or(cache.after);
+        cache.age_max = values::duration(&self.cache_max_age).unwrap_or(cache.age_max);
+        Some(cache)
+    }
+
+    fn patience(&self) -> Patience {
+        let patience = Patience::default();
+        let confirm = values::duration(&self.empty_list_confirmation).unwrap_or(patience.confirm);
+        Patience { confirm, ..patience }
+    }
+
     /// The typed values.
     pub(super) fn origin(self, settings: &Settings) -> Origin {
         let scope = Scope {
@@ -98,16 +161,16 @@ impl ClusterArgs {
             class: (settings.ingress_class.clone(), settings.controller_class.clone()),
         };
         let publish = self.publish();
-        let given = |path: &PathBuf| !path.as_os_str().is_empty();
+        let (patience, cache) = (self.patience(), self.cache());
         let context = self.context.filter(|name| !name.is_empty());
         let status = StatusConfig {
-            access: Access { kubeconfig: self.kubeconfig.filter(given), context },
+            access: Access { kubeconfig: given(&self.kubeconfig).cloned(), context },
             publish,
             election_id: self.election_id,
             pod_name: self.pod_name,
             pod_namespace: self.pod_namespace,
         };
-        Origin::Cluster(scope, Box::new(status))
+        Origin::Cluster(Box::new(Cluster { scope, patience, cache, status }))
     }
 
     /// Where addresses come from; outside of a pod and without a flag nowhere.
@@ -138,6 +201,11 @@ impl ClusterArgs {
     fn selector(&self) -> Option<String> {
         self.watch_namespace_selector.clone().filter(|selector| !selector.trim().is_empty())
     }
+}
+
+/// A path that is set; an empty variable sets none.
+fn given(path: &Option<PathBuf>) -> Option<&PathBuf> {
+    path.as_ref().filter(|path| !path.as_os_str().is_empty())
 }
 
 /// Whether a text is a DNS label, as names of namespaces are.

@@ -19,6 +19,8 @@ pub(crate) enum Content {
     Broken(Problem),
     /// No such Secret. A certificate never outlives its Secret.
     Missing,
+    /// The Secret exists, and its content is not known: whoever names it gets no other certificate.
+    Withheld,
 }
 
 /// What a Secret's content was read from; equal inputs give equal content.
@@ -26,6 +28,7 @@ pub(crate) enum Content {
 pub(crate) struct Input {
     version: Option<Version>,
     last_good: Option<[u8; 32]>,
+    withheld: bool,
 }
 
 impl Input {
@@ -33,13 +36,16 @@ impl Input {
         Self {
             version: objects.secrets.get(key).map(|stored| stored.version),
             last_good: last_good.map(|certificate| certificate.fingerprint),
+            withheld: objects.withheld.contains(key),
         }
     }
 }
 
 /// Reads a Secret.
 pub(crate) fn read(key: &Key, objects: &Objects, last_good: Option<&Arc<Certificate>>) -> Content {
-    let Some(stored) = objects.secrets.get(key) else { return Content::Missing };
+    let Some(stored) = objects.secrets.get(key) else {
+        return if objects.withheld.contains(key) { Content::Withheld } else { Content::Missing };
+    };
     match certificate::parse(&stored.object, &key.reference("Secret")) {
         Ok(certificate) => Content::Good(Arc::new(certificate)),
         Err(because) => match last_good {
@@ -54,7 +60,7 @@ impl Content {
     pub(crate) fn certificate(&self) -> Option<&Arc<Certificate>> {
         match self {
             Self::Good(certificate) | Self::Quarantined { serving: certificate, .. } => Some(certificate),
-            Self::Broken(_) | Self::Missing => None,
+            Self::Broken(_) | Self::Missing | Self::Withheld => None,
         }
     }
 }

@@ -152,6 +152,7 @@ fn describe_certificates(translation: &Translation, out: &mut String) {
     for (host, certificate) in profile.certificates.entries() {
         lines.insert(host, secret(&certificate.secret));
     }
+    lines.extend(profile.certificates.refused().map(|host| (host, "refused".to_owned())));
     if let Some(certificate) = profile.certificates.default_certificate() {
         lines.insert("default".to_owned(), secret(&certificate.secret));
     }

@@ -128,17 +128,48 @@ spec:
       {{- end }}
       securityContext:
         {{- include "ringress.containerSecurityContext" . | nindent 8 }}
-      {{- with $controller.extraVolumeMounts }}
+      {{- with concat (include "ringress.cacheMounts" . | fromYamlArray) $controller.extraVolumeMounts }}
       volumeMounts:
         {{- toYaml . | nindent 8 }}
       {{- end }}
     {{- with $controller.extraContainers }}
     {{- tpl (toYaml .) $ | nindent 4 }}
     {{- end }}
-  {{- with $controller.extraVolumes }}
+  {{- with concat (include "ringress.cacheVolumes" . | fromYamlArray) $controller.extraVolumes }}
   volumes:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+{{- end -}}
+
+{{- define "ringress.cacheMounts" -}}
+{{- $cache := .Values.controller.cache -}}
+{{- if $cache.enabled -}}
+- name: cache
+  mountPath: /var/cache/ringress
+{{- if $cache.keySecret.name }}
+- name: cache-key
+  mountPath: /etc/ringress/cache
+  readOnly: true
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "ringress.cacheVolumes" -}}
+{{- $cache := .Values.controller.cache -}}
+{{- if $cache.enabled -}}
+- name: cache
+  {{- default (dict "emptyDir" (dict "sizeLimit" "512Mi")) $cache.volume | toYaml | nindent 2 }}
+{{- with $cache.keySecret.name }}
+- name: cache-key
+  secret:
+    secretName: {{ . }}
+    # For the group of the pod, since the file belongs to root.
+    defaultMode: 0440
+    items:
+      - key: {{ $cache.keySecret.key }}
+        path: key
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "ringress.arguments" -}}
@@ -170,6 +201,12 @@ spec:
 {{- with include "ringress.publishService" . }}
 - --publish-service={{ . }}
 {{- end }}
+{{- if $controller.cache.enabled }}
+- --cache-dir=/var/cache/ringress
+{{- if $controller.cache.keySecret.name }}
+- --cache-key-file=/etc/ringress/cache/key
+{{- end }}
+{{- end }}
 - --election-id={{ include "ringress.electionID" . }}
 - --shutdown-grace-period={{ int $controller.shutdownGracePeriodSeconds }}s
 - --drain-timeout={{ include "ringress.drainSeconds" . }}s
@@ -194,6 +231,10 @@ spec:
 {{- end -}}
 {{- if $entries -}}
 {{- $_ := set $context "sysctls" $entries -}}
+{{- end -}}
+{{- /* What is mounted belongs to root; the group may write the cache and read its key. */ -}}
+{{- if and $controller.cache.enabled (not (hasKey $context "fsGroup")) -}}
+{{- $_ := set $context "fsGroup" (int $controller.image.runAsGroup) -}}
 {{- end -}}
 {{- toYaml $context -}}
 {{- end -}}

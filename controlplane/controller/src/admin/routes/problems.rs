@@ -94,6 +94,7 @@ fn action(reason: Reason, level: Level, is_kept: bool) -> &'static str {
         Reason::SecretNotFound | Reason::CertificateInvalid => {
             "its hosts are shown another certificate that covers them, or the default one"
         }
+        Reason::SecretWithheld => "its hosts refuse TLS",
         Reason::CertificateHostMismatch | Reason::CertificateExpired => {
             "the certificate is shown all the same"
         }

@@ -68,7 +68,19 @@ impl std::fmt::Display for Failure {
 
 /// Sends a GET and gives the answer once its head is there.
 pub(crate) async fn get(client: &Client, path: &str, head: Duration) -> Result<Response<Body>, Failure> {
-    send(client, request("GET", path, None, Vec::new())?, head).await
+    get_as(client, path, JSON, head).await
+}
+
+/// As [`get`], in the form that `accept` asks for.
+pub(super) async fn get_as(
+    client: &Client,
+    path: &str,
+    accept: &'static str,
+    head: Duration,
+) -> Result<Response<Body>, Failure> {
+    let mut request = request("GET", path, None, Vec::new())?;
+    request.headers_mut().insert(header::ACCEPT, header::HeaderValue::from_static(accept));
+    send(client, request, head).await
 }
 
 /// A call with a body of JSON; gives the answer's body.
@@ -93,7 +105,7 @@ fn request(
     let mut request = Request::builder()
         .method(method)
         .uri(path)
-        .header(header::ACCEPT, "application/json")
+        .header(header::ACCEPT, JSON)
         // Servers from 1.37 on compress each event of a watch by itself, which no decoder of ours joins (pitfall 4).
         .header(header::ACCEPT_ENCODING, "identity");
     if let Some(content_type) = content_type {
@@ -199,6 +211,19 @@ impl Lines {
         }
     }
 }
+
+const JSON: &str = "application/json";
+
+/// A list of metadata alone; a server that does not know it sends whole objects.
+pub(super) const NAMES: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+
+/// A watch of metadata alone.
+pub(super) const NAME_EVENTS: &str =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+
+/// What an ordinary list or watch asks for.
+pub(super) const OBJECTS: &str = JSON;
 
 /// No object is larger than 3 MiB with everything that the server adds.
 const LINE_BYTES_MAX: usize = 16 << 20;

@@ -38,6 +38,11 @@ impl Access {
         Client::try_from(config).map_err(|error| AccessError(chain(&error)))
     }
 
+    /// The URL of the API server.
+    pub(super) async fn server(&self) -> Result<String, AccessError> {
+        Ok(self.config().await?.cluster_url.to_string())
+    }
+
     async fn config(&self) -> Result<Config, AccessError> {
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         match &self.kubeconfig {

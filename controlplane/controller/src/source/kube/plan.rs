@@ -2,6 +2,10 @@
 //!
 //! Cluster-wide a kind is one watch. With `--watch-namespace` it is one per namespace, so that Roles suffice; what has no
 //! namespace (IngressClass) is then watched if allowed and otherwise assumed, see [`Watch::optional`].
+//!
+//! Secrets are two watches: those that are made for TLS come whole, all others by name only, and what of them is used is
+//! fetched one by one. So a Secret of any type is seen as soon as it changes, no content that nobody uses is sent to us, and
+//! the rights are the same.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -96,11 +100,20 @@ pub(super) struct Watch {
     pub(super) labels: Option<String>,
     /// Whether a refusal is only reported, because there is something to assume instead.
     pub(super) optional: bool,
+    /// Whether only metadata is asked for.
+    pub(super) names_only: bool,
 }
 
 impl Watch {
     fn new(kind: Kind, namespace: Option<&str>) -> Self {
-        Self { kind, namespace: namespace.map(str::to_owned), name: None, labels: None, optional: false }
+        Self {
+            kind,
+            namespace: namespace.map(str::to_owned),
+            name: None,
+            labels: None,
+            optional: false,
+            names_only: false,
+        }
     }
 
     /// The path of the list.
@@ -115,8 +128,12 @@ impl Watch {
     /// Its selectors as a query, beginning with `&` where there is one.
     pub(super) fn selectors(&self) -> String {
         let mut fields = Vec::new();
-        if self.kind == Kind::Secret {
-            fields.push("type=kubernetes.io/tls".to_owned());
+        match (self.kind, &self.name) {
+            (Kind::Secret, None) if self.names_only => {
+                fields.extend(OTHER_SECRETS.iter().map(|kind| format!("type!={kind}")));
+            }
+            (Kind::Secret, None) => fields.push(format!("type={TLS_SECRET}")),
+            _ => {}
         }
         if let Some(name) = &self.name {
             fields.push(format!("metadata.name={name}"));
@@ -150,6 +167,9 @@ impl Watch {
 impl fmt::Display for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.resource())?;
+        if self.names_only {
+            f.write_str(" of other types")?;
+        }
         match (&self.namespace, &self.name) {
             (Some(namespace), Some(name)) => write!(f, " {namespace}/{name}"),
             (Some(namespace), None) => write!(f, " in {namespace}"),
@@ -166,10 +186,18 @@ pub(super) fn watches(scope: &Scope) -> Vec<Watch> {
         watches.push(Watch { labels: Some(selector.clone()), ..Watch::new(Kind::Namespace, None) });
     }
     watches.push(Watch { optional: !everywhere, ..Watch::new(Kind::IngressClass, None) });
-    for kind in [Kind::Ingress, Kind::Service, Kind::EndpointSlice, Kind::Secret] {
+    let kinds = [
+        (Kind::Ingress, false),
+        (Kind::Service, false),
+        (Kind::EndpointSlice, false),
+        (Kind::Secret, false),
+        (Kind::Secret, true),
+    ];
+    for (kind, names_only) in kinds {
+        let watch = |namespace| Watch { names_only, ..Watch::new(kind, namespace) };
         match everywhere {
-            true => watches.push(Watch::new(kind, None)),
-            false => watches.extend(scope.namespaces.iter().map(|name| Watch::new(kind, Some(name)))),
+            true => watches.push(watch(None)),
+            false => watches.extend(scope.namespaces.iter().map(|name| watch(Some(name)))),
         }
     }
     watches.extend(scope.config_map.as_ref().map(|key| named(Kind::ConfigMap, key)));
@@ -186,6 +214,18 @@ pub(super) fn watches(scope: &Scope) -> Vec<Watch> {
 fn named(kind: Kind, key: &Key) -> Watch {
     Watch { name: Some(key.name.to_string()), ..Watch::new(kind, Some(&key.namespace)) }
 }
+
+const TLS_SECRET: &str = "kubernetes.io/tls";
+
+/// What is of no use to us, or seen by the other watch: there are thousands of these in some clusters.
+const OTHER_SECRETS: [&str; 6] = [
+    TLS_SECRET,
+    "helm.sh/release.v1",
+    "kubernetes.io/service-account-token",
+    "kubernetes.io/dockercfg",
+    "kubernetes.io/dockerconfigjson",
+    "bootstrap.kubernetes.io/token",
+];
 
 /// Percent-encodes a value of a query.
 pub(crate) fn escape(text: &str) -> String {
@@ -209,6 +249,10 @@ mod tests {
         assert_eq!(found, expected);
     }
 
+    const OTHERS: &str = "&fieldSelector=type%21%3Dkubernetes.io%2Ftls%2Ctype%21%3Dhelm.sh%2Frelease.v1%2C\
+        type%21%3Dkubernetes.io%2Fservice-account-token%2Ctype%21%3Dkubernetes.io%2Fdockercfg%2C\
+        type%21%3Dkubernetes.io%2Fdockerconfigjson%2Ctype%21%3Dbootstrap.kubernetes.io%2Ftoken";
+
     #[test]
     fn the_whole_cluster_is_one_watch_per_kind() {
         check(
@@ -219,6 +263,7 @@ mod tests {
                 "/api/v1/services?",
                 "/apis/discovery.k8s.io/v1/endpointslices?",
                 "/api/v1/secrets?&fieldSelector=type%3Dkubernetes.io%2Ftls",
+                &format!("/api/v1/secrets?{OTHERS}"),
             ],
         );
     }
@@ -240,8 +285,9 @@ mod tests {
                 "/api/v1/namespaces/shop/services?",
                 "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices?",
                 "/api/v1/namespaces/shop/secrets?&fieldSelector=type%3Dkubernetes.io%2Ftls",
+                &format!("/api/v1/namespaces/shop/secrets?{OTHERS}"),
                 "/api/v1/namespaces/ringress/configmaps?&fieldSelector=metadata.name%3Dsettings",
-                "/api/v1/namespaces/ringress/secrets?&fieldSelector=type%3Dkubernetes.io%2Ftls%2Cmetadata.name%3Ddefault",
+                "/api/v1/namespaces/ringress/secrets?&fieldSelector=metadata.name%3Ddefault",
                 "/api/v1/namespaces/ringress/services?&fieldSelector=metadata.name%3Dsorry",
                 "/apis/discovery.k8s.io/v1/namespaces/ringress/endpointslices?&labelSelector=kubernetes.io%2Fservice-name%3Dsorry",
             ],

@@ -1,10 +1,13 @@
 //! How the watches stand: what the admin shows, what readiness names, what is logged once and not a thousand times.
 
+use std::io;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::cache::Locked;
 use super::call::Failure;
 use super::plan::Watch;
 
@@ -12,6 +15,69 @@ use super::plan::Watch;
 #[derive(Debug, Default)]
 pub struct Standing {
     watches: Vec<State>,
+    cache: Mutex<CacheState>,
+}
+
+#[derive(Debug, Default)]
+struct CacheState {
+    /// `None` without a cache.
+    report: Option<CacheReport>,
+    /// Whether the newest write failed.
+    fails: bool,
+}
+
+/// The state of the cache.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CacheReport {
+    /// What is served from it, in place of the API server; `None`: nothing.
+    pub serving: Option<FromCache>,
+    /// How often it was written.
+    pub writes: u64,
+    /// How often it could not be written.
+    pub failures: u64,
+    /// When it was last written by this process.
+    pub written: Option<SystemTime>,
+}
+
+/// What is served from the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FromCache {
+    /// When it was true.
+    pub written: SystemTime,
+    /// Secrets that are only named: hosts that need them refuse TLS.
+    pub withheld: usize,
+    why_withheld: Option<Locked>,
+}
+
+impl FromCache {
+    pub(super) fn new(written: SystemTime, withheld: usize, why_withheld: Option<Locked>) -> Self {
+        Self { written, withheld, why_withheld }
+    }
+
+    /// How long ago it was true.
+    pub fn age(&self) -> Duration {
+        SystemTime::now().duration_since(self.written).unwrap_or_default()
+    }
+
+    /// For people.
+    pub fn describe(&self) -> String {
+        let age_s = self.age().as_secs();
+        let mut text = format!(
+            "the API server has not answered since the start: a cache that is {age_s} s old is served"
+        );
+        if let Some(why) = self.why_withheld {
+            let why = match why {
+                Locked::NoKey => "it needs --cache-key-file",
+                Locked::NotKept => "it was written without --cache-key-file",
+                Locked::WrongKey => "the key of --cache-key-file does not open them",
+            };
+            text.push_str(&format!(
+                "; {} Secrets are not in it, so their hosts refuse TLS: {why}",
+                self.withheld
+            ));
+        }
+        text
+    }
 }
 
 #[derive(Debug)]
@@ -28,6 +94,8 @@ struct Inner {
     events: u64,
     failures: u64,
     failing: Option<Failing>,
+    /// Whether the newest answer was that we may not.
+    refused: bool,
     doubts: bool,
 }
 
@@ -64,7 +132,7 @@ pub struct WatchReport {
 impl Standing {
     pub(super) fn new(watches: &[Watch]) -> Self {
         let state = |watch: &Watch| State { watch: watch.clone(), inner: Mutex::default() };
-        Self { watches: watches.iter().map(state).collect() }
+        Self { watches: watches.iter().map(state).collect(), cache: Mutex::default() }
     }
 
     /// Every watch, in the order of the plan.
@@ -75,9 +143,11 @@ impl Standing {
 
     /// What is missing before the first generation; empty once everything was listed.
     pub fn missing(&self) -> Vec<String> {
-        let missing = self.report().into_iter().filter(|report| !report.listed && !report.assumed);
+        let missing = self.report().into_iter();
+        let missing = missing.filter(|report| (!report.listed && !report.assumed) || report.doubts);
         let say = |report: WatchReport| match report.failing {
             Some((_, why)) => format!("{} cannot be listed: {why}", report.watch),
+            None if report.doubts => format!("an empty list of {} is not believed yet", report.watch),
             None => format!("{} are not listed yet", report.watch),
         };
         missing.map(say).collect()
@@ -99,6 +169,7 @@ impl Standing {
     /// Notes that the server answers.
     pub(super) fn answers(&self, watch: usize) {
         self.with(watch, |watch, inner| {
+            inner.refused = false;
             if let Some(failing) = inner.failing.take() {
                 let after_s = failing.since.elapsed().as_secs_f64();
                 tracing::info!(%watch, after_s, "the API server answers again");
@@ -112,6 +183,7 @@ impl Standing {
         let why = failure.to_string();
         self.with(watch, |watch, inner| {
             inner.failures += 1;
+            inner.refused = matches!(failure, Failure::Forbidden(_));
             let known = inner.failing.take();
             let since = known.as_ref().map_or(now, |failing| failing.since);
             let is_known = known.as_ref().is_some_and(|failing| {
@@ -153,10 +225,87 @@ impl Standing {
         });
     }
 
+    /// Whether the API server says that we may not: that is an answer, and no cache stands in for it.
+    pub(super) fn is_refused(&self) -> bool {
+        self.watches.iter().any(|state| state.lock().refused && !state.watch.optional)
+    }
+
+    /// Whether everything is listed and followed.
+    pub(super) fn is_current(&self) -> bool {
+        self.report().iter().all(|report| (report.listed || report.assumed) && report.failing.is_none())
+    }
+
     fn with(&self, watch: usize, act: impl FnOnce(&Watch, &mut Inner)) {
         if let Some(state) = self.watches.get(watch) {
             act(&state.watch, &mut state.lock());
         }
+    }
+}
+
+/// The cache.
+impl Standing {
+    /// The state of the cache; `None` without one.
+    pub fn cache(&self) -> Option<CacheReport> {
+        self.lock_cache().report.clone()
+    }
+
+    /// Why what is served may be wrong; empty where nothing speaks against it.
+    pub fn degraded(&self) -> Vec<String> {
+        self.cache().and_then(|cache| cache.serving).iter().map(FromCache::describe).collect()
+    }
+
+    pub(super) fn has_cache(&self) {
+        self.lock_cache().report.get_or_insert_default();
+    }
+
+    /// Notes what is served from the cache; `None`: nothing any more.
+    pub(super) fn serves_cache(&self, serving: Option<FromCache>) {
+        let mut cache = self.lock_cache();
+        let report = cache.report.get_or_insert_default();
+        match (&report.serving, &serving) {
+            (None, Some(from)) => tracing::error!(
+                age_s = from.age().as_secs(),
+                secrets_withheld = from.withheld,
+                degraded = from.describe(),
+                "serving from the cache"
+            ),
+            (Some(_), None) => {
+                tracing::warn!("the API server answers; the cache is replaced by what it says")
+            }
+            _ => {}
+        }
+        report.serving = serving;
+    }
+
+    /// Notes a write; a failure is logged once, until one succeeds.
+    pub(super) fn wrote_cache(&self, file: &Path, written: io::Result<()>) {
+        let mut cache = self.lock_cache();
+        let was_failing = std::mem::replace(&mut cache.fails, written.is_err());
+        let report = cache.report.get_or_insert_default();
+        let file = file.display();
+        match written {
+            Ok(()) => {
+                report.writes += 1;
+                report.written = Some(SystemTime::now());
+                if was_failing {
+                    tracing::info!(%file, "the cache is written again");
+                }
+            }
+            Err(error) => {
+                report.failures += 1;
+                if !was_failing {
+                    tracing::warn!(
+                        %file, %error,
+                        "the cache cannot be written; give --cache-dir a folder that this user may write"
+                    );
+                }
+            }
+        }
+    }
+
+    fn lock_cache(&self) -> MutexGuard<'_, CacheState> {
+        // Nothing in here can be left half-done.
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,11 +11,13 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass, IngressClassSpec};
 use ringress_shared::origin::ObjectRef;
 use ringress_translate::manifest::Loaded;
 use ringress_translate::objects::{Key, Object};
+use ringress_translate::references::secrets_of;
 use ringress_translate::{Objects, Problem};
 
+use super::cache::Held;
 use super::plan::{Kind, Scope, Watch};
 use super::watch::News;
-use super::wire::Item;
+use super::wire::{Content, Item};
 
 /// The objects of a cluster, as far as they were heard of.
 pub(super) struct Store {
@@ -29,6 +31,7 @@ pub(super) struct Store {
     unread: BTreeMap<ObjectRef, Problem>,
     secrets: Secrets,
     assumed_class: Object,
+    doubts_empty_lists: bool,
     changed: bool,
 }
 
@@ -42,17 +45,36 @@ struct Progress {
     seen: HashSet<Key>,
     /// Whether an empty list was not believed.
     doubted: bool,
+    /// How many objects the cache has of it: an empty first list is doubted, too.
+    expected: usize,
 }
 
-/// Which Secrets are held.
+/// Which Secrets there are, and which of them are held.
 #[derive(Debug, Default)]
 struct Secrets {
     /// How many Ingresses and flags name a Secret.
     users: BTreeMap<Key, usize>,
-    /// Secrets that exist and whose content we dropped.
-    dropped: BTreeSet<Key>,
-    /// Secrets whose content we need again.
-    wanted: BTreeSet<Key>,
+    /// Secrets that exist, with the watch that said so last. A Secret that is deleted and made again with another type is
+    /// told by two watches in any order, and the end of the old one must not be taken for that of the new one.
+    known: BTreeMap<Key, usize>,
+    /// Secrets whose content is needed and not here, or no longer the newest.
+    wanted: BTreeMap<Key, Wanted>,
+    /// Tells one want of a Secret from the next.
+    tickets: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    ticket: u64,
+    is_asked: bool,
+}
+
+/// A Secret whose content is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) key: Key,
+    /// What it was when it was asked for: an answer to an older question may be an older content.
+    ticket: u64,
 }
 
 /// What the owner must do about a list.
@@ -66,12 +88,14 @@ pub(super) enum Verdict {
 }
 
 impl Store {
-    pub(super) fn new(scope: &Scope, watches: &[Watch]) -> Self {
+    /// Without `doubts_empty_lists` the first empty list is believed.
+    pub(super) fn new(scope: &Scope, watches: &[Watch], doubts_empty_lists: bool) -> Self {
         let progress = |watch: &Watch| Progress {
             watch: watch.clone(),
             whole: false,
             seen: HashSet::new(),
             doubted: false,
+            expected: 0,
         };
         let mut secrets = Secrets::default();
         secrets.users.extend(scope.default_certificate.iter().map(|key| (key.clone(), 1)));
@@ -83,6 +107,7 @@ impl Store {
             unread: BTreeMap::new(),
             secrets,
             assumed_class: assumed_class(&scope.class),
+            doubts_empty_lists,
             changed: false,
         }
     }
@@ -102,6 +127,21 @@ impl Store {
         self.changed
     }
 
+    /// Notes what a cache says that there was.
+    pub(super) fn expect(&mut self, cached: &Objects) {
+        // Secrets are spread over watches by their type, which names do not tell.
+        for progress in self.watches.iter_mut().filter(|progress| progress.watch.kind != Kind::Secret) {
+            let covered = keys(cached, progress.watch.kind).filter(|key| progress.watch.covers(key));
+            progress.expected = covered.count();
+        }
+    }
+
+    /// What a cache should keep.
+    pub(super) fn held(&self) -> Held {
+        let awaited = self.secrets.wanted.keys().filter(|key| !self.objects.secrets.contains_key(key));
+        Held { awaited: awaited.cloned().collect(), objects: self.objects.clone() }
+    }
+
     /// What is known now. Costs what copying the tables costs, and they share their entries.
     pub(super) fn load(&mut self) -> Loaded {
         self.changed = false;
@@ -110,14 +150,14 @@ impl Store {
         Loaded { objects: self.objects.clone(), problems }
     }
 
-    /// Secrets whose content is needed and was dropped; each is named once.
-    pub(super) fn wanted_secrets(&mut self) -> Vec<Key> {
-        let wanted = self.secrets.wanted.iter().filter(|key| self.secrets.dropped.contains(key));
-        let wanted: Vec<Key> = wanted.cloned().collect();
-        for key in &wanted {
-            self.secrets.dropped.remove(key);
-        }
-        wanted
+    /// Secrets whose content is needed; each is named once.
+    pub(super) fn wanted_secrets(&mut self) -> Vec<Asked> {
+        let unasked = self.secrets.wanted.iter_mut().filter(|(_, wanted)| !wanted.is_asked);
+        let ask = |(key, wanted): (&Key, &mut Wanted)| {
+            wanted.is_asked = true;
+            Asked { key: key.clone(), ticket: wanted.ticket }
+        };
+        unasked.map(ask).collect()
     }
 
     /// Whether the content of a Secret is awaited.
@@ -139,40 +179,55 @@ impl Store {
             News::Torn => self.watches[watch].seen.clear(),
             News::Listed => return self.listed(watch),
             News::Changed(item) => self.put(watch, *item),
-            News::Deleted(key) => self.remove(self.watches[watch].watch.kind, &key),
+            News::Deleted(key) => self.remove(watch, &key),
             News::Refused => self.assume(watch),
         }
         Verdict::Fine
     }
 
     /// The content of a Secret that was asked for; `None`: it is gone.
-    pub(super) fn fetched(&mut self, key: &Key, item: Option<Item>) {
-        // What the watch has said in the meantime is newer.
-        if !self.secrets.wanted.remove(key) {
+    pub(super) fn fetched(&mut self, asked: &Asked, item: Option<Item>) {
+        // What a watch has said in the meantime is newer.
+        let is_newest = |wanted: &Wanted| wanted.ticket == asked.ticket;
+        if !self.secrets.wanted.get(&asked.key).is_some_and(is_newest) {
             return;
         }
-        if let Some(Item { object: Ok(object), .. }) = item {
-            self.insert(*object);
+        self.secrets.wanted.remove(&asked.key);
+        match item.map(|item| item.content) {
+            Some(Content::Read(object)) => {
+                self.changed |= self.unread.remove(&Kind::Secret.reference(&asked.key)).is_some();
+                self.insert(*object);
+            }
+            Some(Content::Unread(problem)) => self.cannot_read(Kind::Secret.reference(&asked.key), *problem),
+            // It is gone, which its watch will say.
+            Some(Content::Named) | None => {}
         }
     }
 
     fn put(&mut self, watch: usize, item: Item) {
         let kind = self.watches[watch].watch.kind;
-        let Item { key, object } = item;
+        let Item { key, content } = item;
+        if kind == Kind::Secret {
+            self.secrets.known.insert(key.clone(), watch);
+        }
         let reference = kind.reference(&key);
-        match object {
-            Ok(object) => {
+        match content {
+            Content::Read(object) => {
                 self.changed |= self.unread.remove(&reference).is_some();
                 self.read(*object, &key);
             }
-            Err(mut problem) => {
-                if self.is_known(&reference) {
-                    problem.message.push_str("; the version before goes on");
-                }
-                self.changed |= self.unread.get(&reference) != Some(&*problem);
-                self.unread.insert(reference, *problem);
-            }
+            Content::Unread(problem) => self.cannot_read(reference, *problem),
+            Content::Named if self.secrets.users.contains_key(&key) => self.want(key),
+            Content::Named => {}
         }
+    }
+
+    fn cannot_read(&mut self, reference: ObjectRef, mut problem: Problem) {
+        if self.is_known(&reference) {
+            problem.message.push_str("; the version before goes on");
+        }
+        self.changed |= self.unread.get(&reference) != Some(&problem);
+        self.unread.insert(reference, problem);
     }
 
     fn read(&mut self, object: Object, key: &Key) {
@@ -183,13 +238,9 @@ impl Store {
             }
             Object::Secret(_) if !self.secrets.users.contains_key(key) => {
                 self.changed |= self.take_out(&Kind::Secret.reference(key));
-                self.secrets.dropped.insert(key.clone());
                 return;
             }
-            Object::Secret(_) => {
-                self.secrets.wanted.remove(key);
-                self.secrets.dropped.remove(key);
-            }
+            Object::Secret(_) => drop(self.secrets.wanted.remove(key)),
             Object::Namespace(_) => self.select(&key.name),
             _ => {}
         }
@@ -204,14 +255,18 @@ impl Store {
         }
     }
 
-    fn remove(&mut self, kind: Kind, key: &Key) {
+    fn remove(&mut self, watch: usize, key: &Key) {
+        let kind = self.watches[watch].watch.kind;
+        if kind == Kind::Secret && self.secrets.known.get(key) != Some(&watch) {
+            return;
+        }
         let reference = kind.reference(key);
         self.changed |= self.unread.remove(&reference).is_some();
         match kind {
             Kind::Ingress => self.follow_names(key, BTreeSet::new()),
             Kind::Secret => {
                 self.secrets.wanted.remove(key);
-                self.secrets.dropped.remove(key);
+                self.secrets.known.remove(key);
             }
             Kind::Namespace => self.deselect(&key.name),
             _ => {}
@@ -233,16 +288,16 @@ impl Store {
         let progress = &mut self.watches[watch];
         let seen = std::mem::take(&mut progress.seen);
         let (was_whole, was_doubted) = (progress.whole, progress.doubted);
-        progress.whole = true;
         progress.doubted = false;
+        let expected = std::mem::take(&mut progress.expected);
         let gone = self.gone(watch, &seen);
-        let doubted = was_whole && seen.is_empty() && !gone.is_empty() && !was_doubted;
-        if doubted {
+        let missed = if was_whole { gone.len() } else { expected };
+        if seen.is_empty() && missed > 0 && !was_doubted && self.doubts_empty_lists {
             self.watches[watch].doubted = true;
-            return Verdict::Doubted(gone.len());
+            return Verdict::Doubted(missed);
         }
-        let kind = self.watches[watch].watch.kind;
-        gone.iter().for_each(|key| self.remove(kind, key));
+        self.watches[watch].whole = true;
+        gone.iter().for_each(|key| self.remove(watch, key));
         // The first list may change nothing and still completes the whole.
         self.changed |= !was_whole;
         if was_doubted { Verdict::Settled } else { Verdict::Fine }
@@ -250,11 +305,15 @@ impl Store {
 
     /// What a list lacks of what its watch covers.
     fn gone(&self, watch: usize, seen: &HashSet<Key>) -> Vec<Key> {
+        let number = watch;
         let watch = &self.watches[watch].watch;
+        if watch.kind == Kind::Secret {
+            let told = self.secrets.known.iter().filter(|(_, watch)| **watch == number).map(|(key, _)| key);
+            return told.filter(|key| !seen.contains(*key)).cloned().collect();
+        }
         let known = keys(&self.objects, watch.kind).chain(keys(&self.aside, watch.kind));
         let unread = self.unread.keys().filter(|object| &*object.kind == watch.kind.as_str()).map(Key::of);
-        let dropped = self.secrets.dropped.iter().filter(|_| watch.kind == Kind::Secret).cloned();
-        let all = known.cloned().chain(unread).chain(dropped);
+        let all = known.cloned().chain(unread);
         all.filter(|key| watch.covers(key) && !seen.contains(key)).collect()
     }
 
@@ -298,9 +357,10 @@ impl Store {
         let known = self.objects.ingresses.get(ingress).or_else(|| self.aside.ingresses.get(ingress));
         let before = named_secrets(ingress, known.map(|stored| &*stored.object));
         for key in now.difference(&before) {
-            *self.secrets.users.entry(key.clone()).or_default() += 1;
-            if self.secrets.dropped.contains(key) {
-                self.secrets.wanted.insert(key.clone());
+            let users = self.secrets.users.entry(key.clone()).or_default();
+            *users += 1;
+            if *users == 1 && self.secrets.known.contains_key(key) {
+                self.want(key.clone());
             }
         }
         for key in before.difference(&now) {
@@ -315,20 +375,20 @@ impl Store {
             return;
         }
         self.secrets.users.remove(key);
-        let was_awaited = self.secrets.wanted.remove(key);
-        let was_held = self.take_out(&Kind::Secret.reference(key));
-        self.changed |= was_held;
-        if was_held || was_awaited {
-            self.secrets.dropped.insert(key.clone());
-        }
+        self.secrets.wanted.remove(key);
+        self.changed |= self.take_out(&Kind::Secret.reference(key));
+    }
+
+    /// Asks for the content of a Secret, whatever was asked before.
+    fn want(&mut self, key: Key) {
+        self.secrets.tickets += 1;
+        self.secrets.wanted.insert(key, Wanted { ticket: self.secrets.tickets, is_asked: false });
     }
 }
 
-/// The Secrets that an Ingress names under `spec.tls`.
+/// The Secrets that an Ingress names.
 fn named_secrets(ingress: &Key, object: Option<&Ingress>) -> BTreeSet<Key> {
-    let tls = object.and_then(|ingress| ingress.spec.as_ref()?.tls.as_ref());
-    let names = tls.into_iter().flatten().filter_map(|tls| tls.secret_name.as_deref());
-    names.map(|name| Key { namespace: Arc::clone(&ingress.namespace), name: name.into() }).collect()
+    object.map(|object| secrets_of(ingress, object)).unwrap_or_default()
 }
 
 fn keys(objects: &Objects, kind: Kind) -> Box<dyn Iterator<Item = &Key> + '_> {

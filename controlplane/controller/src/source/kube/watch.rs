@@ -23,7 +23,7 @@ use super::backoff::Backoff;
 use super::call::{self, Failure, Lines};
 use super::plan::{Watch, escape};
 use super::standing::Standing;
-use super::wire::{self, Item, Line};
+use super::wire::{self, Form, Item, Line};
 use ringress_translate::objects::Key;
 
 /// How patient we are with the API server.
@@ -183,9 +183,10 @@ impl Watcher {
         loop {
             let token = next.map(|token| format!("&continue={}", escape(&token))).unwrap_or_default();
             let path = format!("{}?limit={PAGE}{}{token}", self.watch.path(), self.watch.selectors());
-            let answer = call::get(&self.client, &path, self.patience.answer).await?;
+            let accept = if self.watch.names_only { call::NAMES } else { call::OBJECTS };
+            let answer = call::get_as(&self.client, &path, accept, self.patience.answer).await?;
             let body = call::whole(answer, self.patience.answer).await?;
-            let page = wire::page(self.watch.kind, &body)
+            let page = wire::page(self.watch.kind, self.form(), &body)
                 .map_err(|error| Failure::Broken(format!("a list has no sense: {error}")))?;
             drop(body);
             self.tell(heard, News::Page(page.items)).await?;
@@ -208,7 +209,8 @@ impl Watcher {
             self.watch.selectors(),
         );
         let until = Instant::now() + Duration::from_secs(seconds) + self.patience.slack;
-        let mut lines = match call::get(&self.client, &path, self.patience.answer).await {
+        let accept = if self.watch.names_only { call::NAME_EVENTS } else { call::OBJECTS };
+        let mut lines = match call::get_as(&self.client, &path, accept, self.patience.answer).await {
             Ok(answer) => Lines::new(answer),
             Err(Failure::Expired) => return (version, End::ListAgain),
             Err(failure) => return (version, End::Failed(failure)),
@@ -220,7 +222,7 @@ impl Watcher {
                 Some(()) = self.again.recv() => return (version, End::ListAgain),
             };
             let read = match line {
-                Ok(Some(line)) => wire::line(self.watch.kind, line),
+                Ok(Some(line)) => wire::line(self.watch.kind, self.form(), line),
                 Ok(None) => return (version, End::OfTime),
                 Err(failure) => return (version, End::Failed(failure)),
             };
@@ -254,6 +256,10 @@ impl Watcher {
                 version = reached;
             }
         }
+    }
+
+    fn form(&self) -> Form {
+        if self.watch.names_only { Form::Named } else { Form::Whole }
     }
 
     async fn tell(&self, heard: Instant, news: News) -> Result<(), Over> {

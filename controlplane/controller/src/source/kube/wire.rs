@@ -17,8 +17,24 @@ use super::plan::Kind;
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) key: Key,
-    /// The problem where it could not be read.
-    pub(super) object: Result<Box<Object>, Box<Problem>>,
+    pub(super) content: Content,
+}
+
+/// What is known of an object.
+#[derive(Debug)]
+pub(super) enum Content {
+    Read(Box<Object>),
+    /// It could not be read.
+    Unread(Box<Problem>),
+    /// Only that it exists, and has changed.
+    Named,
+}
+
+/// How much of each object is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Whole,
+    Named,
 }
 
 /// One page of a list.
@@ -88,7 +104,7 @@ impl Status {
 ///
 /// # Errors
 /// The frame is not that of a list.
-pub(super) fn page(kind: Kind, body: &[u8]) -> Result<Page, serde_json::Error> {
+pub(super) fn page(kind: Kind, form: Form, body: &[u8]) -> Result<Page, serde_json::Error> {
     #[derive(Deserialize)]
     struct Raw<'b> {
         #[serde(default)]
@@ -104,7 +120,12 @@ pub(super) fn page(kind: Kind, body: &[u8]) -> Result<Page, serde_json::Error> {
     }
     let raw: Raw<'_> = serde_json::from_slice(body)?;
     Ok(Page {
-        items: raw.items.unwrap_or_default().into_iter().map(|item| item_of(kind, item.get())).collect(),
+        items: raw
+            .items
+            .unwrap_or_default()
+            .into_iter()
+            .map(|item| item_as(kind, form, item.get()))
+            .collect(),
         resource_version: raw.metadata.resource_version,
         next: Some(raw.metadata.r#continue).filter(|token| !token.is_empty()),
     })
@@ -114,7 +135,11 @@ pub(super) fn page(kind: Kind, body: &[u8]) -> Result<Page, serde_json::Error> {
 ///
 /// # Errors
 /// The frame is not that of a watch event.
-pub(super) fn line(kind: Kind, bytes: &[u8]) -> Result<(Line, Option<String>), serde_json::Error> {
+pub(super) fn line(
+    kind: Kind,
+    form: Form,
+    bytes: &[u8],
+) -> Result<(Line, Option<String>), serde_json::Error> {
     #[derive(Deserialize)]
     struct Raw<'b> {
         #[serde(borrow)]
@@ -125,7 +150,7 @@ pub(super) fn line(kind: Kind, bytes: &[u8]) -> Result<(Line, Option<String>), s
     let raw: Raw<'_> = serde_json::from_slice(bytes)?;
     let object = raw.object.get();
     let line = match &*raw.r#type {
-        "ADDED" | "MODIFIED" => Line::Changed(item_of(kind, object)),
+        "ADDED" | "MODIFIED" => Line::Changed(item_as(kind, form, object)),
         "DELETED" => Line::Deleted(Key::of(&json::reference(kind.as_str(), object))),
         "BOOKMARK" => Line::Bookmark,
         "ERROR" => {
@@ -137,11 +162,18 @@ pub(super) fn line(kind: Kind, bytes: &[u8]) -> Result<(Line, Option<String>), s
     Ok((line, resource_version(object)))
 }
 
+fn item_as(kind: Kind, form: Form, text: &str) -> Item {
+    match form {
+        Form::Whole => item_of(kind, text),
+        Form::Named => Item { key: Key::of(&json::reference(kind.as_str(), text)), content: Content::Named },
+    }
+}
+
 /// Reads one object.
 pub(super) fn item_of(kind: Kind, text: &str) -> Item {
     match json::object(kind.as_str(), text) {
-        Ok(object) => Item { key: object.key(), object: Ok(Box::new(object)) },
-        Err(problem) => Item { key: Key::of(&problem.object), object: Err(problem) },
+        Ok(object) => Item { key: object.key(), content: Content::Read(Box::new(object)) },
+        Err(problem) => Item { key: Key::of(&problem.object), content: Content::Unread(problem) },
     }
 }
 
@@ -167,16 +199,18 @@ mod tests {
         let body = br#"{"kind":"ServiceList","metadata":{"resourceVersion":"7","continue":"c"},"items":[
             {"metadata":{"namespace":"a","name":"x"},"spec":{"ports":"many"}},
             {"metadata":{"namespace":"a","name":"y"},"spec":{}}, 17]}"#;
-        let page = page(Kind::Service, body).unwrap();
+        let page = page(Kind::Service, Form::Whole, body).unwrap();
         assert_eq!((&*page.resource_version, page.next.as_deref()), ("7", Some("c")));
-        let good: Vec<bool> = page.items.iter().map(|item| item.object.is_ok()).collect();
+        let good: Vec<bool> =
+            page.items.iter().map(|item| matches!(item.content, Content::Read(_))).collect();
         assert_eq!(good, [false, true, false]);
         assert_eq!(page.items[0].key, Key::new("a", "x"));
     }
 
     #[test]
     fn an_empty_list_may_be_null() {
-        let page = page(Kind::Service, br#"{"metadata":{"resourceVersion":"7"},"items":null}"#).unwrap();
+        let body = br#"{"metadata":{"resourceVersion":"7"},"items":null}"#;
+        let page = page(Kind::Service, Form::Whole, body).unwrap();
         assert!(page.items.is_empty() && page.next.is_none());
     }
 
@@ -184,7 +218,8 @@ mod tests {
     fn lines_are_told_apart() {
         let object = r#"{"metadata":{"namespace":"a","name":"x","resourceVersion":"9"}}"#;
         let read = |kind: &str, object: &str| {
-            line(Kind::Service, format!(r#"{{"type":"{kind}","object":{object}}}"#).as_bytes()).unwrap()
+            line(Kind::Service, Form::Whole, format!(r#"{{"type":"{kind}","object":{object}}}"#).as_bytes())
+                .unwrap()
         };
         assert!(matches!(read("ADDED", object), (Line::Changed(_), Some(version)) if version == "9"));
         assert!(matches!(read("DELETED", object), (Line::Deleted(key), _) if key == Key::new("a", "x")));
@@ -195,6 +230,16 @@ mod tests {
         assert!(matches!(read("ERROR", gone), (Line::Refused(status), None) if status.is_expired()));
         let future = r#"{"code":504,"details":{"causes":[{"reason":"ResourceVersionTooLarge"}]}}"#;
         assert!(matches!(read("ERROR", future), (Line::Refused(status), None) if status.is_expired()));
-        assert!(line(Kind::Service, br#"{"type":"ADDED","obj"#).is_err(), "a line that was cut");
+        let cut = line(Kind::Service, Form::Whole, br#"{"type":"ADDED","obj"#);
+        assert!(cut.is_err(), "a line that was cut");
+    }
+
+    #[test]
+    fn of_names_nothing_else_is_read() {
+        let event = r#"{"type":"ADDED","object":{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1",
+            "metadata":{"namespace":"a","name":"x","resourceVersion":"9"},"data":7}}"#;
+        let (read, version) = line(Kind::Secret, Form::Named, event.as_bytes()).unwrap();
+        let Line::Changed(Item { key, content: Content::Named }) = read else { panic!("{read:?}") };
+        assert_eq!((key, version.as_deref()), (Key::new("a", "x"), Some("9")));
     }
 }

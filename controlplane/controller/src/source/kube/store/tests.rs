@@ -12,7 +12,7 @@ struct Bench {
 impl Bench {
     fn new(scope: Scope) -> Self {
         let watches = plan::watches(&scope);
-        Self { store: Store::new(&scope, &watches), watches }
+        Self { store: Store::new(&scope, &watches, true), watches }
     }
 
     /// All first lists are there, and empty but for these.
@@ -20,7 +20,9 @@ impl Bench {
         let mut bench = Self::new(scope);
         let kinds: Vec<Kind> = bench.watches.iter().map(|watch| watch.kind).collect();
         for (watch, kind) in kinds.iter().enumerate() {
-            let items = objects.iter().filter(|(of, _)| of == kind).map(|(_, text)| item_of(*kind, text));
+            let is_named = bench.watches[watch].names_only;
+            let of_kind = objects.iter().filter(|(of, _)| of == kind && !is_named);
+            let items = of_kind.map(|(_, text)| item_of(*kind, text));
             bench.store.take(watch, News::Page(items.collect()));
             bench.store.take(watch, News::Listed);
         }
@@ -46,6 +48,27 @@ impl Bench {
         let watch = self.number(kind);
         self.store.take(watch, News::Page(texts.iter().map(|text| item_of(kind, text)).collect()));
         self.store.take(watch, News::Listed)
+    }
+
+    /// The only Secret that is asked for.
+    fn asked(&mut self, key: &str) -> Asked {
+        let asked = self.store.wanted_secrets();
+        assert_eq!(asked.iter().map(|asked| &asked.key).collect::<Vec<_>>(), [&key_of(key)]);
+        asked[0].clone()
+    }
+
+    /// As the watch of Secrets of other types says it.
+    fn name(&mut self, key: &str) {
+        let item = Item { key: key_of(key), content: Content::Named };
+        self.store.take(self.others(), News::Changed(Box::new(item)));
+    }
+
+    fn others(&self) -> usize {
+        self.watches.iter().position(|watch| watch.names_only).unwrap()
+    }
+
+    fn answer(&mut self, asked: &Asked, text: &str) {
+        self.store.fetched(asked, Some(item_of(Kind::Secret, text)));
     }
 
     fn has(&self, kind: Kind, key: &str) -> bool {
@@ -174,24 +197,102 @@ fn a_secret_is_fetched_once_it_is_named_and_dropped_once_it_is_not() {
     let mut bench = Bench::whole(Scope::default(), &objects);
     bench.put(Kind::Ingress, &ingress("a/web", "late"));
     assert!(bench.store.is_waiting());
-    assert_eq!(bench.store.wanted_secrets(), [key_of("a/late")]);
+    let asked = bench.asked("a/late");
     assert!(bench.store.wanted_secrets().is_empty(), "asked for once");
-    bench.store.fetched(&key_of("a/late"), Some(item_of(Kind::Secret, &secret("a/late"))));
+    bench.store.fetched(&asked, Some(item_of(Kind::Secret, &secret("a/late"))));
     assert!(!bench.store.is_waiting() && bench.has(Kind::Secret, "a/late"));
     bench.put(Kind::Ingress, &ingress("a/web", "none"));
     assert!(!bench.has(Kind::Secret, "a/late"));
     bench.put(Kind::Ingress, &ingress("a/web", "late"));
-    assert_eq!(bench.store.wanted_secrets(), [key_of("a/late")], "and again");
+    bench.asked("a/late");
 }
 
 #[test]
 fn what_the_watch_says_of_a_secret_is_newer_than_what_was_fetched() {
     let mut bench = Bench::whole(Scope::default(), &[(Kind::Secret, secret("a/late"))]);
     bench.put(Kind::Ingress, &ingress("a/web", "late"));
-    bench.store.wanted_secrets();
+    let asked = bench.asked("a/late");
     bench.delete(Kind::Secret, "a/late");
-    bench.store.fetched(&key_of("a/late"), Some(item_of(Kind::Secret, &secret("a/late"))));
+    bench.store.fetched(&asked, Some(item_of(Kind::Secret, &secret("a/late"))));
     assert!(!bench.has(Kind::Secret, "a/late"));
+}
+
+#[test]
+fn a_secret_of_another_type_is_fetched_whenever_it_changes_and_only_while_it_is_named() {
+    let mut bench = Bench::whole(Scope::default(), &[(Kind::Ingress, ingress("a/web", "opaque"))]);
+    bench.name("a/other");
+    assert!(bench.store.wanted_secrets().is_empty(), "nobody names it");
+    bench.name("a/opaque");
+    let first = bench.asked("a/opaque");
+    bench.name("a/opaque");
+    let second = bench.asked("a/opaque");
+    bench.answer(&first, &secret("a/opaque"));
+    assert!(!bench.has(Kind::Secret, "a/opaque"), "it has changed since");
+    bench.answer(&second, &secret("a/opaque"));
+    assert!(bench.has(Kind::Secret, "a/opaque") && !bench.store.is_waiting());
+    bench.name("a/opaque");
+    assert!(bench.has(Kind::Secret, "a/opaque"), "what is known goes on until the answer");
+    let others = bench.others();
+    bench.store.take(others, News::Deleted(key_of("a/opaque")));
+    assert!(!bench.has(Kind::Secret, "a/opaque") && !bench.store.is_waiting());
+}
+
+#[test]
+fn a_secret_that_is_made_again_with_another_type_stays_whichever_watch_is_faster() {
+    for deleted_first in [true, false] {
+        let objects = [(Kind::Ingress, ingress("a/web", "x")), (Kind::Secret, secret("a/x"))];
+        let mut bench = Bench::whole(Scope::default(), &objects);
+        if deleted_first {
+            bench.delete(Kind::Secret, "a/x");
+            assert!(!bench.has(Kind::Secret, "a/x"));
+        }
+        bench.name("a/x");
+        if !deleted_first {
+            bench.delete(Kind::Secret, "a/x");
+            // So does a list of the watch that knew it before.
+            bench.list(Kind::Secret, &[secret("a/y")]);
+        }
+        let asked = bench.asked("a/x");
+        bench.answer(&asked, &secret("a/x"));
+        assert!(bench.has(Kind::Secret, "a/x"), "deleted first: {deleted_first}");
+    }
+}
+
+#[test]
+fn a_list_of_names_takes_out_what_it_lacks() {
+    let mut bench = Bench::whole(Scope::default(), &[(Kind::Ingress, ingress("a/web", "x"))]);
+    bench.name("a/x");
+    let asked = bench.asked("a/x");
+    bench.answer(&asked, &secret("a/x"));
+    let others = bench.others();
+    let item = Item { key: key_of("a/y"), content: Content::Named };
+    bench.store.take(others, News::Page(vec![item]));
+    bench.store.take(others, News::Listed);
+    assert!(!bench.has(Kind::Secret, "a/x"));
+}
+
+#[test]
+fn without_doubts_an_empty_list_counts_at_once() {
+    let scope = Scope::default();
+    let watches = plan::watches(&scope);
+    let mut bench = Bench { store: Store::new(&scope, &watches, false), watches };
+    bench.list(Kind::Service, &[object("a/x", "")]);
+    assert_eq!(bench.list(Kind::Service, &[]), Verdict::Fine);
+    assert!(!bench.has(Kind::Service, "a/x"));
+}
+
+#[test]
+fn a_first_list_that_is_empty_is_doubted_where_a_cache_knows_better() {
+    let mut cached = Objects::default();
+    let Content::Read(known) = item_of(Kind::Service, &object("a/x", "")).content else { panic!() };
+    cached.insert(*known);
+    let mut bench = Bench::new(Scope::default());
+    bench.store.expect(&cached);
+    assert_eq!(bench.list(Kind::Service, &[]), Verdict::Doubted(1));
+    assert!(!bench.store.has(Kind::Service), "not whole yet");
+    assert_eq!(bench.list(Kind::Ingress, &[]), Verdict::Fine, "the cache has none either");
+    assert_eq!(bench.list(Kind::Service, &[]), Verdict::Settled);
+    assert!(bench.store.has(Kind::Service));
 }
 
 #[test]
