@@ -17,6 +17,7 @@ mod interposer;
 mod mutations;
 mod outages;
 mod propagation;
+mod restarts;
 mod rollouts;
 mod scale;
 
@@ -32,6 +33,9 @@ pub(crate) type Goal = (&'static str, fn() -> anyhow::Result<()>);
 pub(crate) const CASES: &[Goal] = &[
     ("five_rollouts_of_ten_pods_that_exit_at_once_lose_nothing", rollouts::five),
     ("the_api_server_may_fail_in_every_way_for_a_while", outages::short),
+    ("two_replicas_are_replaced_and_nothing_is_lost", restarts::rolled),
+    ("the_leader_is_killed_and_nothing_is_lost_at_the_other_replica", restarts::killed),
+    ("a_start_without_the_api_server_is_served_from_the_cache", restarts::from_the_cache),
     ("mutated_objects_never_change_what_others_answer", mutations::short),
     ("every_route_that_is_added_is_not_found_and_then_found_on_every_shard", propagation::short),
 ];
@@ -48,12 +52,18 @@ pub(crate) const MEASURES: &[Goal] = &[
     ("measure_an_endpoint_that_goes", propagation::endpoint_gone),
 ];
 
-/// A box without anything in it, ended when this is dropped.
+/// A box that is ended when this is dropped.
 struct OwnBox(World);
 
 impl OwnBox {
+    /// With Kubernetes alone.
     fn up(name: &str) -> anyhow::Result<Self> {
         Ok(Self(World::start(name, &["--nodes", "1"])?))
+    }
+
+    /// With two replicas of ringress from the chart, and the beginner example.
+    fn installed(name: &str) -> anyhow::Result<Self> {
+        Ok(Self(World::start_installed(name, &[])?))
     }
 }
 
