@@ -27,10 +27,11 @@
 //! * kinds that are not installed: only kinds of Kubernetes itself are watched;
 //! * lists from a stale cache: no resource version is given, so lists are read at the newest state.
 
-mod backoff;
+pub(crate) mod backoff;
 pub(crate) mod call;
 pub(crate) mod connect;
 pub(crate) mod plan;
+mod reached;
 mod standing;
 mod store;
 pub(crate) mod watch;
@@ -50,11 +51,12 @@ use super::Change;
 use call::Failure;
 use plan::Kind;
 use store::{Store, Verdict};
-use watch::{Told, Watcher};
+use watch::{News, Told, Watcher};
 use wire::Item;
 
 pub use connect::{Access, AccessError};
 pub use plan::Scope;
+pub use reached::{Progress, Reached};
 pub use standing::{Standing, WatchReport};
 pub use watch::Patience;
 
@@ -65,18 +67,24 @@ pub struct KubeSource {
     scope: Scope,
     patience: Arc<Patience>,
     standing: Arc<Standing>,
+    progress: Arc<Progress>,
 }
 
 impl KubeSource {
     /// Decides what to watch; nothing is asked yet.
     pub fn new(access: Access, scope: Scope, patience: Patience) -> Self {
         let standing = Arc::new(Standing::new(&plan::watches(&scope)));
-        Self { access, scope, patience: Arc::new(patience), standing }
+        Self { access, scope, patience: Arc::new(patience), standing, progress: Arc::default() }
     }
 
     /// How the watches stand, now and later.
     pub fn standing(&self) -> Arc<Standing> {
         Arc::clone(&self.standing)
+    }
+
+    /// How far the watches have come, now and later.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
     }
 
     /// Who we are towards which API server.
@@ -103,6 +111,8 @@ struct Owner {
     client: Client,
     patience: Arc<Patience>,
     standing: Arc<Standing>,
+    progress: Arc<Progress>,
+    reached: Reached,
     changes: mpsc::Sender<Change>,
     told: mpsc::Receiver<Told>,
     fetched: mpsc::Receiver<(Key, Option<Item>)>,
@@ -132,7 +142,7 @@ enum Wake {
 
 impl Owner {
     fn start(source: KubeSource, client: Client, changes: mpsc::Sender<Change>) -> Self {
-        let KubeSource { scope, patience, standing, .. } = source;
+        let KubeSource { scope, patience, standing, progress, .. } = source;
         let watches = plan::watches(&scope);
         let (teller, told) = mpsc::channel(NEWS_MAX);
         let (fetched_sender, fetched) = mpsc::channel(FETCHED_MAX);
@@ -162,6 +172,8 @@ impl Owner {
             client,
             patience,
             standing,
+            progress,
+            reached: Reached::new(watches.iter().map(ToString::to_string)),
             changes,
             told,
             fetched,
@@ -188,6 +200,7 @@ impl Owner {
                         }
                     }
                     self.fetch_secrets();
+                    self.progress.note(&self.reached, self.store.is_changed());
                 }
                 Wake::Fetched(key, item) => self.store.fetched(&key, item),
                 Wake::Send => self.send(),
@@ -219,9 +232,11 @@ impl Owner {
     }
 
     fn take(&mut self, told: Told) {
-        let Told { watch, heard, news } = told;
-        self.standing.heard(watch);
-        match self.store.take(watch, news) {
+        let Told { watch, heard, version, news } = told;
+        if !matches!(news, News::Bookmark) {
+            self.standing.heard(watch);
+        }
+        match self.hear(watch, version, news) {
             Verdict::Fine => {}
             Verdict::Doubted(objects) => {
                 self.standing.doubts(watch, Some(objects));
@@ -237,10 +252,28 @@ impl Owner {
         }
     }
 
+    /// Takes news in, and notes how far they lead.
+    fn hear(&mut self, watch: usize, version: u64, news: News) -> Verdict {
+        let (is_page, is_list) = (matches!(news, News::Page(_)), matches!(news, News::Listed));
+        let (verdict, changed) = self.store.hear(watch, news);
+        match () {
+            // What a list lacks went at a version that it does not tell.
+            () if is_list => self.reached.list(watch, version),
+            () if changed => self.reached.change(watch, version),
+            () => {}
+        }
+        if !is_page && !is_list {
+            self.reached.hear(watch, version);
+        }
+        verdict
+    }
+
     fn send(&mut self) {
         let Ok(permit) = self.changes.try_reserve() else { return };
         let seen = self.seen.take().unwrap_or_else(Instant::now);
-        permit.send(Change { seen, loaded: self.store.load() });
+        self.reached.next();
+        permit.send(Change { seen, loaded: self.store.load(), reached: self.reached.clone() });
+        self.progress.note(&self.reached, false);
     }
 
     /// Asks for the content of Secrets that an Ingress names since now. Changes wait for it a moment, so that a new Ingress

@@ -469,6 +469,7 @@ mod tests {
         let Origin::Cluster(scope, status) = run.origin else { panic!("{:?}", run.origin) };
         assert_eq!(status.access.context.as_deref(), Some("here"));
         assert_eq!((status.publish, &*status.election_id), (None, "ringress-leader"));
+        assert!(status.clear_on_shutdown && !status.report_internal_addresses);
         assert_eq!(scope.namespaces, ["a", "b", "c"].map(str::to_owned).into());
         assert_eq!(scope.config_map, Some(Key::new("x", "y")));
         assert_eq!(scope.class.0, "ringress");
@@ -481,6 +482,18 @@ mod tests {
         let mistakes =
             run(&["--watch-namespace=A_b", "--watch-namespace-selector=a=b"]).unwrap_err().to_string();
         assert_eq!(mistakes.lines().count(), 2, "{mistakes}");
+    }
+
+    #[test]
+    fn what_becomes_of_statuses_is_a_question() {
+        let flags = ["--update-status-on-shutdown=false", "--report-node-internal-ip-address"];
+        let Origin::Cluster(_, status) = run(&flags).unwrap().origin else { panic!("no cluster") };
+        assert!(!status.clear_on_shutdown && status.report_internal_addresses);
+        let mistakes = run(&["--update-status-on-shutdown=later"]).unwrap_err().to_string();
+        assert!(
+            mistakes.contains("--update-status-on-shutdown \"later\" is neither true nor false"),
+            "{mistakes}"
+        );
     }
 
     #[test]
