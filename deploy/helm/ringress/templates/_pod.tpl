@@ -170,6 +170,9 @@ spec:
 {{- with include "ringress.publishService" . }}
 - --publish-service={{ . }}
 {{- end }}
+{{- if $controller.reportNodeInternalIp }}
+- --report-node-internal-ip-address=true
+{{- end }}
 - --election-id={{ include "ringress.electionID" . }}
 - --shutdown-grace-period={{ int $controller.shutdownGracePeriodSeconds }}s
 - --drain-timeout={{ include "ringress.drainSeconds" . }}s
