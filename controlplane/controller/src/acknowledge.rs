@@ -21,6 +21,8 @@ pub struct GenerationReport {
     pub shards: usize,
     /// From the change being noticed to the last shard's acknowledgement.
     pub elapsed: Duration,
+    /// When that was.
+    pub at: Instant,
     /// Whether this generation is new. `false`: a change that reached no object, such as a document that does not parse,
     /// so the generation before goes on; only problems came or went.
     pub fresh: bool,
@@ -71,6 +73,7 @@ impl Underway {
             generation: waiting.generation(),
             shards,
             elapsed: now.saturating_duration_since(waiting.seen),
+            at: now,
             fresh: true,
             problems: Arc::clone(&waiting.view.problems),
             appeared: waiting.shift.appeared,

@@ -16,6 +16,7 @@ use crate::admin::{self, Explain};
 use crate::default_certificate;
 use crate::error::Error;
 use crate::live::Live;
+use crate::readiness::Readiness;
 use crate::reconcile::Overlay;
 use crate::shutdown::{self, Ended};
 use crate::source::Source;
@@ -107,6 +108,11 @@ impl Controller {
         self.health.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    /// Whether requests should come here, now and later.
+    pub fn readiness(&self) -> Readiness {
+        Readiness::new(&self.live)
+    }
+
     /// Serves until SIGTERM or SIGINT, then drains; a second signal ends at once.
     ///
     /// # Errors
@@ -120,7 +126,14 @@ impl Controller {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn run_until(mut self, mut stop: mpsc::Receiver<()>) -> Result<Ended, Error> {
+    pub async fn run_until(self, stop: mpsc::Receiver<()>) -> Result<Ended, Error> {
+        let live = Arc::clone(&self.live);
+        let ended = self.serve_until(stop).await;
+        live.stopping.send_replace(true);
+        ended
+    }
+
+    async fn serve_until(mut self, mut stop: mpsc::Receiver<()>) -> Result<Ended, Error> {
         // Dropped when this future ends, and with it what runs beside the loop.
         let mut beside = JoinSet::new();
         for (listener, pages) in

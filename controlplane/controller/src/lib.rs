@@ -26,6 +26,7 @@ mod acknowledge;
 mod captured;
 mod live;
 mod problems;
+mod readiness;
 
 pub mod admin;
 
@@ -39,6 +40,7 @@ pub use admin::{Explain, Refused};
 pub use controller::{Config, Controller};
 pub use error::Error;
 pub use live::View;
+pub use readiness::Readiness;
 pub use reconcile::Overlay;
 pub use shutdown::Ended;
 pub use source::Source;

@@ -12,10 +12,11 @@ use ringress_shared::command::{ShardId, ShardPort};
 use ringress_shared::listener::SocketId;
 use ringress_shared::snapshot::{Generation, Snapshot};
 use ringress_translate::{Objects, Problem, Settings, Translation};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::problems::State;
-use crate::source::kube;
+use crate::source::kube::{self, Reached};
 
 /// One generation with everything that it came from.
 #[derive(Debug, Clone)]
@@ -30,6 +31,26 @@ pub struct View {
     pub snapshot: Arc<Snapshot>,
     /// Everything that is wrong: what could not be read, then what was translated.
     pub problems: Arc<[Problem]>,
+    /// How far the watches had come with it.
+    pub(crate) reached: Covered,
+}
+
+/// How far the watches had come with a generation: further with every change that left its objects as they are.
+#[derive(Debug, Clone)]
+pub(crate) struct Covered(Arc<ArcSwap<Reached>>);
+
+impl Covered {
+    pub(crate) fn new(reached: Reached) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(reached)))
+    }
+
+    pub(crate) fn load(&self) -> Arc<Reached> {
+        self.0.load_full()
+    }
+
+    pub(crate) fn store(&self, reached: Reached) {
+        self.0.store(Arc::new(reached));
+    }
 }
 
 impl View {
@@ -46,6 +67,8 @@ pub(crate) struct Live {
     pub(crate) watches: Option<Arc<kube::Standing>>,
     /// Seconds from a change being seen to its generation being live on all shards.
     pub(crate) apply: Histogram,
+    /// Whether the process was asked to stop.
+    pub(crate) stopping: watch::Sender<bool>,
     view: ArcSwapOption<View>,
     standing: ArcSwap<Standing>,
 }
@@ -114,6 +137,7 @@ impl Live {
             ports,
             watches,
             apply: Histogram::new(APPLY_BUCKETS),
+            stopping: watch::Sender::new(false),
             view: ArcSwapOption::empty(),
             standing: ArcSwap::default(),
         })

@@ -10,6 +10,8 @@ use ringress_translate::{LastGood, Memo, Objects, Problem, Settings, Translation
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
+use crate::source::kube::Reached;
+
 /// Changes the objects after they were read: `dev` adds endpoints this way.
 pub type Overlay = Box<dyn FnMut(&mut Objects) + Send>;
 
@@ -17,6 +19,7 @@ pub type Overlay = Box<dyn FnMut(&mut Objects) + Send>;
 pub(crate) struct Known {
     objects: Arc<Objects>,
     unread: Arc<[Problem]>,
+    reached: Reached,
     resolved: BTreeMap<String, Vec<IpAddr>>,
     overlay: Option<Overlay>,
 }
@@ -24,10 +27,17 @@ pub(crate) struct Known {
 impl Known {
     /// Nothing, before the source has loaded.
     pub(crate) fn new(overlay: Option<Overlay>) -> Self {
-        Self { objects: Arc::default(), unread: Arc::default(), resolved: BTreeMap::new(), overlay }
+        Self {
+            objects: Arc::default(),
+            unread: Arc::default(),
+            reached: Reached::default(),
+            resolved: BTreeMap::new(),
+            overlay,
+        }
     }
 
-    pub(crate) fn loaded(&mut self, loaded: Loaded) {
+    pub(crate) fn loaded(&mut self, loaded: Loaded, reached: Reached) {
+        self.reached = reached;
         self.objects = Arc::new(loaded.objects);
         self.unread = loaded.problems.into();
     }
@@ -50,7 +60,7 @@ impl Known {
         if let Some(overlay) = &mut self.overlay {
             overlay(Arc::make_mut(&mut objects));
         }
-        Input { objects, unread: Arc::clone(&self.unread), seen }
+        Input { objects, unread: Arc::clone(&self.unread), reached: self.reached.clone(), seen }
     }
 }
 
@@ -60,6 +70,8 @@ pub(crate) struct Input {
     pub(crate) objects: Arc<Objects>,
     /// What could not be read.
     pub(crate) unread: Arc<[Problem]>,
+    /// How far the watches had come.
+    pub(crate) reached: Reached,
     /// When the first of the changes was noticed.
     pub(crate) seen: Instant,
 }

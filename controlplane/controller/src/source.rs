@@ -37,6 +37,8 @@ pub struct Change {
     pub seen: Instant,
     /// Everything that the source knows.
     pub loaded: Loaded,
+    /// How far the watches of an API server had come.
+    pub reached: kube::Reached,
 }
 
 impl Source {
@@ -53,7 +55,11 @@ impl Source {
                 Ok((first, changes))
             }
             Self::Texts(texts) => {
-                let change = Change { seen: Instant::now(), loaded: Folder::default().update(texts) };
+                let change = Change {
+                    seen: Instant::now(),
+                    loaded: Folder::default().update(texts),
+                    reached: kube::Reached::default(),
+                };
                 // The sender is gone at once: there is nothing to come.
                 Ok((change, mpsc::channel(1).1))
             }

@@ -1,26 +1,45 @@
 //! What users see on their objects: addresses in `status.loadBalancer`, and Events.
 //!
 //! ```text
-//! generation live ─► Feed ─► Writer ──┬─ address: where clients reach us ─► decide ─► PATCH ingresses/status
-//!                              ▲      └─ event: what changed, what is wrong ────────► POST events
-//!                              └─ lease: only the leader writes; every replica serves
+//! generation live ─► Feed ─┬─► scribe:  address, nodes ─► decide ──────────► PATCH ingresses/status ┐ the leader
+//!                          ├─► speaker: waiting ─► agreed? ─► outbox ──────► POST events            ┘ alone
+//!                          │                        ▲ replica: what the others have
+//!                          └─► announcer: what this replica has ───────────► PATCH leases/ringress-replica-POD
+//!                              holder:  lease ─► who leads ────────────────► PUT leases/ELECTION-ID
 //! ```
 //!
 //! Everything here is beside the way of traffic: it may fail, lag or be switched off, and requests never notice. What to
-//! write is decided by pure functions (`address`, `decide`, `event`, and `lease` for who writes); only `writer` talks to the
-//! API server, compares before it writes, and writes within limits.
+//! write is decided by pure functions (`address`, `decide`, `event`, `waiting`, `replica`, `outbox`, and `lease` for who
+//! writes); the others talk to the API server, compare before they write, and write within limits.
+//!
+//! `Applied` speaks for every shard of every replica that is ready: each shows in a Lease of its own how far the watches
+//! were that its shards serve, and the leader waits until all have what it serves itself. Nothing is known of Pods for that: a
+//! replica counts while it renews its Lease, which it does only while it is ready.
 
 mod address;
+mod announcer;
+mod api;
 mod decide;
 mod event;
+mod follow;
+mod holder;
+mod known;
 mod lease;
+mod nodes;
+mod outbox;
+mod replica;
+mod scribe;
+mod speaker;
+mod waiting;
 mod writer;
+
+use std::sync::Arc;
 
 use ringress_translate::objects::Key;
 use tokio::sync::watch;
 
 use crate::acknowledge::GenerationReport;
-use crate::source::kube::Access;
+use crate::source::kube::{Access, Progress};
 
 pub use writer::Writer;
 
@@ -42,6 +61,10 @@ pub struct StatusConfig {
     pub access: Access,
     /// `None`: the status of Ingresses is left alone.
     pub publish: Option<Publish>,
+    /// Of nodes, show the internal address even where there is an external one.
+    pub report_internal_addresses: bool,
+    /// Whether the last replica takes the addresses out of the statuses when it ends.
+    pub clear_on_shutdown: bool,
     /// The name of the Lease.
     pub election_id: String,
     /// The pod that this process runs in.
@@ -61,8 +84,8 @@ impl Feed {
     }
 }
 
-/// A writer and what feeds it.
-pub fn writer(config: StatusConfig) -> (Writer, Feed) {
+/// A writer and what feeds it. `progress` is that of the source whose generations are reported.
+pub fn writer(config: StatusConfig, progress: Arc<Progress>) -> (Writer, Feed) {
     let (sender, reports) = watch::channel(None);
-    (Writer::new(config, reports), Feed(sender))
+    (Writer::new(config, progress, reports), Feed(sender))
 }

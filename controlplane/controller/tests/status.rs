@@ -23,20 +23,57 @@ struct Running {
     admin: SocketAddr,
     stop: mpsc::Sender<()>,
     ended: JoinHandle<Result<Ended, Error>>,
+    writer: JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends in order, as after SIGTERM.
+    async fn end(self) {
+        self.stop.send(()).await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(5), self.ended).await;
+        ended.expect("it goes on").unwrap().unwrap();
+        self.writer.await.unwrap();
+    }
+}
+
+/// What differs between tests.
+struct Flags {
+    pod: &'static str,
+    publish: Publish,
+    clear_on_shutdown: bool,
+    internal: bool,
+}
+
+impl Default for Flags {
+    fn default() -> Self {
+        let publish = Publish::Addresses(vec!["192.0.2.7".to_owned()]);
+        Self { pod: "ringress-0", publish, clear_on_shutdown: true, internal: false }
+    }
 }
 
 /// A controller over two fake shards that serves the scripted cluster and writes to it.
 fn run(server: &ApiServer) -> Running {
+    run_with(server, Flags::default())
+}
+
+/// Another replica.
+fn run_as(server: &ApiServer, pod: &'static str) -> Running {
+    run_with(server, Flags { pod, ..Flags::default() })
+}
+
+fn run_with(server: &ApiServer, flags: Flags) -> Running {
     let access = Access { kubeconfig: Some(server.kubeconfig("http")), context: None };
     let source = KubeSource::new(access.clone(), Scope::default(), Patience::default());
-    let (writer, feed) = status::writer(StatusConfig {
+    let config = StatusConfig {
         access,
-        publish: Some(Publish::Addresses(vec!["192.0.2.7".to_owned()])),
+        publish: Some(flags.publish),
+        report_internal_addresses: flags.internal,
+        clear_on_shutdown: flags.clear_on_shutdown,
         election_id: "ringress-leader".to_owned(),
-        pod_name: Some("ringress-0".to_owned()),
+        pod_name: Some(flags.pod.to_owned()),
         pod_namespace: Some("ringress".to_owned()),
-    });
-    tokio::spawn(writer.run());
+    };
+    let (writer, feed) = status::writer(config, source.progress());
     let nowhere = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let config = Config {
         source: Source::Cluster(Box::new(source)),
@@ -52,9 +89,10 @@ fn run(server: &ApiServer) -> Running {
     let (shards, events) = shards(2);
     let controller = Controller::new(config, ports(&shards), events).unwrap();
     let admin = controller.admin_address().unwrap();
+    let writer = tokio::spawn(writer.run(controller.readiness()));
     let (stop, stopped) = mpsc::channel(2);
     let ended = tokio::spawn(controller.run_until(stopped));
-    Running { shards, admin, stop, ended }
+    Running { shards, admin, stop, ended, writer }
 }
 
 fn ingress(name: &str, class: &str, host: &str, service: &str) -> Value {
@@ -158,7 +196,7 @@ async fn what_is_wrong_is_said_at_the_object_and_counted_when_it_comes_back() {
 #[tokio::test]
 async fn two_replicas_have_one_writer() {
     let server = cluster().await;
-    let (_one, _two) = (run(&server), run(&server));
+    let (_one, _two) = (run(&server), run_as(&server, "ringress-1"));
     eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
     server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
     eventually(async || events(&server, "late").len(), |found| *found == 1).await;
@@ -167,7 +205,7 @@ async fn two_replicas_have_one_writer() {
     let writes = server.requests().into_iter().filter(|request| request.path.ends_with("/status")).count();
     assert_eq!(writes, 2, "one per Ingress");
     let lease = server.object("leases", "ringress", "ringress-leader").unwrap();
-    assert!(lease["spec"]["holderIdentity"].as_str().unwrap().starts_with("ringress-0_"), "{lease}");
+    assert!(lease["spec"]["holderIdentity"].as_str().unwrap().starts_with("ringress-"), "{lease}");
 }
 
 #[tokio::test]
@@ -187,4 +225,270 @@ async fn readiness_names_what_is_missing_and_a_signal_ends_the_waiting() {
     running.stop.send(()).await.unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(2), running.ended).await;
     assert_eq!(ended.expect("it goes on waiting").unwrap().unwrap(), Ended::Drained { cut: 0 });
+}
+
+fn holder(server: &ApiServer) -> String {
+    let lease = server.object("leases", "ringress", "ringress-leader").unwrap_or_default();
+    lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Waits until that pod leads.
+async fn until_led_by(server: &ApiServer, pod: &str) {
+    eventually(async || holder(server), |holder| holder.starts_with(&format!("{pod}_"))).await;
+}
+
+/// Waits until so many replicas show what they serve.
+async fn until_shown(server: &ApiServer, count: usize) {
+    let shown = async || {
+        let leases = server.objects("leases");
+        leases
+            .iter()
+            .filter(|lease| lease["metadata"]["labels"]["ringress.dev/replica-of"] == "ringress-leader")
+            .count()
+    };
+    eventually(shown, |found| *found == count).await;
+}
+
+/// Two replicas, of which the first leads.
+async fn two(server: &ApiServer) -> (Running, Running) {
+    let one = run_as(server, "ringress-0");
+    until_led_by(server, "ringress-0").await;
+    let two = run_as(server, "ringress-1");
+    until_shown(server, 2).await;
+    eventually(async || addresses(server, "web"), |found| found.is_array()).await;
+    (one, two)
+}
+
+#[tokio::test]
+async fn a_change_is_applied_once_every_shard_of_every_replica_serves_it() {
+    let server = cluster().await;
+    let (one, two) = two(&server).await;
+    two.shards[1].obedient.store(false, Ordering::SeqCst);
+    server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
+    for running in [&one, &two] {
+        let generation = async || get(running.admin, "/generation").await.json()["generation"].clone();
+        eventually(generation, |found| *found == 2).await;
+    }
+    // Longer than the pause between two writes of a Lease.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(
+        events(&server, "late").is_empty(),
+        "one shard of the other replica is behind: {:?}",
+        events(&server, "late")
+    );
+    let begun = Instant::now();
+    two.shards[1].obey();
+    let said = eventually(async || events(&server, "late"), |found| !found.is_empty()).await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(said[0].1.contains("; confirmed by all 4 shards of 2 replicas after "), "{said:?}");
+    assert_eq!((said.len(), &*said[0].0), (1, "Applied"));
+}
+
+#[tokio::test]
+async fn what_a_replica_serves_is_written_at_once_and_then_once_a_second() {
+    let server = cluster().await;
+    let (_one, _two) = two(&server).await;
+    let writes = || {
+        let to =
+            |request: &support::api_server::Request| request.path.ends_with("/ringress-replica-ringress-1");
+        server.requests().into_iter().filter(to).map(|request| request.at).collect::<Vec<_>>()
+    };
+    let begun = Instant::now();
+    for number in 0..40 {
+        server.put("ingresses", ingress(&format!("more-{number}"), "ringress", "b.test", "web"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let all = writes();
+    assert!(all.windows(2).skip(1).all(|pair| pair[1] - pair[0] > Duration::from_millis(990)), "{all:?}");
+    let meanwhile = all.iter().filter(|at| **at >= begun).count();
+    assert!((2..=4).contains(&meanwhile), "{meanwhile} writes in two seconds");
+}
+
+#[tokio::test]
+async fn a_leader_that_ends_hands_over_at_once_and_the_last_one_clears_up() {
+    let server = cluster().await;
+    let (one, two) = two(&server).await;
+    one.end().await;
+    assert!(
+        server.object("leases", "ringress", "ringress-replica-ringress-0").is_none(),
+        "it counts no more"
+    );
+    let begun = Instant::now();
+    until_led_by(&server, "ringress-1").await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(addresses(&server, "web").is_array(), "there is somebody left");
+    server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
+    let said = eventually(async || events(&server, "late"), |found| !found.is_empty()).await;
+    assert!(!said[0].1.contains("confirmed"), "it is alone: {said:?}");
+    two.end().await;
+    assert_eq!(holder(&server), "");
+    assert_eq!(addresses(&server, "web"), Value::Null);
+    assert_eq!(addresses(&server, "late"), Value::Null);
+    assert!(server.object("leases", "ringress", "ringress-replica-ringress-1").is_none());
+}
+
+#[tokio::test]
+async fn replicas_that_end_together_clear_up_as_well() {
+    let server = cluster().await;
+    let (one, two) = two(&server).await;
+    tokio::join!(one.end(), two.end());
+    assert_eq!((holder(&server), addresses(&server, "web")), (String::new(), Value::Null));
+}
+
+#[tokio::test]
+async fn addresses_stay_where_the_flag_says_so() {
+    let server = cluster().await;
+    let running = run_with(&server, Flags { clear_on_shutdown: false, ..Flags::default() });
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    running.end().await;
+    assert_eq!((holder(&server), addresses(&server, "web")), (String::new(), json!([{"ip": "192.0.2.7"}])));
+}
+
+#[tokio::test]
+async fn a_change_that_nobody_could_say_is_said_by_the_next_leader() {
+    let server = cluster().await;
+    server.fail("leases", Call::Write, Fault::Refuse(503, None), None);
+    let running = run(&server);
+    let generation = async || get(running.admin, "/generation").await.json()["generation"].clone();
+    eventually(&generation, |found| *found == 1).await;
+    server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
+    eventually(&generation, |found| *found == 2).await;
+    assert!(events(&server, "late").is_empty(), "nobody leads");
+    server.heal();
+    let said = eventually(async || events(&server, "late"), |found| !found.is_empty()).await;
+    assert_eq!(said[0].0, "Applied");
+    assert!(events(&server, "web").is_empty(), "it was there from the start");
+}
+
+#[tokio::test]
+async fn what_is_wrong_for_a_moment_is_not_said() {
+    let server = cluster().await;
+    let _running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    server.put("ingresses", ingress("late", "ringress", "b.test", "after"));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let ports = json!({"ports": [{"port": 80}]});
+    server.put("services", json!({"metadata": {"namespace": "shop", "name": "after"}, "spec": ports}));
+    let has = |reason: &'static str| {
+        move |said: &Vec<(String, String)>| said.iter().any(|(found, _)| found == reason)
+    };
+    let said = eventually(async || events(&server, "late"), has("NoReadyEndpoints")).await;
+    assert!(!has("BackendNotFound")(&said), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_one_leader_has_said_the_next_does_not_repeat() {
+    let server = cluster().await;
+    let (one, _two) = two(&server).await;
+    server.put("ingresses", ingress("late", "ringress", "b.test", "missing"));
+    eventually(async || events(&server, "late").len(), |found| *found == 2).await;
+    one.end().await;
+    until_led_by(&server, "ringress-1").await;
+    let tries = async || {
+        let late = |request: &support::api_server::Request| request.body["regarding"]["name"] == "late";
+        server.requests().into_iter().filter(late).count()
+    };
+    // Two Events by each of them: it does not know what was said, and finds it there.
+    eventually(tries, |found| *found == 4).await;
+    let again = |request: &support::api_server::Request| {
+        request.method == "PATCH" && request.path.contains("/events/")
+    };
+    assert!(!server.requests().iter().any(again), "no count was raised");
+    assert_eq!(events(&server, "late").len(), 2, "{:?}", events(&server, "late"));
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_taken_is_tried_again() {
+    let server = cluster().await;
+    let _running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    server.fail("events", Call::Write, Fault::Refuse(500, None), Some(1));
+    server.fail("events", Call::Write, Fault::Close, Some(1));
+    server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
+    eventually(async || events(&server, "late").len(), |found| *found == 1).await;
+    let tries = server.requests().iter().filter(|request| request.path.ends_with("/events")).count();
+    assert_eq!(tries, 3);
+}
+
+#[tokio::test]
+async fn an_object_that_is_again_what_it_was_is_applied_again() {
+    let server = cluster().await;
+    let _running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    for (count, host) in ["b.test", "a.test", "b.test"].into_iter().enumerate() {
+        server.put("ingresses", ingress("web", "ringress", host, "web"));
+        eventually(async || events(&server, "web").len(), |found| *found == count + 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_version_in_quarantine_is_not_said_to_be_applied() {
+    let server = cluster().await;
+    let _running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    let mut wrong = ingress("web", "ringress", "a.test", "web");
+    wrong["spec"]["rules"][0]["http"]["paths"][0]["pathType"] = json!("Sideways");
+    server.put("ingresses", wrong);
+    let said = eventually(async || events(&server, "web"), |found| !found.is_empty()).await;
+    let reasons: Vec<_> = said.iter().map(|(reason, _)| &**reason).collect();
+    assert!(reasons.contains(&"Quarantined"), "{said:?}");
+    server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
+    eventually(async || events(&server, "late").len(), |found| *found == 1).await;
+    assert!(
+        !events(&server, "web").iter().any(|(reason, _)| reason == "Applied"),
+        "{:?}",
+        events(&server, "web")
+    );
+}
+
+#[tokio::test]
+async fn the_address_follows_the_service() {
+    let server = cluster().await;
+    let service = |addresses: &[&str]| {
+        let addresses: Vec<Value> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
+        json!({
+            "metadata": {"namespace": "ringress", "name": "edge"}, "spec": {"type": "LoadBalancer"},
+            "status": {"loadBalancer": {"ingress": addresses}},
+        })
+    };
+    server.put("services", service(&[]));
+    let publish = Publish::Service(ringress_translate::Key::new("ringress", "edge"));
+    let _running = run_with(&server, Flags { publish, ..Flags::default() });
+    eventually(async || server.watches("services"), |found| *found >= 2).await;
+    assert_eq!(addresses(&server, "web"), Value::Null, "there is none yet");
+    for ip in ["192.0.2.1", "192.0.2.2"] {
+        let begun = Instant::now();
+        server.put("services", service(&[ip]));
+        eventually(async || addresses(&server, "web"), |found| *found == json!([{"ip": ip}])).await;
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+    let own = |request: &support::api_server::Request| request.path == "/api/v1/namespaces/ringress/services";
+    let asked: Vec<_> = server.requests().into_iter().filter(own).collect();
+    assert!(!asked.is_empty());
+    for request in asked {
+        assert_eq!(request.query["fieldSelector"], "metadata.name=edge", "a role that names it suffices");
+    }
+}
+
+#[tokio::test]
+async fn a_node_is_shown_by_its_external_address_where_nodes_may_be_read() {
+    let cases = [(true, false, "192.0.2.11"), (false, false, "10.0.0.11"), (true, true, "10.0.0.11")];
+    for (may_read, internal, expected) in cases {
+        let server = cluster().await;
+        server.put(
+            "pods",
+            json!({
+                "metadata": {"namespace": "ringress", "name": "ringress-0", "labels": {"app": "ringress"}},
+                "spec": {"nodeName": "node-1"}, "status": {"phase": "Running", "hostIP": "10.0.0.11"},
+            }),
+        );
+        server.put("nodes", json!({"metadata": {"name": "node-1"}, "status": {"addresses": [
+            {"type": "InternalIP", "address": "10.0.0.11"}, {"type": "ExternalIP", "address": "192.0.2.11"},
+        ]}}));
+        if !may_read {
+            server.fail("nodes", Call::Any, Fault::Refuse(403, None), None);
+        }
+        let _running = run_with(&server, Flags { publish: Publish::Nodes, internal, ..Flags::default() });
+        eventually(async || addresses(&server, "web"), |found| *found == json!([{"ip": expected}])).await;
+    }
 }

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
-use ringress_controller::{Config, Controller, Error};
+use ringress_controller::status::Writer;
+use ringress_controller::{Config, Controller, Ended, Error};
 use ringress_shard::{DriverChoice, ShardConfig};
 use ringress_shared::command::{Command, Event, EventSink, ShardPort};
 use tokio::runtime::Runtime;
@@ -28,13 +29,14 @@ pub(crate) struct Boot {
     pub(crate) admin: Arc<OnceLock<SocketAddr>>,
 }
 
-/// Starts the shards and serves until the process is asked to stop. `configure` sees the shards and the control runtime,
-/// so that it may start tasks of its own there.
+/// Starts the shards and serves until the process is asked to stop; `writer` runs beside it, and ends in order before the
+/// process does. `configure` sees the shards and the control runtime, so that it may start tasks of its own there.
 ///
 /// # Errors
 /// A shard cannot start, a port is taken, or whatever else keeps the controller from serving.
 pub(crate) fn serve(
     boot: Boot,
+    writer: Option<Writer>,
     configure: impl FnOnce(&Runtime, &[Arc<dyn ShardPort>]) -> anyhow::Result<Config>,
 ) -> anyhow::Result<ExitCode> {
     machine::raise_limits();
@@ -49,7 +51,13 @@ pub(crate) fn serve(
             tracing::info!(%address, "admin listens");
             boot.admin.get_or_init(|| address);
         }
-        controller.run().await
+        let writer = writer.map(|writer| tokio::spawn(writer.run(controller.readiness())));
+        let ended = controller.run().await;
+        if let Some(writer) = writer.filter(|_| !matches!(ended, Ok(Ended::Forced))) {
+            // It has a limit of its own; whether it panicked stands in the log.
+            let _ = writer.await;
+        }
+        ended
     });
     // Tasks that still run (echo backends, a slow lookup) must not keep the process.
     runtime.shutdown_background();

@@ -41,7 +41,8 @@ pub(crate) fn run(dev: Dev) -> anyhow::Result<ExitCode> {
     logging::log_to_stderr(dev.process.log_level.as_deref().unwrap_or(LOG_LEVEL));
     let boot = Boot { process: dev.process.clone(), lines: lines.clone(), admin: Arc::default() };
     let admin = Arc::clone(&boot.admin);
-    let ended = boot::serve(boot, |runtime, ports| configure(dev, runtime, ports, (lines.clone(), admin)));
+    let ended =
+        boot::serve(boot, None, |runtime, ports| configure(dev, runtime, ports, (lines.clone(), admin)));
     lines.flush();
     ended
 }

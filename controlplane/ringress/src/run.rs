@@ -19,20 +19,21 @@ use crate::logging::{self, Lines};
 pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
     let lines = Lines::to_stdout()?;
     logging::log_to(&lines, run.process.log_level.as_deref().unwrap_or("info"));
-    let (source, manifests, status) = match run.origin {
+    let (source, manifests, writer) = match run.origin {
         Origin::Folder(folder) => (Source::Folder(folder.clone()), Manifests::Folder(folder), None),
         Origin::Cluster(cluster) => {
             let Cluster { scope, patience, cache, status } = *cluster;
             let source = KubeSource::new(status.access.clone(), scope, patience);
+            let writer = status::writer(status, source.progress());
             let source = match cache {
                 Some(cache) => source.with_cache(cache),
                 None => source,
             };
             // Objects of a cluster stand in no file.
-            (Source::Cluster(Box::new(source)), Manifests::Texts(Texts::new()), Some(status))
+            (Source::Cluster(Box::new(source)), Manifests::Texts(Texts::new()), Some(writer))
         }
     };
-    let (writer, feed) = status.map(status::writer).unzip();
+    let (writer, feed) = writer.unzip();
     let config = Config {
         source,
         settings: run.settings,
@@ -49,12 +50,7 @@ pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
         },
     };
     let boot = Boot { process: run.process, lines: lines.clone(), admin: Arc::default() };
-    let ended = boot::serve(boot, |runtime, _| {
-        if let Some(writer) = writer {
-            runtime.spawn(writer.run());
-        }
-        Ok(config)
-    });
+    let ended = boot::serve(boot, writer, |_, _| Ok(config));
     lines.flush();
     ended
 }

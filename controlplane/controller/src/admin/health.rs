@@ -78,7 +78,7 @@ impl Live {
     }
 
     /// What speaks against sending requests here.
-    fn is_ready(&self) -> Vec<String> {
+    pub(crate) fn is_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         let standing = self.standing();
         if standing.draining {

@@ -20,7 +20,7 @@ use super::Controller;
 use crate::acknowledge::{GenerationReport, Underway};
 use crate::debounce::Debounce;
 use crate::error::{Error, bind_message};
-use crate::live::{Live, View};
+use crate::live::{Covered, Live, View};
 use crate::problems::{Shift, State};
 use crate::publish::bind::BindError;
 use crate::publish::{Publication, Publisher};
@@ -105,7 +105,7 @@ impl Loop {
 
     /// Publishes generation 1; what cannot be bound now is an error of the flags.
     pub(super) async fn first(&mut self, change: Change) -> Result<(), Error> {
-        self.known.loaded(change.loaded);
+        self.known.loaded(change.loaded, change.reached);
         let mut output = self.translate(change.seen).await?;
         let names = &output.translation.wants.dns_names;
         if !names.is_empty() {
@@ -158,7 +158,7 @@ impl Loop {
                     tracing::warn!(shard, notice = message, "shard notice");
                 }
                 Wake::Changed(change) => {
-                    self.known.loaded(change.loaded);
+                    self.known.loaded(change.loaded, change.reached);
                     self.changed(change.seen);
                 }
                 Wake::Resolved(resolved) => {
@@ -216,6 +216,7 @@ impl Loop {
         let input = self.known.input(self.seen.take().unwrap_or(now));
         match self.live.view() {
             Some(view) if same_objects(&view.objects, &input.objects) => {
+                view.reached.store(input.reached.clone());
                 // What failed may have been taken back.
                 self.live.change(|standing| standing.reloads.is_last_good = true);
                 self.only_problems(&view, &input);
@@ -238,6 +239,7 @@ impl Loop {
             generation,
             shards: self.live.ports.len(),
             elapsed: input.seen.elapsed(),
+            at: Instant::now(),
             fresh: false,
             problems: Arc::clone(&view.problems),
             appeared: shift.appeared,
@@ -268,7 +270,8 @@ impl Loop {
         });
         let problems = all_problems(&input, translation.problems.iter());
         let settings = Arc::clone(&self.settings);
-        let view = View { objects: input.objects, settings, translation, snapshot, problems };
+        let reached = Covered::new(input.reached);
+        let view = View { objects: input.objects, settings, translation, snapshot, problems, reached };
         let shift = match self.live.view() {
             Some(before) => Shift::between(before.state(), view.state()),
             None => Shift { appeared: view.problems.to_vec(), ..Shift::default() },
@@ -368,6 +371,7 @@ impl Loop {
             return Some(Ended::Forced);
         }
         self.live.change(|standing| standing.draining = true);
+        self.live.stopping.send_replace(true);
         if self.shutdown_grace_period.is_zero() {
             self.drain();
             return None;

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Change;
+use super::kube::Reached;
 use scan::{RECENT, Scan, Scanner};
 use watch::{Hint, Watch};
 
@@ -165,7 +166,7 @@ impl FolderSource {
         self.doubt_duplicates(&mut problems, !scan.leaving.is_empty());
         problems.extend(scan.unreadable.iter().map(|(name, error)| self.unreadable(name, error)));
         self.last = scan;
-        Change { seen, loaded: Loaded { objects, problems } }
+        Change { seen, loaded: Loaded { objects, problems }, reached: Reached::default() }
     }
 
     /// While a file is leaving, an object that another file defines anew has most likely been renamed with it.

@@ -39,11 +39,12 @@
 //!
 //! [`Objects`]: ringress_translate::Objects
 
-mod backoff;
+pub(crate) mod backoff;
 mod cache;
 pub(crate) mod call;
 pub(crate) mod connect;
 pub(crate) mod plan;
+mod reached;
 mod standing;
 mod store;
 pub(crate) mod watch;
@@ -65,12 +66,13 @@ use cache::{Cache, Cached, Held, Keeper};
 use call::Failure;
 use plan::Kind;
 use store::{Asked, Store, Verdict};
-use watch::{Told, Watcher};
+use watch::{News, Told, Watcher};
 use wire::Item;
 
 pub use cache::{CacheConfig, CacheKey, KeyError};
 pub use connect::{Access, AccessError};
 pub use plan::Scope;
+pub use reached::{Progress, Reached};
 pub use standing::{CacheReport, FromCache, Standing, WatchReport};
 pub use watch::Patience;
 
@@ -82,13 +84,14 @@ pub struct KubeSource {
     patience: Arc<Patience>,
     standing: Arc<Standing>,
     cache: Option<CacheConfig>,
+    progress: Arc<Progress>,
 }
 
 impl KubeSource {
     /// Decides what to watch; nothing is asked yet.
     pub fn new(access: Access, scope: Scope, patience: Patience) -> Self {
         let standing = Arc::new(Standing::new(&plan::watches(&scope)));
-        Self { access, scope, patience: Arc::new(patience), standing, cache: None }
+        Self { access, scope, patience: Arc::new(patience), standing, cache: None, progress: Arc::default() }
     }
 
     /// Keeps what is known in a cache, and hands that on where the API server is away at the start.
@@ -101,6 +104,11 @@ impl KubeSource {
     /// How the watches stand, now and later.
     pub fn standing(&self) -> Arc<Standing> {
         Arc::clone(&self.standing)
+    }
+
+    /// How far the watches have come, now and later.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
     }
 
     /// Who we are towards which API server.
@@ -137,6 +145,8 @@ struct Owner {
     client: Client,
     patience: Arc<Patience>,
     standing: Arc<Standing>,
+    progress: Arc<Progress>,
+    reached: Reached,
     changes: mpsc::Sender<Change>,
     told: mpsc::Receiver<Told>,
     fetched: mpsc::Receiver<(Asked, Option<Item>)>,
@@ -171,7 +181,7 @@ enum Wake {
 
 impl Owner {
     fn start(source: KubeSource, client: Client, changes: mpsc::Sender<Change>) -> Self {
-        let KubeSource { scope, patience, standing, .. } = source;
+        let KubeSource { scope, patience, standing, progress, .. } = source;
         let watches = plan::watches(&scope);
         let (teller, told) = mpsc::channel(NEWS_MAX);
         let (fetched_sender, fetched) = mpsc::channel(FETCHED_MAX);
@@ -201,6 +211,8 @@ impl Owner {
             client,
             patience,
             standing,
+            progress,
+            reached: Reached::new(watches.iter().map(ToString::to_string)),
             changes,
             told,
             fetched,
@@ -241,6 +253,7 @@ impl Owner {
                         }
                     }
                     self.fetch_secrets();
+                    self.progress.note(&self.reached, self.store.is_changed());
                 }
                 Wake::Fetched(asked, item) => self.store.fetched(&asked, item),
                 Wake::Send => self.send(),
@@ -274,9 +287,11 @@ impl Owner {
     }
 
     fn take(&mut self, told: Told) {
-        let Told { watch, heard, news } = told;
-        self.standing.heard(watch);
-        match self.store.take(watch, news) {
+        let Told { watch, heard, version, news } = told;
+        if !matches!(news, News::Bookmark) {
+            self.standing.heard(watch);
+        }
+        match self.hear(watch, version, news) {
             Verdict::Fine => {}
             Verdict::Doubted(objects) => {
                 self.standing.doubts(watch, Some(objects));
@@ -292,10 +307,28 @@ impl Owner {
         }
     }
 
+    /// Takes news in, and notes how far they lead.
+    fn hear(&mut self, watch: usize, version: u64, news: News) -> Verdict {
+        let (is_page, is_list) = (matches!(news, News::Page(_)), matches!(news, News::Listed));
+        let (verdict, changed) = self.store.hear(watch, news);
+        match () {
+            // What a list lacks went at a version that it does not tell.
+            () if is_list => self.reached.list(watch, version),
+            () if changed => self.reached.change(watch, version),
+            () => {}
+        }
+        if !is_page && !is_list {
+            self.reached.hear(watch, version);
+        }
+        verdict
+    }
+
     fn send(&mut self) {
         let Ok(permit) = self.changes.try_reserve() else { return };
         let seen = self.seen.take().unwrap_or_else(Instant::now);
-        permit.send(Change { seen, loaded: self.store.load() });
+        self.reached.next();
+        permit.send(Change { seen, loaded: self.store.load(), reached: self.reached.clone() });
+        self.progress.note(&self.reached, false);
         self.fallback = None;
         if let Some(keeper) = &self.keeper {
             self.standing.serves_cache(None);
@@ -315,7 +348,7 @@ impl Owner {
         let objects = std::mem::take(objects);
         let from = FromCache::new(*written, objects.withheld.len(), *locked);
         let loaded = Loaded { objects, problems: Vec::new() };
-        permit.send(Change { seen: Instant::now(), loaded });
+        permit.send(Change { seen: Instant::now(), loaded, reached: Reached::default() });
         self.standing.serves_cache(Some(from));
         self.fallback = None;
     }

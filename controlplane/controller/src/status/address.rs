@@ -51,10 +51,30 @@ pub(super) fn of_service(service: &Value) -> Vec<Address> {
     }
 }
 
-/// The addresses of the nodes under running pods of a list.
-pub(super) fn of_pods(list: &Value) -> Vec<Address> {
+/// The node under a running pod.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Under {
+    pub(super) node: String,
+    /// The internal address, which pods tell too.
+    pub(super) internal: Option<String>,
+}
+
+/// The nodes under running pods of a list, each once.
+pub(super) fn nodes_under(list: &Value) -> BTreeSet<Under> {
     let running = items(&list["items"]).filter(|pod| pod["status"]["phase"] == "Running");
-    sorted(running.flat_map(|pod| text(&pod["status"]["hostIP"])))
+    let under = running.filter_map(|pod| {
+        Some(Under { node: text(&pod["spec"]["nodeName"])?, internal: text(&pod["status"]["hostIP"]) })
+    });
+    under.collect()
+}
+
+/// Where clients reach a node: its first external address, without one its first internal one.
+pub(super) fn of_node(node: &Value) -> Option<String> {
+    let first = |kind: &str| {
+        let mut of_kind = items(&node["status"]["addresses"]).filter(|address| address["type"] == *kind);
+        of_kind.find_map(|address| text(&address["address"]).filter(|text| !text.is_empty()))
+    };
+    first("ExternalIP").or_else(|| first("InternalIP"))
 }
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {
@@ -94,9 +114,27 @@ mod tests {
 
     #[test]
     fn nodes_are_those_under_running_pods_each_once() {
-        let pod = |ip: &str, phase: &str| json!({"status": {"hostIP": ip, "phase": phase}});
-        let list = json!({"items": [pod("192.0.2.2", "Running"), pod("192.0.2.2", "Running"), pod("192.0.2.3", "Pending")]});
-        assert_eq!(of_pods(&list), [Address::new("192.0.2.2")]);
+        let pod = |node: &str, phase: &str| json!({"spec": {"nodeName": node}, "status": {"hostIP": "192.0.2.2", "phase": phase}});
+        let list = json!({"items": [pod("a", "Running"), pod("a", "Running"), pod("b", "Pending")]});
+        let under = Under { node: "a".to_owned(), internal: Some("192.0.2.2".to_owned()) };
+        assert_eq!(nodes_under(&list), BTreeSet::from([under]));
+    }
+
+    #[test]
+    fn a_node_is_reached_from_outside_where_it_can_be() {
+        let node = |rows: &[(&str, &str)]| {
+            let addresses: Vec<Value> =
+                rows.iter().map(|(kind, address)| json!({"type": kind, "address": address})).collect();
+            json!({"status": {"addresses": addresses}})
+        };
+        let both =
+            node(&[("InternalIP", "10.0.0.1"), ("ExternalIP", "192.0.2.1"), ("ExternalIP", "192.0.2.9")]);
+        let inner = node(&[("Hostname", "a"), ("ExternalIP", ""), ("InternalIP", "10.0.0.1")]);
+        for (node, expected) in
+            [(both, Some("192.0.2.1")), (inner, Some("10.0.0.1")), (node(&[("Hostname", "a")]), None)]
+        {
+            assert_eq!(of_node(&node).as_deref(), expected, "{node}");
+        }
     }
 
     #[test]

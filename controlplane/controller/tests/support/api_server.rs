@@ -446,6 +446,18 @@ impl World {
         let place = (resource.to_owned(), namespace.to_owned(), name);
         let known = self.objects.get(&place).cloned();
         let asked = object["metadata"]["resourceVersion"].as_str().map(str::to_owned);
+        if let (true, Some(known)) = (request.method == "DELETE", &known) {
+            let expected = request.body["preconditions"]["resourceVersion"].as_str();
+            if expected.is_some_and(|expected| known["metadata"]["resourceVersion"] != expected) {
+                return (409, Value::Null);
+            }
+            self.version += 1;
+            let mut gone = known.clone();
+            gone["metadata"]["resourceVersion"] = json!(self.version.to_string());
+            self.objects.remove(&place);
+            self.log.push((self.version, resource.to_owned(), "DELETED", gone.clone()));
+            return (200, gone);
+        }
         let object = match (&*request.method, known) {
             ("POST", Some(_)) => return (409, Value::Null),
             ("POST", None) => object,

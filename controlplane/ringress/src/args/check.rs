@@ -472,6 +472,7 @@ mod tests {
         assert_eq!(patience.confirm, Duration::from_secs(10));
         assert_eq!(status.access.context.as_deref(), Some("here"));
         assert_eq!((status.publish, &*status.election_id), (None, "ringress-leader"));
+        assert!(status.clear_on_shutdown && !status.report_internal_addresses);
         assert_eq!(scope.namespaces, ["a", "b", "c"].map(str::to_owned).into());
         assert_eq!(scope.config_map, Some(Key::new("x", "y")));
         assert_eq!(scope.class.0, "ringress");
@@ -517,6 +518,19 @@ mod tests {
         mode(0o400);
         let mistakes = run(&[&file]).unwrap_err().to_string();
         assert!(mistakes.contains("without --cache-dir"), "{mistakes}");
+    }
+
+    #[test]
+    fn what_becomes_of_statuses_is_a_question() {
+        let flags = ["--update-status-on-shutdown=false", "--report-node-internal-ip-address"];
+        let Origin::Cluster(cluster) = run(&flags).unwrap().origin else { panic!("no cluster") };
+        let status = cluster.status;
+        assert!(!status.clear_on_shutdown && status.report_internal_addresses);
+        let mistakes = run(&["--update-status-on-shutdown=later"]).unwrap_err().to_string();
+        assert!(
+            mistakes.contains("--update-status-on-shutdown \"later\" is neither true nor false"),
+            "{mistakes}"
+        );
     }
 
     #[test]

@@ -49,6 +49,28 @@ pub(super) struct ClusterArgs {
     /// Addresses and names that Ingresses show in their status, in place of those of a Service or of the nodes.
     #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',', env = "RINGRESS_PUBLISH_STATUS_ADDRESS")]
     publish_status_address: Vec<String>,
+    /// Of nodes, show the internal address in statuses even where there is an external one.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true",
+        env = "RINGRESS_REPORT_NODE_INTERNAL_IP_ADDRESS"
+    )]
+    report_node_internal_ip_address: String,
+    /// Whether the last replica takes the addresses out of the statuses when it ends.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "true",
+        default_missing_value = "true",
+        env = "RINGRESS_UPDATE_STATUS_ON_SHUTDOWN"
+    )]
+    update_status_on_shutdown: String,
     /// The Lease whose holder writes statuses and Events; every replica serves.
     #[arg(long, value_name = "NAME", default_value = "ringress-leader", env = "RINGRESS_ELECTION_ID")]
     election_id: String,
@@ -108,6 +130,14 @@ impl ClusterArgs {
         if self.publish_service().is_some() && !self.publish_addresses().is_empty() {
             mistakes.push("--publish-service and --publish-status-address exclude each other".to_owned());
         }
+        for (flag, text) in [
+            ("report-node-internal-ip-address", &self.report_node_internal_ip_address),
+            ("update-status-on-shutdown", &self.update_status_on_shutdown),
+        ] {
+            if let Err(why) = values::question(text) {
+                mistakes.push(format!("--{flag} {text:?} {why}"));
+            }
+        }
         if let Err(why) = values::name(&self.election_id) {
             mistakes.push(format!("--election-id {:?} {why}", self.election_id));
         }
@@ -162,10 +192,13 @@ impl ClusterArgs {
         };
         let publish = self.publish();
         let (patience, cache) = (self.patience(), self.cache());
+        let says_yes = |text: &str| values::question(text) == Ok(true);
         let context = self.context.filter(|name| !name.is_empty());
         let status = StatusConfig {
             access: Access { kubeconfig: given(&self.kubeconfig).cloned(), context },
             publish,
+            report_internal_addresses: says_yes(&self.report_node_internal_ip_address),
+            clear_on_shutdown: says_yes(&self.update_status_on_shutdown),
             election_id: self.election_id,
             pod_name: self.pod_name,
             pod_namespace: self.pod_namespace,

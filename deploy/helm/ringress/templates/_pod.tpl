@@ -201,6 +201,9 @@ spec:
 {{- with include "ringress.publishService" . }}
 - --publish-service={{ . }}
 {{- end }}
+{{- if $controller.reportNodeInternalIp }}
+- --report-node-internal-ip-address=true
+{{- end }}
 {{- if $controller.cache.enabled }}
 - --cache-dir=/var/cache/ringress
 {{- if $controller.cache.keySecret.name }}

@@ -1,4 +1,4 @@
-{{/* What ringress may do. Reading is get, list and watch; all it writes are status, Events and its Lease. */}}
+{{/* What ringress may do. Reading is get, list and watch; all it writes are status, Events and Leases. */}}
 
 {{/* In every namespace that is watched. */}}
 {{- define "ringress.rules.watched" -}}
@@ -29,18 +29,25 @@
   resources: [namespaces]
   verbs: [get, list, watch]
 {{- end }}
+{{- if and (include "ringress.publishesNodes" .) (not .Values.controller.reportNodeInternalIp) }}
+# Their external addresses; the internal ones stand in pods.
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [get]
+{{- end }}
 {{- end -}}
 
 {{/* In the namespace of ringress itself, whatever is watched. */}}
 {{- define "ringress.rules.own" -}}
-# A Lease has no name yet when it is created.
-- apiGroups: [coordination.k8s.io]
-  resources: [leases]
-  verbs: [create]
+# The Lease of the election.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ include "ringress.electionID" . }}]
-  verbs: [get, list, watch, update, patch]
+  verbs: [get, update]
+# A Lease of each pod, named after it: no role can name them before. A Lease has no name yet when it is created.
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create, list, watch, patch, delete]
 {{- if include "ringress.publishesNodes" . }}
 # The addresses of the nodes that ringress runs on stand in its pods.
 - apiGroups: [""]

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 /// A row of failures.
 #[derive(Debug, Clone)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     longest: Duration,
     failures: u32,
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, failures: 0 }
     }
 
     /// Notes a failure. `random` is evenly spread; half of the time is certain, half is jitter, so that replicas that lost the
     /// server in one moment do not come back in one moment. What the server asks for is never undercut.
-    pub(super) fn failed(&mut self, random: u64, asked: Option<Duration>) -> Duration {
+    pub(crate) fn failed(&mut self, random: u64, asked: Option<Duration>) -> Duration {
         let doubled = self.first.saturating_mul(1 << self.failures.min(16)).min(self.longest);
         self.failures = self.failures.saturating_add(1);
         let half = doubled / 2;
@@ -27,7 +27,7 @@ impl Backoff {
     }
 
     /// Notes a success.
-    pub(super) fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
     }
 }

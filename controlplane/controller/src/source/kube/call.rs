@@ -171,7 +171,7 @@ pub(crate) async fn whole(response: Response<Body>, silence: Duration) -> Result
 }
 
 /// The lines of a body that flows.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     body: Body,
     bytes: Vec<u8>,
     /// How much of `bytes` has no line end, so that a long line is not searched twice.
@@ -181,13 +181,13 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(response: Response<Body>) -> Self {
+    pub(crate) fn new(response: Response<Body>) -> Self {
         Self { body: response.into_body(), bytes: Vec::new(), searched: 0, taken: 0 }
     }
 
     /// The next line without its end; `None` at the end, where a line that was cut is left out: the watch goes on from
     /// the line before, and the server sends it again.
-    pub(super) async fn next(&mut self, until: Instant) -> Result<Option<&[u8]>, Failure> {
+    pub(crate) async fn next(&mut self, until: Instant) -> Result<Option<&[u8]>, Failure> {
         self.bytes.drain(..std::mem::take(&mut self.taken));
         loop {
             if let Some(length) = self.bytes[self.searched..].iter().position(|byte| *byte == b'\n') {

@@ -165,6 +165,15 @@ impl Store {
         !self.secrets.wanted.is_empty()
     }
 
+    /// Takes news of a watch in, and tells besides whether they changed anything.
+    pub(super) fn hear(&mut self, watch: usize, news: News) -> (Verdict, bool) {
+        let before = std::mem::take(&mut self.changed);
+        let verdict = self.take(watch, news);
+        let changed = self.changed;
+        self.changed |= before;
+        (verdict, changed)
+    }
+
     /// Takes news of a watch in.
     pub(super) fn take(&mut self, watch: usize, news: News) -> Verdict {
         match news {
@@ -181,6 +190,7 @@ impl Store {
             News::Changed(item) => self.put(watch, *item),
             News::Deleted(key) => self.remove(watch, &key),
             News::Refused => self.assume(watch),
+            News::Bookmark => {}
         }
         Verdict::Fine
     }

@@ -22,8 +22,9 @@ use tokio::time::{Instant, sleep};
 use super::backoff::Backoff;
 use super::call::{self, Failure, Lines};
 use super::plan::{Watch, escape};
+use super::reached;
 use super::standing::Standing;
-use super::wire::{self, Form, Item, Line};
+use super::wire::{self, Content, Form, Item, Line};
 use ringress_translate::objects::Key;
 
 /// How patient we are with the API server.
@@ -69,12 +70,14 @@ pub(super) struct Told {
     pub(super) watch: usize,
     /// When it was heard.
     pub(super) heard: Instant,
+    /// The resource version that it brings; 0 where it has none.
+    pub(super) version: u64,
     pub(super) news: News,
 }
 
 #[derive(Debug)]
 pub(super) enum News {
-    /// A page of a list.
+    /// A page of a list, with the newest version on it.
     Page(Vec<Item>),
     /// The list is whole: what it lacks is gone.
     Listed,
@@ -82,6 +85,8 @@ pub(super) enum News {
     Torn,
     Changed(Box<Item>),
     Deleted(Key),
+    /// Nothing changed up to this version.
+    Bookmark,
     /// It may not be watched, and there is something to assume instead.
     Refused,
 }
@@ -159,15 +164,15 @@ impl Watcher {
                 Ok(version) => {
                     tries.succeeded();
                     self.standing.listed(self.number);
-                    self.tell(heard, News::Listed).await?;
+                    self.tell(heard, reached::number(&version), News::Listed).await?;
                     return Ok(version);
                 }
                 Err(Stop::Over) => return Err(Over),
                 Err(Stop::Failed(failure)) => {
-                    self.tell(heard, News::Torn).await?;
+                    self.tell(heard, 0, News::Torn).await?;
                     if self.watch.optional && matches!(failure, Failure::Forbidden(_) | Failure::Missing) {
                         self.standing.assumed(self.number, &failure);
-                        self.tell(heard, News::Refused).await?;
+                        self.tell(heard, 0, News::Refused).await?;
                         sleep(self.patience.refused).await;
                     } else {
                         self.pause(&failure, tries).await;
@@ -189,7 +194,7 @@ impl Watcher {
             let page = wire::page(self.watch.kind, self.form(), &body)
                 .map_err(|error| Failure::Broken(format!("a list has no sense: {error}")))?;
             drop(body);
-            self.tell(heard, News::Page(page.items)).await?;
+            self.tell(heard, newest(&page.items), News::Page(page.items)).await?;
             match page.next {
                 Some(token) => next = Some(token),
                 None => return Ok(page.resource_version),
@@ -227,7 +232,7 @@ impl Watcher {
                 Err(failure) => return (version, End::Failed(failure)),
             };
             let heard = Instant::now();
-            let (line, reached) = match read {
+            let (line, moved_to) = match read {
                 Ok(read) => read,
                 Err(error) => {
                     // What stood there is unknown, so the resource version before it is the last that we can trust; the
@@ -237,9 +242,9 @@ impl Watcher {
                 }
             };
             let news = match line {
-                Line::Changed(item) => Some(News::Changed(Box::new(item))),
-                Line::Deleted(key) => Some(News::Deleted(key)),
-                Line::Bookmark | Line::Unknown => None,
+                Line::Changed(item) => News::Changed(Box::new(item)),
+                Line::Deleted(key) => News::Deleted(key),
+                Line::Bookmark | Line::Unknown => News::Bookmark,
                 Line::Refused(status) => {
                     return match Failure::of(&status) {
                         Failure::Expired => (version, End::ListAgain),
@@ -247,13 +252,12 @@ impl Watcher {
                     };
                 }
             };
-            if let Some(news) = news
-                && self.tell(heard, news).await.is_err()
-            {
+            let number = moved_to.as_deref().map_or(0, reached::number);
+            if self.tell(heard, number, news).await.is_err() {
                 return (version, End::Over);
             }
-            if let Some(reached) = reached {
-                version = reached;
+            if let Some(moved_to) = moved_to {
+                version = moved_to;
             }
         }
     }
@@ -262,8 +266,8 @@ impl Watcher {
         if self.watch.names_only { Form::Named } else { Form::Whole }
     }
 
-    async fn tell(&self, heard: Instant, news: News) -> Result<(), Over> {
-        self.told.send(Told { watch: self.number, heard, news }).await.map_err(|_| Over)
+    async fn tell(&self, heard: Instant, version: u64, news: News) -> Result<(), Over> {
+        self.told.send(Told { watch: self.number, heard, version, news }).await.map_err(|_| Over)
     }
 
     /// Notes a failure and waits.
@@ -272,6 +276,15 @@ impl Watcher {
         // Refusals are no exception: a server that has just started refuses everybody until it has read its roles.
         sleep(tries.failed(random(), failure.asks_for())).await;
     }
+}
+
+/// The newest version among the objects of a page.
+fn newest(items: &[Item]) -> u64 {
+    let versions = items.iter().filter_map(|item| {
+        let Content::Read(object) = &item.content else { return None };
+        object.metadata().resource_version.as_deref().map(reached::number)
+    });
+    versions.max().unwrap_or(0)
 }
 
 /// Why a list was not finished.

@@ -1,0 +1,27 @@
+//! Whether requests should come here, for those who have to know it and are no part of the loop.
+
+use std::sync::Arc;
+
+use crate::live::Live;
+
+/// The readiness of the process, now and later.
+#[derive(Clone)]
+pub struct Readiness(Arc<Live>);
+
+impl Readiness {
+    pub(crate) fn new(live: &Arc<Live>) -> Self {
+        Self(Arc::clone(live))
+    }
+
+    /// Whether `/readyz` says so.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.is_ready().is_empty()
+    }
+
+    /// Waits until the process is asked to stop, or ends for another reason.
+    pub(crate) async fn stopped(&self) {
+        let mut stopping = self.0.stopping.subscribe();
+        // The sender is part of what we hold.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}

@@ -1,0 +1,64 @@
+//! Calls of the writer: small objects as JSON, each call with a limit.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use serde_json::Value;
+
+use crate::source::kube::call::{self, Failure};
+
+/// One object; `None` where there is none.
+pub(super) async fn read(client: &Client, path: &str) -> Result<Option<Value>, Failure> {
+    let answer = match call::get(client, path, CALL).await {
+        Err(Failure::Missing) => return Ok(None),
+        answer => answer?,
+    };
+    let body = call::whole(answer, CALL).await?;
+    let value = serde_json::from_slice(&body);
+    value.map(Some).map_err(|error| Failure::Broken(format!("an answer has no sense: {error}")))
+}
+
+/// How a call changes an object.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Verb {
+    Create,
+    Replace,
+    /// By RFC 7386.
+    Merge,
+    Delete,
+}
+
+pub(super) async fn write(client: &Client, verb: Verb, path: &str, body: &Value) -> Result<(), Failure> {
+    let (method, content_type) = match verb {
+        Verb::Create => ("POST", "application/json"),
+        Verb::Replace => ("PUT", "application/json"),
+        Verb::Merge => ("PATCH", "application/merge-patch+json"),
+        Verb::Delete => ("DELETE", "application/json"),
+    };
+    let body = body.to_string().into_bytes();
+    call::put(client, method, path, content_type, body, CALL).await.map(drop)
+}
+
+/// The path of the Leases of a namespace.
+pub(super) fn leases(namespace: &str) -> String {
+    format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases")
+}
+
+/// The wall clock with microseconds, as Leases and Events want it.
+pub(super) fn stamp() -> String {
+    format!("{:.6}", Timestamp::now())
+}
+
+/// Whether a Lease was renewed within its duration, and a moment more, by the wall clock.
+pub(super) fn is_renewed(lease: &Value) -> bool {
+    let renewed = lease["spec"]["renewTime"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let within = lease["spec"]["leaseDurationSeconds"].as_i64().unwrap_or(0) + SKEW_S;
+    renewed.is_some_and(|renewed| Timestamp::now().as_second() - renewed.as_second() < within)
+}
+
+/// Clocks of nodes may differ by so much.
+const SKEW_S: i64 = 15;
+
+/// One call may take so long: less than lies between the last write of a leader and the first of the next.
+pub(super) const CALL: Duration = Duration::from_secs(4);

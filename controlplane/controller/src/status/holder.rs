@@ -1,0 +1,107 @@
+//! Holds the Lease, waits for it, and gives it back in the end.
+
+use kube::Client;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::api::{self, Verb};
+use super::lease::{Election, LOOK, Role, Step};
+use crate::source::kube::call::Failure;
+
+/// The part of a replica in the election.
+pub(super) struct Holder {
+    client: Client,
+    election: Election,
+    /// The path of the Leases.
+    leases: String,
+    name: String,
+    role: watch::Sender<Role>,
+    complained: bool,
+}
+
+impl Holder {
+    pub(super) fn new(client: Client, me: &str, namespace: &str, name: &str) -> Self {
+        Self {
+            client,
+            election: Election::new(me, namespace, name),
+            leases: api::leases(namespace),
+            name: name.to_owned(),
+            role: watch::Sender::default(),
+            complained: false,
+        }
+    }
+
+    /// Our role, now and later.
+    pub(super) fn role(&self) -> watch::Receiver<Role> {
+        self.role.subscribe()
+    }
+
+    pub(super) async fn run(&mut self) {
+        loop {
+            match self.turn().await {
+                Ok(()) => self.complained = false,
+                Err(failure) if !self.complained => {
+                    tracing::warn!(lease = self.name, error = %failure, "the Lease cannot be held or read");
+                    self.complained = true;
+                }
+                Err(_) => {}
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// One look at the Lease, and what follows from it.
+    pub(super) async fn turn(&mut self) -> Result<(), Failure> {
+        let turned = self.step().await;
+        self.tell();
+        turned
+    }
+
+    /// Gives the Lease back if it is ours.
+    pub(super) async fn release(&mut self) -> Result<(), Failure> {
+        let lease = api::read(&self.client, &self.path()).await?.unwrap_or(Value::Null);
+        let free = self.election.release(&lease, &api::stamp());
+        self.tell();
+        let Some(free) = free else { return Ok(()) };
+        api::write(&self.client, Verb::Replace, &self.path(), &free).await?;
+        tracing::info!(lease = self.name, "the Lease is given back");
+        Ok(())
+    }
+
+    async fn step(&mut self) -> Result<(), Failure> {
+        let lease = api::read(&self.client, &self.path()).await?;
+        let asked = Instant::now();
+        let written = match self.election.step(lease.as_ref(), asked, &api::stamp()) {
+            Step::Wait => return Ok(()),
+            Step::Create(lease) => api::write(&self.client, Verb::Create, &self.leases, &lease).await,
+            Step::Replace(lease) => api::write(&self.client, Verb::Replace, &self.path(), &lease).await,
+        };
+        match written {
+            Ok(()) => {
+                if self.election.won(asked) {
+                    tracing::info!(lease = self.name, "this replica writes statuses and Events");
+                }
+                Ok(())
+            }
+            Err(Failure::Conflict) => {
+                self.election.lost();
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn tell(&self) {
+        self.role.send_if_modified(|role| {
+            let now = self.election.role();
+            let differs = role != now;
+            role.clone_from(now);
+            differs
+        });
+    }
+
+    fn path(&self) -> String {
+        format!("{}/{}", self.leases, self.name)
+    }
+}

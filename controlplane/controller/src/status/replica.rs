@@ -1,0 +1,314 @@
+//! Replicas: what each shows of itself in a Lease of its own, and what the leader makes of the others' Leases. Pure; time is
+//! an argument.
+//!
+//! A replica counts while it is *fresh*: it renews its Lease every few seconds, only while it is ready, and takes it away when
+//! it ends. So nobody need ask for Pods or EndpointSlices to know who is ready. One that is killed, frozen or cut off from the
+//! API server stops counting a quarter of a minute later, by the leader's own clock, and never holds `Applied` up for longer:
+//! what such a replica still serves, `Applied` does not speak for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::follow::News;
+use crate::source::kube::Reached;
+
+/// Who a replica is.
+#[derive(Debug, Clone)]
+pub(super) struct Replica {
+    /// The name of its Lease.
+    pub(super) name: String,
+    /// The value of [`LABEL`] on the Leases of all replicas that elect one leader.
+    pub(super) group: String,
+    namespace: String,
+    /// The process, as `holderIdentity`.
+    me: String,
+}
+
+/// What a replica shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// What all its shards serve, by watch.
+    pub(super) heard: BTreeMap<String, u64>,
+    pub(super) shards: usize,
+    /// Its own count; for people, since counts of two processes do not compare.
+    pub(super) generation: u64,
+}
+
+impl Replica {
+    pub(super) fn new(pod: &str, me: &str, namespace: &str, election_id: &str) -> Self {
+        let name: String = format!("ringress-replica-{pod}").chars().take(NAME_MAX).collect();
+        let group: String = election_id.chars().take(LABEL_MAX).collect();
+        let group = group.trim_end_matches(['-', '.', '_']).to_owned();
+        Self { name, group, namespace: namespace.to_owned(), me: me.to_owned() }
+    }
+
+    /// The Lease, whole enough to be created and to be merged into what is there.
+    pub(super) fn lease(&self, shown: &Shown, stamp: &str) -> Value {
+        let heard = json!(shown.heard).to_string();
+        json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {
+                "name": self.name, "namespace": self.namespace,
+                "labels": {LABEL: self.group},
+                "annotations": {
+                    HEARD: heard, SHARDS: shown.shards.to_string(), GENERATION: shown.generation.to_string(),
+                },
+            },
+            "spec": {"holderIdentity": self.me, "leaseDurationSeconds": FRESH.as_secs(), "renewTime": stamp},
+        })
+    }
+}
+
+/// What the leader knows of the other replicas.
+#[derive(Debug)]
+pub(super) struct Replicas {
+    own: String,
+    /// A process that lost the election by silence: it does not count before it shows a sign of life.
+    deposed: Option<String>,
+    peers: Peers,
+}
+
+#[derive(Debug)]
+enum Peers {
+    NotListed,
+    /// They may not be read.
+    Unknown,
+    Known(BTreeMap<String, Peer>),
+}
+
+#[derive(Debug)]
+struct Peer {
+    holder: String,
+    version: String,
+    /// When its last renewal was first seen.
+    since: Instant,
+    is_deposed: bool,
+    shown: Shown,
+}
+
+/// Whether all replicas that count have what is served here.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Agreement {
+    /// Not all of them, or it is not known yet.
+    Open,
+    /// There is nobody else that could be asked.
+    Alone,
+    /// Everybody has.
+    Common {
+        /// The others.
+        others: usize,
+        /// Their shards.
+        shards: usize,
+    },
+}
+
+impl Replicas {
+    pub(super) fn new(own: &str, deposed: Option<String>) -> Self {
+        Self { own: own.to_owned(), deposed, peers: Peers::NotListed }
+    }
+
+    /// Takes news in.
+    pub(super) fn take(&mut self, news: News, now: Instant) {
+        match news {
+            News::Listed(items) => {
+                let mut before = match std::mem::replace(&mut self.peers, Peers::NotListed) {
+                    Peers::Known(peers) => peers,
+                    Peers::NotListed | Peers::Unknown => BTreeMap::new(),
+                };
+                let peer = |lease| {
+                    let (name, peer) = self.peer(lease, now)?;
+                    let known = before.remove(&name).filter(|known| known.version == peer.version);
+                    Some((name, known.unwrap_or(peer)))
+                };
+                self.peers = Peers::Known(items.iter().filter_map(peer).collect());
+                // What changes before our eyes from now on is alive, whoever holds it.
+                self.deposed = None;
+            }
+            News::Changed(lease) => {
+                let peer = self.peer(&lease, now);
+                if let Peers::Known(peers) = &mut self.peers {
+                    peers.extend(peer);
+                }
+            }
+            News::Deleted(lease) => {
+                if let Peers::Known(peers) = &mut self.peers {
+                    peers.remove(name_of(&lease));
+                }
+            }
+            News::Refused(_) => self.peers = Peers::Unknown,
+        }
+    }
+
+    fn peer(&self, lease: &Value, now: Instant) -> Option<(String, Peer)> {
+        let name = name_of(lease);
+        if name.is_empty() || name == self.own {
+            return None;
+        }
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let version = text(&lease["metadata"]["resourceVersion"]);
+        let holder = text(&lease["spec"]["holderIdentity"]);
+        let is_deposed = self.deposed.as_ref() == Some(&holder);
+        Some((name.to_owned(), Peer { holder, version, since: now, is_deposed, shown: shown(lease) }))
+    }
+
+    /// Whether everybody who counts has what is served here.
+    pub(super) fn agreement(&self, served: &Reached, now: Instant) -> Agreement {
+        let peers = match &self.peers {
+            Peers::NotListed => return Agreement::Open,
+            Peers::Unknown => return Agreement::Alone,
+            Peers::Known(peers) => peers,
+        };
+        let (mut others, mut shards) = (0, 0);
+        for peer in peers.values().filter(|peer| peer.counts(now)) {
+            if !served.is_known_with(&peer.shown.heard) {
+                return Agreement::Open;
+            }
+            others += 1;
+            shards += peer.shown.shards;
+        }
+        if others == 0 { Agreement::Alone } else { Agreement::Common { others, shards } }
+    }
+
+    /// Leases that nobody has renewed for so long that their replica will not take them away itself: name and version.
+    pub(super) fn abandoned(&self, now: Instant) -> Vec<(String, String)> {
+        let Peers::Known(peers) = &self.peers else { return Vec::new() };
+        let old = peers.iter().filter(|(_, peer)| now.saturating_duration_since(peer.since) >= ABANDONED);
+        old.map(|(name, peer)| (name.clone(), peer.version.clone())).collect()
+    }
+}
+
+impl Peer {
+    fn counts(&self, now: Instant) -> bool {
+        !self.is_deposed && !self.holder.is_empty() && now.saturating_duration_since(self.since) < FRESH
+    }
+}
+
+/// What a Lease shows; what has no sense shows nothing, so nobody takes it for an acknowledgement.
+fn shown(lease: &Value) -> Shown {
+    let annotation = |name: &str| lease["metadata"]["annotations"][name].as_str().unwrap_or_default();
+    Shown {
+        heard: serde_json::from_str(annotation(HEARD)).unwrap_or_default(),
+        shards: annotation(SHARDS).parse().unwrap_or(0),
+        generation: annotation(GENERATION).parse().unwrap_or(0),
+    }
+}
+
+/// The name of a Lease.
+pub(super) fn name_of(lease: &Value) -> &str {
+    lease["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+/// Marks the Leases of replicas.
+pub(super) const LABEL: &str = "ringress.dev/replica-of";
+const HEARD: &str = "ringress.dev/heard";
+const SHARDS: &str = "ringress.dev/shards";
+const GENERATION: &str = "ringress.dev/generation";
+
+/// A replica that has not renewed for so long does not count.
+pub(super) const FRESH: Duration = Duration::from_secs(15);
+
+/// A Lease that was not renewed for so long is taken away by the leader.
+const ABANDONED: Duration = Duration::from_secs(60);
+
+/// Limits of the API.
+const NAME_MAX: usize = 253;
+const LABEL_MAX: usize = 63;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(name: &str, version: &str, heard: u64) -> Value {
+        let shown = Shown { heard: [("ingresses".to_owned(), heard)].into(), shards: 2, generation: 3 };
+        let mut lease = Replica::new(name, &format!("{name}_1"), "ns", "leader").lease(&shown, "now");
+        lease["metadata"]["resourceVersion"] = json!(version);
+        lease
+    }
+
+    fn served(version: u64) -> Reached {
+        let mut reached = Reached::of_test("ingresses");
+        reached.change_of_test(version);
+        reached
+    }
+
+    fn at(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    fn listed(leases: &[Value], now: Instant) -> Replicas {
+        let mut replicas = Replicas::new("ringress-replica-me", None);
+        replicas.take(News::Listed(leases.to_vec()), now);
+        replicas
+    }
+
+    #[test]
+    fn a_lease_shows_what_it_was_given() {
+        let read = shown(&lease("a", "1", 7));
+        assert_eq!((read.heard["ingresses"], read.shards, read.generation), (7, 2, 3));
+        assert_eq!(shown(&json!({"metadata": {"annotations": {HEARD: "nonsense"}}})), Shown::default());
+    }
+
+    #[test]
+    fn everybody_who_is_fresh_must_have_it() {
+        let now = Instant::now();
+        let mut replicas = listed(&[lease("me", "1", 0), lease("a", "1", 9), lease("b", "1", 6)], now);
+        assert_eq!(replicas.agreement(&served(7), now), Agreement::Open);
+        assert_eq!(replicas.agreement(&served(6), now), Agreement::Common { others: 2, shards: 4 });
+        replicas.take(News::Changed(lease("b", "2", 7)), now);
+        assert_eq!(replicas.agreement(&served(7), now), Agreement::Common { others: 2, shards: 4 });
+        replicas.take(News::Deleted(lease("b", "3", 7)), now);
+        replicas.take(News::Deleted(lease("a", "3", 7)), now);
+        assert_eq!(replicas.agreement(&served(7), now), Agreement::Alone);
+    }
+
+    #[test]
+    fn nothing_is_agreed_before_the_others_are_known() {
+        let now = Instant::now();
+        let mut replicas = Replicas::new("me", None);
+        assert_eq!(replicas.agreement(&served(7), now), Agreement::Open);
+        replicas.take(News::Refused(crate::source::kube::call::Failure::Forbidden(String::new())), now);
+        assert_eq!(replicas.agreement(&served(7), now), Agreement::Alone);
+    }
+
+    #[test]
+    fn a_silent_replica_holds_nothing_up_for_ever() {
+        let start = Instant::now();
+        let mut replicas = listed(&[lease("a", "1", 6)], start);
+        assert_eq!(replicas.agreement(&served(7), at(start, 14)), Agreement::Open);
+        assert_eq!(replicas.agreement(&served(7), at(start, 15)), Agreement::Alone);
+        // Listing the same again is no sign of life.
+        replicas.take(News::Listed(vec![lease("a", "1", 6)]), at(start, 16));
+        assert_eq!(replicas.agreement(&served(7), at(start, 16)), Agreement::Alone);
+        replicas.take(News::Changed(lease("a", "2", 6)), at(start, 17));
+        assert_eq!(replicas.agreement(&served(7), at(start, 17)), Agreement::Open, "it is back");
+    }
+
+    #[test]
+    fn the_leader_that_was_followed_counts_when_it_is_back() {
+        let now = Instant::now();
+        let mut replicas = Replicas::new("ringress-replica-me", Some("a_1".to_owned()));
+        replicas.take(News::Listed(vec![lease("a", "1", 6)]), now);
+        assert_eq!(replicas.agreement(&served(7), now), Agreement::Alone);
+        replicas.take(News::Changed(lease("a", "2", 6)), now);
+        assert_eq!(replicas.agreement(&served(7), now), Agreement::Open);
+    }
+
+    #[test]
+    fn a_lease_that_was_left_behind_is_taken_away() {
+        let start = Instant::now();
+        let mut replicas = listed(&[lease("a", "1", 6), lease("b", "1", 6)], start);
+        replicas.take(News::Changed(lease("b", "2", 6)), at(start, 30));
+        assert!(replicas.abandoned(at(start, 59)).is_empty());
+        let expected = ("ringress-replica-a".to_owned(), "1".to_owned());
+        assert_eq!(replicas.abandoned(at(start, 60)), [expected]);
+    }
+
+    #[test]
+    fn names_and_labels_fit_the_api() {
+        let replica = Replica::new(&"p".repeat(253), "me", "ns", &format!("{}-x", "e".repeat(62)));
+        assert_eq!((replica.name.len(), replica.group), (253, "e".repeat(62)));
+    }
+}

@@ -1,0 +1,339 @@
+//! Says what happened: hears every generation, knows what was said, follows the other replicas while it leads.
+//!
+//! ```text
+//! generation live ─► changes ─► Waiting ── all replicas agree ──┐
+//!                 └► problems ──────────────────────────────────┴─► Outbox ── allowed ─► POST events
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use ringress_translate::objects::Key;
+use ringress_translate::{Problem, Reason};
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::api::{self, Verb};
+use super::event;
+use super::follow::{Collection, News, follow};
+use super::lease::Role;
+use super::outbox::{Known, Letter, Outbox};
+use super::replica::{LABEL, Replica, Replicas};
+use super::waiting::{Change, Live, Waiting};
+use crate::acknowledge::GenerationReport;
+use crate::live::View;
+use crate::source::kube::call::Failure;
+
+/// Writes Events while it leads.
+pub(super) struct Speaker {
+    client: Client,
+    /// The path of the Leases.
+    leases: String,
+    replica: Replica,
+    /// `reportingInstance`.
+    me: String,
+    role: watch::Receiver<Role>,
+    /// The other replicas; `None` while we do not lead.
+    others: Option<Others>,
+    /// What was last heard of.
+    heard: Option<Arc<View>>,
+    /// The state whose problems were last said; `None` where somebody else may have said more.
+    said: Option<Arc<View>>,
+    waiting: Waiting,
+    outbox: Outbox,
+    /// How often an Event was said, by name.
+    counts: BTreeMap<String, u32>,
+    complained: bool,
+}
+
+struct Others {
+    replicas: Replicas,
+    news: mpsc::Receiver<News>,
+    complained: bool,
+    /// When abandoned Leases are looked for again.
+    sweep: Instant,
+}
+
+impl Speaker {
+    pub(super) fn new(
+        (client, leases): (Client, String),
+        replica: Replica,
+        me: String,
+        role: watch::Receiver<Role>,
+    ) -> Self {
+        Self {
+            client,
+            leases,
+            replica,
+            me,
+            role,
+            others: None,
+            heard: None,
+            said: None,
+            waiting: Waiting::default(),
+            outbox: Outbox::default(),
+            counts: BTreeMap::new(),
+            complained: false,
+        }
+    }
+
+    /// Runs until the feed is gone.
+    pub(super) async fn run(mut self, mut reports: watch::Receiver<Option<GenerationReport>>) {
+        reports.mark_changed();
+        loop {
+            let due = self.due();
+            tokio::select! {
+                changed = reports.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let report = reports.borrow_and_update().clone();
+                    self.follow_role();
+                    report.into_iter().for_each(|report| self.hear(&report));
+                }
+                Ok(()) = self.role.changed() => self.follow_role(),
+                Some(news) = next(&mut self.others) => self.learn(news),
+                () = sleep_until(due) => self.follow_role(),
+            }
+            self.say().await;
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.role.borrow().leads(Instant::now())
+    }
+
+    fn due(&mut self) -> Instant {
+        let now = Instant::now();
+        let letter = self.outbox.due(now).filter(|_| self.others.is_some());
+        // Replicas grow stale without a word.
+        letter.unwrap_or(now + LOOK).min(now + LOOK)
+    }
+
+    /// Begins or ends to lead.
+    fn follow_role(&mut self) {
+        let role = self.role.borrow_and_update().clone();
+        match (role.leads(Instant::now()), &self.others) {
+            (true, None) => self.begin(&role),
+            (false, Some(_)) => self.others = None,
+            _ => {}
+        }
+        if let Some(other) = role.other
+            && self.others.is_none()
+        {
+            self.waiting.forget(other);
+            // Whoever leads says what is wrong.
+            self.said = None;
+            self.outbox.retain(|_| false);
+        }
+    }
+
+    fn begin(&mut self, role: &Role) {
+        let collection = Collection {
+            path: self.leases.clone(),
+            selector: ("labelSelector", format!("{LABEL}={}", self.replica.group)),
+        };
+        self.others = Some(Others {
+            replicas: Replicas::new(&self.replica.name, role.deposed.clone()),
+            news: follow(self.client.clone(), collection),
+            complained: false,
+            sweep: Instant::now() + SWEEP,
+        });
+        if let Some(view) = self.heard.clone() {
+            self.warn(&view);
+        }
+    }
+
+    fn learn(&mut self, news: News) {
+        let Some(others) = &mut self.others else { return };
+        if let News::Refused(failure) = &news
+            && !std::mem::replace(&mut others.complained, true)
+        {
+            let needs = "list and watch leases in its own namespace";
+            tracing::warn!(error = %failure, needs, "the other replicas are unknown; Applied speaks for this one alone");
+        }
+        others.replicas.take(news, Instant::now());
+    }
+
+    /// Takes a generation in that all shards of this replica serve.
+    fn hear(&mut self, report: &GenerationReport) {
+        let view = &report.view;
+        let before = self.heard.replace(Arc::clone(view));
+        if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, view)) {
+            return;
+        }
+        if let Some(before) = before
+            && !Arc::ptr_eq(&before.objects, &view.objects)
+        {
+            let live = Live {
+                generation: report.generation,
+                shards: report.shards,
+                elapsed: report.elapsed,
+                at: report.at,
+                reached: view.reached.load(),
+            };
+            self.wait_for_others(&before, view, &live);
+        }
+        if self.others.is_some() {
+            self.warn(view);
+        }
+    }
+
+    fn wait_for_others(&mut self, before: &View, view: &View, live: &Live) {
+        let changed = before.objects.ingresses.differing(&view.objects.ingresses);
+        if changed.is_empty() {
+            return;
+        }
+        let is_ours_to_say = self.leads();
+        // Of an object in quarantine the version before is what is live.
+        let quarantined = |key: &Key| {
+            let mut problems = view.problems.iter().filter(|problem| problem.reason == Reason::Quarantined);
+            problems.any(|problem| &*problem.object.kind == "Ingress" && Key::of(&problem.object) == *key)
+        };
+        for key in ours(view, &changed).into_iter().filter(|key| !quarantined(key)) {
+            let Some(stored) = view.objects.ingresses.get(key) else { continue };
+            let uid = stored.object.metadata.uid.clone().unwrap_or_default();
+            let change = Change { uid, version: stored.version, live: live.clone(), is_ours_to_say };
+            self.waiting.put(key.clone(), change);
+        }
+        self.waiting.retain(|key, change| {
+            let now = view.objects.ingresses.get(key);
+            now.is_some_and(|now| now.version == change.version)
+        });
+    }
+
+    /// Puts the warnings in that are new, and takes those out that do not hold any more.
+    fn warn(&mut self, view: &Arc<View>) {
+        let now = Instant::now();
+        let before = self.said.replace(Arc::clone(view));
+        let known: BTreeSet<&Problem> = before.iter().flat_map(|before| before.problems.iter()).collect();
+        let fresh = view.problems.iter().filter(|problem| !known.contains(problem));
+        // What was wrong before we led was said by whoever led then; where nobody did, this is the first time.
+        let meaning = if before.is_some() { Known::Again } else { Known::Said };
+        let due = fresh.filter_map(|problem| event::warning(problem, &view.objects));
+        due.for_each(|event| self.outbox.put(event, meaning, now + SETTLE));
+        let is_gone = before
+            .is_some_and(|before| before.problems.iter().any(|problem| !view.problems.contains(problem)));
+        if is_gone {
+            let warnings = view.problems.iter().filter_map(|problem| event::warning(problem, &view.objects));
+            let holding: BTreeSet<String> = warnings.map(|event| event.name()).collect();
+            self.outbox
+                .retain(|letter| letter.event.kind != "Warning" || holding.contains(&letter.event.name()));
+        }
+    }
+
+    /// Says what may be said now, as far as we lead.
+    async fn say(&mut self) {
+        let now = Instant::now();
+        let Some(others) = &mut self.others else { return };
+        if !self.waiting.is_empty() {
+            let said = self.waiting.agreed(|reached| others.replicas.agreement(reached, now), now);
+            said.into_iter().for_each(|(event, known)| self.outbox.put(event, known, now));
+        }
+        let dropped = self.outbox.dropped();
+        if dropped > 0 {
+            tracing::warn!(dropped, "more Events are due than may be written; some are left out");
+        }
+        for _ in 0..LETTERS_MAX {
+            if !self.leads() {
+                return;
+            }
+            let Some(letter) = self.outbox.next(Instant::now()) else { break };
+            self.send(letter).await;
+        }
+        self.sweep().await;
+    }
+
+    async fn send(&mut self, letter: Letter) {
+        let failure = match self.write(&letter).await {
+            Ok(()) => {
+                self.complained = false;
+                return;
+            }
+            Err(failure) => failure,
+        };
+        if !std::mem::replace(&mut self.complained, true) {
+            tracing::warn!(object = %letter.event.object, error = %failure, "an Event cannot be written");
+        }
+        let is_passing = matches!(failure, Failure::Busy { .. } | Failure::Broken(_));
+        let object = letter.event.object.clone();
+        if !is_passing || !self.outbox.failed(letter, Instant::now()) {
+            tracing::debug!(%object, error = %failure, "an Event is lost");
+        }
+    }
+
+    async fn write(&mut self, letter: &Letter) -> Result<(), Failure> {
+        let Letter { event, known, .. } = letter;
+        let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", event.namespace());
+        let stamp = api::stamp();
+        let created = api::write(&self.client, Verb::Create, &path, &event.body(&self.me, &stamp)).await;
+        match (created, known) {
+            (Err(Failure::Conflict), Known::Said) => Ok(()),
+            (Err(Failure::Conflict), Known::Anew) => {
+                let event = event.clone().anew();
+                match api::write(&self.client, Verb::Create, &path, &event.body(&self.me, &stamp)).await {
+                    Err(Failure::Conflict) => Ok(()),
+                    created => created,
+                }
+            }
+            (Err(Failure::Conflict), Known::Again) => self.count(&path, &event.name(), &stamp).await,
+            (created, _) => created,
+        }
+    }
+
+    async fn count(&mut self, path: &str, name: &str, stamp: &str) -> Result<(), Failure> {
+        if self.counts.len() > COUNTS_MAX {
+            self.counts.clear();
+        }
+        let count = self.counts.get(name).copied().unwrap_or(1) + 1;
+        self.counts.insert(name.to_owned(), count);
+        api::write(&self.client, Verb::Merge, &format!("{path}/{name}"), &event::again(count, stamp)).await
+    }
+
+    /// Takes the Leases of replicas away that did not live to do it themselves.
+    async fn sweep(&mut self) {
+        let now = Instant::now();
+        let Some(others) = self.others.as_mut().filter(|others| others.sweep <= now) else { return };
+        others.sweep = now + SWEEP;
+        for (name, version) in others.replicas.abandoned(now) {
+            // Not if it has come back in this moment.
+            let body = json!({"preconditions": {"resourceVersion": version}});
+            match api::write(&self.client, Verb::Delete, &format!("{}/{name}", self.leases), &body).await {
+                Ok(()) => tracing::info!(lease = name, "the Lease of a replica that is gone is taken away"),
+                Err(error) => tracing::debug!(lease = name, %error, "a Lease that was left behind stays"),
+            }
+        }
+    }
+}
+
+async fn next(others: &mut Option<Others>) -> Option<News> {
+    match others {
+        Some(others) => others.news.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Those of some Ingresses that are ours.
+fn ours<'k>(view: &View, keys: &'k [Key]) -> BTreeSet<&'k Key> {
+    let wanted: BTreeSet<&Key> = keys.iter().collect();
+    let claims = view.translation.claims.iter().filter(|claim| claim.class.is_ours());
+    claims.filter_map(|claim| wanted.get(&Key::of(&claim.origin.object)).copied()).collect()
+}
+
+/// What is wrong for less than this is not said: an Ingress may come a moment before its Service.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// Replicas are looked through this often without news of them.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Abandoned Leases are looked for this often.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Events that are written before news have their turn.
+const LETTERS_MAX: usize = 20;
+
+/// Events whose counts are remembered.
+const COUNTS_MAX: usize = 4096;
