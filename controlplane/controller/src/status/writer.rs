@@ -227,9 +227,11 @@ impl Scribe {
         let pods = format!("/api/v1/namespaces/{}/pods", self.namespace);
         let Some(own) = read(&self.client, &format!("{pods}/{pod}")).await? else { return Ok(None) };
         let Some(labels) = own["metadata"]["labels"].as_object() else { return Ok(None) };
-        // What a roll-out adds differs between pods of one kind.
+        // What a roll-out adds differs between pods of one kind, and so do the labels of their nodes: from Kubernetes 1.35 on,
+        // those of the topology stand on each pod.
         let varying = ["pod-template-hash", "controller-revision-hash", "pod-template-generation"];
-        let alike = labels.iter().filter(|(key, _)| !varying.contains(&key.as_str()));
+        let varies = |key: &str| varying.contains(&key) || key.starts_with("topology.kubernetes.io/");
+        let alike = labels.iter().filter(|(key, _)| !varies(key));
         let terms: Vec<String> =
             alike.filter_map(|(key, value)| Some(format!("{key}%3D{}", value.as_str()?))).collect();
         let list = read(&self.client, &format!("{pods}?labelSelector={}", terms.join("%2C"))).await?;

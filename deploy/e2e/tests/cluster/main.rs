@@ -1,15 +1,20 @@
 //! The cluster in a box does what tests of ringress rely on.
 //!
-//! Tests share two boxes, one with Kubernetes alone and one with ringress installed; each has a namespace of its own. Where root, namespaces or Go are missing, all are left out,
+//! Tests share three boxes, each has a namespace of its own in one of them: with Kubernetes alone, with ringress installed, and
+//! another such box for tests that claim requests for any host. Where root, namespaces or Go are missing, all are left out,
 //! and one line says why; with RINGRESS_E2E_REQUIRED=1 that is a failure.
 //! RINGRESS_E2E_KUBERNETES=1.31 runs them on the oldest version instead.
 
 mod boxes;
+mod chart;
+mod client;
+mod conformance;
 mod containers;
 mod faults;
 mod forward;
 mod ringress;
 mod scale;
+mod seeds;
 mod services;
 mod support;
 mod up;
@@ -41,7 +46,9 @@ fn main() -> ExitCode {
         return if required { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
     let bare = trials(bare(), World::shared);
-    let trials = bare.chain(trials(installed(), World::with_ringress));
+    let installed = trials(installed(), World::with_ringress);
+    let every_host = trials(seeds::CASES.to_vec(), World::for_every_host);
+    let trials = bare.chain(installed).chain(every_host).chain(conformance::trials());
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     World::end();
     conclusion.exit_code()
@@ -67,6 +74,7 @@ fn bare() -> Vec<Case> {
         ringress::CASES,
         scale::CASES,
         boxes::CASES,
+        chart::CASES,
     ];
     all.concat()
 }
