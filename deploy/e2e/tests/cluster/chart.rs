@@ -20,14 +20,14 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// A release in the namespace of a test.
-struct Release<'w> {
+pub(crate) struct Release<'w> {
     world: &'w World,
     name: &'static str,
 }
 
 impl<'w> Release<'w> {
     /// Installs it and waits until it is ready; values as `--set` takes them.
-    fn install(world: &'w World, name: &'static str, values: &[&str]) -> anyhow::Result<Self> {
+    pub(crate) fn install(world: &'w World, name: &'static str, values: &[&str]) -> anyhow::Result<Self> {
         let release = Self { world, name };
         let file = deploy("e2e/values.yaml");
         let chart = ["install", name, &deploy("helm/ringress"), "-f", &file, "--wait"];
@@ -42,12 +42,17 @@ impl<'w> Release<'w> {
         self.world.exec(&[&["helm"], arguments, &namespace].concat())
     }
 
+    /// Removes it, and waits until its pods are gone.
+    pub(crate) fn uninstall(&self) -> anyhow::Result<()> {
+        self.helm(&["uninstall", self.name, "--wait"]).map(drop)
+    }
+
     /// What its Deployment or DaemonSet is called, and its Service.
-    fn controller(&self) -> String {
+    pub(crate) fn controller(&self) -> String {
         format!("{}-ringress-controller", self.name)
     }
 
-    fn address(&self) -> anyhow::Result<String> {
+    pub(crate) fn address(&self) -> anyhow::Result<String> {
         Ok(service_address(self.world, &self.controller())?.ip().to_string())
     }
 
@@ -129,7 +134,7 @@ fn lifecycle(world: &World) -> anyhow::Result<()> {
         Ok(world.get("ingress", "web")?["status"]["loadBalancer"].get("ingress").is_none())
     })?;
     ensure!(!release.objects()?.is_empty(), "objects of the release are found by their label");
-    release.helm(&["uninstall", release.name, "--wait"])?;
+    release.uninstall()?;
     world.until("nothing of the release is left", || Ok(release.objects()?.is_empty()))?;
     // It was made by ringress itself and is no part of the release.
     world.kubectl(&["delete", "lease", "life-ringress-leader"])?;
@@ -163,7 +168,7 @@ spec: {controller: k8s.io/ingress-nginx}";
     );
     release.helm(&["upgrade", release.name, &deploy("helm/ringress"), "--reuse-values", "--wait"])?;
     until_outcome(world, &address, ("take.test", "/"), "web")?;
-    release.helm(&["uninstall", release.name, "--wait"])?;
+    release.uninstall()?;
     let class = world.get("ingressclass", "nginx")?;
     ensure!(class["spec"]["controller"] == "k8s.io/ingress-nginx", "{class}");
     world.kubectl(&["delete", "ingressclass", "nginx"]).map(drop)
@@ -176,7 +181,7 @@ fn makes_nginx(world: &World) -> anyhow::Result<()> {
     ensure!(class["spec"]["controller"] == "ringress.dev/ingress-controller", "{class}");
     served(world, "nginx", "none.test")?;
     until_outcome(world, &release.address()?, ("none.test", "/"), "web")?;
-    release.helm(&["uninstall", release.name, "--wait"])?;
+    release.uninstall()?;
     ensure!(world.get("ingressclass", "nginx").is_err(), "its own class goes with the release");
     Ok(())
 }
@@ -204,7 +209,7 @@ fn daemon_set(world: &World) -> anyhow::Result<()> {
     world.kubectl(&["rollout", "restart", "daemonset", &release.controller()])?;
     world.kubectl(&["rollout", "status", "daemonset", &release.controller(), "--timeout=60s"])?;
     until_outcome(world, "198.18.0.11:8088", ("daemon.test", "/"), "web")?;
-    release.helm(&["uninstall", release.name, "--wait"]).map(drop)
+    release.uninstall()
 }
 
 fn manifest(world: &World) -> anyhow::Result<()> {
@@ -227,7 +232,7 @@ fn manifest(world: &World) -> anyhow::Result<()> {
 }
 
 /// An Ingress of this class and host with a Service and a pod behind it.
-fn served(world: &World, class: &str, host: &str) -> anyhow::Result<()> {
+pub(crate) fn served(world: &World, class: &str, host: &str) -> anyhow::Result<()> {
     world.apply(&format!(
         r#"
 apiVersion: v1
@@ -249,7 +254,7 @@ spec:
 }
 
 /// Waits until the Ingress shows this address.
-fn until_address(world: &World, address: &str) -> anyhow::Result<()> {
+pub(crate) fn until_address(world: &World, address: &str) -> anyhow::Result<()> {
     world.until(&format!("the Ingress shows {address}"), || {
         let shown = world.get("ingress", "web")?["status"]["loadBalancer"]["ingress"].clone();
         Ok(shown.as_array().is_some_and(|all| all.iter().any(|one| one["ip"] == address)))

@@ -12,6 +12,7 @@ mod conformance;
 mod containers;
 mod faults;
 mod forward;
+mod rbac;
 mod ringress;
 mod scale;
 mod seeds;
@@ -75,6 +76,7 @@ fn bare() -> Vec<Case> {
         scale::CASES,
         boxes::CASES,
         chart::CASES,
+        rbac::CASES,
     ];
     all.concat()
 }
