@@ -76,6 +76,7 @@ impl ControlPlane {
             "kubernetes.default.svc.cluster.local",
         ])?;
         write_kubeconfig(inside, &pki)?;
+        write_audit_policy(inside)?;
         let keep = |part: Part| -> anyhow::Result<mpsc::Sender<Order>> {
             let keeper = Keeper::new(part, inside, plan, &pki)?;
             let (orders, received) = mpsc::channel(4);
@@ -202,12 +203,12 @@ async fn ended(child: &mut Option<Child>) {
 fn arguments(part: Part, inside: &Cluster, pki: &Pki) -> Vec<String> {
     match part {
         Part::Etcd => vec![format!("--data-dir={}", inside.folder().join("etcd").display())],
-        Part::ApiServer => api_server_arguments(pki),
+        Part::ApiServer => api_server_arguments(inside, pki),
         Part::ControllerManager => controller_manager_arguments(inside, pki),
     }
 }
 
-fn api_server_arguments(pki: &Pki) -> Vec<String> {
+fn api_server_arguments(inside: &Cluster, pki: &Pki) -> Vec<String> {
     let (certificate, key) = pki.pair("apiserver");
     let (client_certificate, client_key) = pki.pair("admin");
     let (tokens, signing) = pki.tokens();
@@ -229,6 +230,8 @@ fn api_server_arguments(pki: &Pki) -> Vec<String> {
         format!("--service-account-key-file={}", tokens.display()),
         format!("--service-account-signing-key-file={}", signing.display()),
         "--allow-privileged=true".to_owned(),
+        format!("--audit-policy-file={}", audit_policy(inside).display()),
+        format!("--audit-log-path={}", inside.logs().join("audit.log").display()),
         "--profiling=false".to_owned(),
         // Tests create thousands of objects at once: being held back would measure the API server's politeness.
         "--max-requests-inflight=3000".to_owned(),
@@ -251,6 +254,23 @@ fn controller_manager_arguments(inside: &Cluster, pki: &Pki) -> Vec<String> {
         "--bind-address=127.0.0.1".to_owned(),
         format!("--controllers={CONTROLLERS}"),
     ]
+}
+
+fn audit_policy(inside: &Cluster) -> PathBuf {
+    inside.folder().join("audit-policy")
+}
+
+/// What pods ask, and what they are told: whether somebody has all rights that it needs is read there.
+fn write_audit_policy(inside: &Cluster) -> anyhow::Result<()> {
+    let policy = serde_json::json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}],
+    });
+    let path = audit_policy(inside);
+    // JSON is YAML.
+    fs::write(&path, policy.to_string()).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn write_kubeconfig(inside: &Cluster, pki: &Pki) -> anyhow::Result<()> {

@@ -82,10 +82,12 @@ impl Nodes {
 
 /// The selector of pods like this one; `None` where it has no labels.
 fn alike(pod: &Value) -> Option<String> {
-    // What a roll-out adds differs between pods of one kind.
+    // What a roll-out adds differs between pods of one kind, and so do the labels of their nodes: from Kubernetes 1.35 on,
+    // those of the topology stand on each pod.
     let varying = ["pod-template-hash", "controller-revision-hash", "pod-template-generation"];
     let labels = pod["metadata"]["labels"].as_object()?;
-    let alike = labels.iter().filter(|(key, _)| !varying.contains(&key.as_str()));
+    let varies = |key: &str| varying.contains(&key) || key.starts_with("topology.kubernetes.io/");
+    let alike = labels.iter().filter(|(key, _)| !varies(key));
     let terms: Vec<String> =
         alike.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
     Some(terms.join(",")).filter(|terms| !terms.is_empty())
@@ -101,7 +103,7 @@ mod tests {
 
     #[test]
     fn pods_of_two_roll_outs_are_alike() {
-        let labels = json!({"app": "ringress", "pod-template-hash": "6d5f", "tier": "edge"});
+        let labels = json!({"app": "ringress", "pod-template-hash": "6d5f", "tier": "edge", "topology.kubernetes.io/zone": "a"});
         assert_eq!(
             alike(&json!({"metadata": {"labels": labels}})).as_deref(),
             Some("app=ringress,tier=edge")

@@ -1,16 +1,22 @@
 //! The cluster in a box does what tests of ringress rely on.
 //!
-//! Tests share two boxes, one with Kubernetes alone and one with ringress installed; each has a namespace of its own. Where root, namespaces or Go are missing, all are left out,
+//! Tests share three boxes, each has a namespace of its own in one of them: with Kubernetes alone, with ringress installed, and
+//! another such box for tests that claim requests for any host. Where root, namespaces or Go are missing, all are left out,
 //! and one line says why; with RINGRESS_E2E_REQUIRED=1 that is a failure.
 //! RINGRESS_E2E_KUBERNETES=1.31 runs them on the oldest version instead.
 
 mod boxes;
+mod chart;
+mod client;
+mod conformance;
 mod containers;
 mod faults;
 mod forward;
 mod goals;
+mod rbac;
 mod ringress;
 mod scale;
+mod seeds;
 mod services;
 mod support;
 mod up;
@@ -41,7 +47,10 @@ fn main() -> ExitCode {
         let required = std::env::var("RINGRESS_E2E_REQUIRED").is_ok_and(|value| value == "1");
         return if required { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
-    let shared = trials(bare(), World::shared).chain(trials(installed(), World::with_ringress));
+    let bare = trials(bare(), World::shared);
+    let installed = trials(installed(), World::with_ringress);
+    let every_host = trials(seeds::CASES.to_vec(), World::for_every_host);
+    let shared = bare.chain(installed).chain(every_host).chain(conformance::trials());
     let goals = goals::CASES.iter().map(|goal| in_its_own_box(*goal));
     let measures = goals::MEASURES.iter().map(|goal| in_its_own_box(*goal).with_ignored_flag(true));
     let conclusion = libtest_mimic::run(&arguments, shared.chain(goals).chain(measures).collect());
@@ -73,6 +82,8 @@ fn bare() -> Vec<Case> {
         ringress::CASES,
         scale::CASES,
         boxes::CASES,
+        chart::CASES,
+        rbac::CASES,
     ];
     all.concat()
 }

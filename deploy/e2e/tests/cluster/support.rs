@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -22,6 +22,7 @@ pub(crate) struct World {
 
 static SHARED: OnceLock<Result<World, String>> = OnceLock::new();
 static WITH_RINGRESS: OnceLock<Result<World, String>> = OnceLock::new();
+static FOR_EVERY_HOST: OnceLock<Result<World, String>> = OnceLock::new();
 /// Folders of boxes that tests brought up, so that an end reaches them all.
 static STARTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -37,6 +38,13 @@ impl World {
     pub(crate) fn with_ringress() -> anyhow::Result<Self> {
         let shared = WITH_RINGRESS
             .get_or_init(|| Self::start_installed("installed", &[]).map_err(|error| format!("{error:#}")));
+        shared.clone().map_err(anyhow::Error::msg)
+    }
+
+    /// The same, for tests that claim requests for any host: they do so under [`every_host`].
+    pub(crate) fn for_every_host() -> anyhow::Result<Self> {
+        let shared = FOR_EVERY_HOST
+            .get_or_init(|| Self::start_installed("every", &[]).map_err(|error| format!("{error:#}")));
         shared.clone().map_err(anyhow::Error::msg)
     }
 
@@ -87,6 +95,17 @@ impl World {
             Ok(world.kubectl(&["get", "serviceaccount", "default"]).is_ok())
         });
         world
+    }
+
+    /// The same box with another namespace, which is there.
+    pub(crate) fn other_namespace(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
+    /// Where the ringress that `up` has installed is reached.
+    pub(crate) fn ringress_address(&self) -> anyhow::Result<String> {
+        let address = "-o=jsonpath={.status.loadBalancer.ingress[0].ip}";
+        self.exec(&["kubectl", "--namespace=ringress", "get", "service", "ringress-controller", address])
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {
@@ -193,6 +212,13 @@ impl World {
     }
 }
 
+/// Held while something claims requests for any host, so that one test at a time sees its own.
+pub(crate) fn every_host() -> MutexGuard<'static, ()> {
+    static EVERY_HOST: Mutex<()> = Mutex::new(());
+    // Whoever panicked with it has failed already.
+    EVERY_HOST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The status of a condition, empty where it is missing.
 pub(crate) fn condition(object: &Value, name: &str) -> String {
     let mut conditions = object["status"]["conditions"].as_array().into_iter().flatten();
@@ -223,4 +249,9 @@ fn said(what: &str, output: Output) -> anyhow::Result<String> {
 
 fn path(path: &Path) -> &str {
     path.to_str().expect("temporary folders have plain names")
+}
+
+/// A path below the folder `deploy` of the source tree.
+pub(crate) fn deploy(path: &str) -> String {
+    format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
 }
