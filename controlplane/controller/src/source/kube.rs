@@ -253,9 +253,12 @@ impl Owner {
                         }
                     }
                     self.fetch_secrets();
-                    self.progress.note(&self.reached, self.store.is_changed());
+                    self.note_progress();
                 }
-                Wake::Fetched(asked, item) => self.store.fetched(&asked, item),
+                Wake::Fetched(asked, item) => {
+                    self.store.fetched(&asked, item);
+                    self.note_progress();
+                }
                 Wake::Send => self.send(),
                 Wake::Confirm(watch) => {
                     self.confirmations.remove(&watch);
@@ -323,12 +326,17 @@ impl Owner {
         verdict
     }
 
+    /// What was heard counts as served once it is handed on, with the content of the Secrets that it named.
+    fn note_progress(&self) {
+        self.progress.note(&self.reached, self.store.is_changed() || self.store.is_waiting());
+    }
+
     fn send(&mut self) {
         let Ok(permit) = self.changes.try_reserve() else { return };
         let seen = self.seen.take().unwrap_or_else(Instant::now);
         self.reached.next();
         permit.send(Change { seen, loaded: self.store.load(), reached: self.reached.clone() });
-        self.progress.note(&self.reached, false);
+        self.note_progress();
         self.fallback = None;
         if let Some(keeper) = &self.keeper {
             self.standing.serves_cache(None);

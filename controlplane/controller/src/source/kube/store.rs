@@ -167,10 +167,11 @@ impl Store {
 
     /// Takes news of a watch in, and tells besides whether they changed anything.
     pub(super) fn hear(&mut self, watch: usize, news: News) -> (Verdict, bool) {
-        let before = std::mem::take(&mut self.changed);
+        let before = (std::mem::take(&mut self.changed), self.secrets.tickets);
         let verdict = self.take(watch, news);
-        let changed = self.changed;
-        self.changed |= before;
+        // A Secret that is in use has changed, though its content is still to come.
+        let changed = self.changed || self.secrets.tickets != before.1;
+        self.changed |= before.0;
         (verdict, changed)
     }
 

@@ -238,6 +238,17 @@ fn a_secret_of_another_type_is_fetched_whenever_it_changes_and_only_while_it_is_
 }
 
 #[test]
+fn a_secret_whose_content_is_to_come_has_changed_where_it_is_named() {
+    let mut bench = Bench::whole(Scope::default(), &[(Kind::Ingress, ingress("a/web", "used"))]);
+    let others = bench.others();
+    for (key, expected) in [("a/unused", false), ("a/used", true)] {
+        let item = Item { key: key_of(key), content: Content::Named };
+        let (_, changed) = bench.store.hear(others, News::Changed(Box::new(item)));
+        assert_eq!(changed, expected, "{key}");
+    }
+}
+
+#[test]
 fn a_secret_that_is_made_again_with_another_type_stays_whichever_watch_is_faster() {
     for deleted_first in [true, false] {
         let objects = [(Kind::Ingress, ingress("a/web", "x")), (Kind::Secret, secret("a/x"))];
