@@ -9,7 +9,7 @@
 //!
 //! Steps, not bytes: bodies never pass through here. A step owns what it names; nothing in it points into the snapshot.
 //!
-//! **Retries of our own accord** (never on a status): a connection that could not be opened; a reused connection that died
+//! **Retries of our own accord** (never on a status): a connection that could not be opened (each endpoint once); a reused connection that died
 //! before its first answer byte, if the request can be sent again; and once, within a budget, a fresh connection that was
 //! reset before any answer byte under an idempotent request.
 
@@ -34,8 +34,12 @@ use crate::http::{Head, HeadError};
 use crate::policy::{self, RequestFacts};
 use crate::random::Random;
 
-/// Tries of one request, over all endpoints.
+/// Tries of one request, over all endpoints; refused connections are counted apart.
 const TRIES_MAX: usize = 3;
+
+/// Connections of one request that may be refused. A refusal costs nobody anything and nothing was sent, so a roll-out of
+/// many pods, of which several have gone before their endpoints have, fails no request.
+const REFUSALS_MAX: usize = 16;
 
 /// What an exchange may look at and change; borrowed for one call only.
 pub struct Env<'e> {
@@ -143,6 +147,8 @@ pub struct Exchange {
     routed: Option<Routed>,
     no_route: Option<NoRoute>,
     tries: usize,
+    /// Those of them whose connection was refused.
+    refusals: usize,
     /// Where the last try went.
     last: Option<EndpointId>,
     /// Endpoints that failed this request; a stale pooled connection says nothing of its endpoint.
@@ -213,8 +219,9 @@ impl Exchange {
 
     fn after_connect_failure(&mut self, failure: ConnectFailure, env: &mut Env<'_>) -> Step {
         self.failed.extend(self.last);
+        self.refusals += usize::from(failure == ConnectFailure::Refused);
         // Nothing was sent, so another endpoint can always be asked.
-        let elsewhere = self.tries < TRIES_MAX && self.has_elsewhere(env);
+        let elsewhere = self.may_try() && self.has_elsewhere(env);
         let retry = if elsewhere { self.try_next(env) } else { None };
         retry.unwrap_or_else(|| {
             Step::Answer(match failure {
@@ -265,12 +272,13 @@ impl Exchange {
         })
     }
 
+    fn may_try(&self) -> bool {
+        self.tries - self.refusals < TRIES_MAX && self.refusals < REFUSALS_MAX
+    }
+
     fn may_repeat(&self, failure: NoAnswer, head: &Head, env: &mut Env<'_>) -> bool {
         let died_silent = failure.silent && failure.cause == NoAnswerCause::Closed;
-        if !died_silent
-            || !failure.replayable
-            || self.tries >= TRIES_MAX
-            || !(failure.unsent || head.is_idempotent())
+        if !died_silent || !failure.replayable || !self.may_try() || !(failure.unsent || head.is_idempotent())
         {
             return false;
         }

@@ -164,7 +164,7 @@ fn the_laws_of_retrying_hold_under_any_faults() {
     let post = request("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
     for seed in 0..10_000 {
         let mut faults = Random::new(seed ^ 0xABCD);
-        let endpoints = 1 + faults.below(4) as u16;
+        let endpoints = 1 + faults.below(if seed % 8 == 0 { 20 } else { 4 }) as u16;
         let mut world = World::new(seed, endpoints, PolicySet::default());
         for exchange_number in 0..5 {
             let idempotent = faults.below(2) == 0;
@@ -186,7 +186,7 @@ fn live(world: &mut World, faults: &mut Random, head: &Head, idempotent: bool, e
     let replayable = faults.below(4) > 0;
     let mut exchange = Exchange::new();
     let mut outcome = Outcome::HeadComplete;
-    let mut tries = 0;
+    let (mut tries, mut refusals) = (0, 0);
     let mut last = None;
     let mut dead: Vec<EndpointId> = Vec::new();
     loop {
@@ -206,8 +206,9 @@ fn live(world: &mut World, faults: &mut Random, head: &Head, idempotent: bool, e
                     assert!(attempt.fresh, "{seed}: a retry never goes to the pool");
                 }
                 last = Some(attempt.lease.endpoint());
+                refusals += usize::from(outcome == Outcome::NotConnected(ConnectFailure::Refused));
                 tries += 1;
-                assert!(tries <= 3, "{seed}: {tries} tries");
+                assert!(tries - refusals <= 3 && refusals < 16, "{seed}: {tries} tries, {refusals} refused");
                 let reused = !attempt.fresh && faults.below(2) == 0;
                 outcome = random_outcome(faults, reused, replayable);
                 if let Some(result) = verdict(outcome) {
@@ -238,6 +239,30 @@ fn check_retry(outcome: Outcome, idempotent: bool, seed: &str) {
         assert!(failure.replayable, "{seed}: retried without the request");
         assert!(idempotent || failure.unsent, "{seed}: a POST was sent twice");
         assert_eq!(failure.cause, NoAnswerCause::Closed, "{seed}: retried on {:?}", failure.cause);
+    }
+}
+
+#[test]
+fn every_endpoint_is_asked_before_a_refusal_is_the_answer() {
+    let head = request("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
+    for (endpoints, asked) in [(1, 1), (3, 3), (10, 10), (30, 16)] {
+        let mut world = World::new(u64::from(endpoints), endpoints, PolicySet::default());
+        let mut exchange = Exchange::new();
+        let mut outcome = Outcome::HeadComplete;
+        let mut refused: Vec<EndpointId> = Vec::new();
+        let status = loop {
+            match world.next(&mut exchange, outcome, &head, false) {
+                Step::Try(attempt) => {
+                    assert!(!refused.contains(&attempt.lease.endpoint()), "of {endpoints}: asked again");
+                    refused.push(attempt.lease.endpoint());
+                    outcome = Outcome::NotConnected(ConnectFailure::Refused);
+                    attempt.lease.report(verdict(outcome).unwrap(), world.now);
+                }
+                Step::Answer(answer) => break answer.status,
+                step => panic!("of {endpoints}: {step:?}"),
+            }
+        };
+        assert_eq!((status, refused.len()), (502, asked), "of {endpoints}");
     }
 }
 
