@@ -14,6 +14,7 @@ use ringress_shared::snapshot::{Generation, Snapshot};
 use ringress_translate::{Objects, Problem, Settings, Translation};
 use tokio::time::Instant;
 
+use crate::admin::certificates::ShownSince;
 use crate::problems::State;
 use crate::source::kube;
 
@@ -46,6 +47,8 @@ pub(crate) struct Live {
     pub(crate) watches: Option<Arc<kube::Standing>>,
     /// Seconds from a change being seen to its generation being live on all shards.
     pub(crate) apply: Histogram,
+    /// Since when certificates are shown.
+    pub(crate) shown_since: ShownSince,
     view: ArcSwapOption<View>,
     standing: ArcSwap<Standing>,
 }
@@ -114,6 +117,7 @@ impl Live {
             ports,
             watches,
             apply: Histogram::new(APPLY_BUCKETS),
+            shown_since: ShownSince::default(),
             view: ArcSwapOption::empty(),
             standing: ArcSwap::default(),
         })
