@@ -8,6 +8,7 @@ mod boxes;
 mod containers;
 mod faults;
 mod forward;
+mod kubectl;
 mod ringress;
 mod scale;
 mod services;
@@ -57,6 +58,7 @@ fn cases() -> Vec<Case> {
         services::CASES,
         faults::CASES,
         forward::CASES,
+        kubectl::CASES,
         ringress::CASES,
         scale::CASES,
         boxes::CASES,
