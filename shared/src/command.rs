@@ -127,6 +127,8 @@ pub struct ShardStatus {
     pub connections: AtomicI64,
     /// The rung of the driver ladder that it stands on.
     pub driver: std::sync::OnceLock<DriverReport>,
+    /// The core that it keeps to; unset: any.
+    pub core: std::sync::OnceLock<usize>,
 }
 
 impl ShardStatus {
@@ -139,6 +141,7 @@ impl ShardStatus {
             accepting: AtomicBool::new(false),
             connections: AtomicI64::new(0),
             driver: std::sync::OnceLock::new(),
+            core: std::sync::OnceLock::new(),
         }
     }
 

@@ -11,12 +11,26 @@
 //! | `GET /version` | `{"version": …}` |
 //! | `GET /generation` | `{"generation": n, "shards": [n, …]}` |
 //! | `GET /routes` | every path of every host with its rule, policies, upstreams, endpoints; what is wrong with which object |
+//! | `GET /problems` | what is wrong with which object, alone |
+//! | `GET /shards` | core, driver, generation, connections and requests of each shard |
+//! | `GET /watches` | how the watches of the API server stand |
+//! | `GET /certificates` | what is shown for which host, and what is missing |
+//! | `GET /backends` | the Services behind rules, with their endpoints, chosen or not |
+//! | `GET /flags` | flags, and who gave them |
+//! | `GET /dump` | flags, routes, backends, certificates and problems of one generation |
 //! | `POST /explain` | what would happen to a request |
+//! | `POST /applied` | whether an Ingress is served as it is, on every shard |
 
+mod applied;
+mod backends;
+pub(crate) mod certificates;
+mod dump;
 mod health;
 mod metrics;
 mod routes;
 mod serve;
+mod shards;
+mod watches;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +45,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::live::{Live, View};
+pub use dump::FlagTold;
 pub(crate) use serve::serve;
 
 /// Answers what would happen to a request: handed in by the binary, the only place that knows both planes.
@@ -56,12 +71,13 @@ pub(crate) enum Pages {
 }
 
 #[derive(Clone)]
-struct Admin {
-    live: Arc<Live>,
-    explain: Explain,
+pub(crate) struct Admin {
+    pub(crate) live: Arc<Live>,
+    pub(crate) explain: Explain,
+    pub(crate) flags: Arc<[FlagTold]>,
 }
 
-pub(crate) fn router(pages: Pages, live: &Arc<Live>, explain: &Explain) -> Router {
+pub(crate) fn router(pages: Pages, admin: Admin) -> Router {
     let mut router = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/livez", get(health::healthz))
@@ -72,9 +88,17 @@ pub(crate) fn router(pages: Pages, live: &Arc<Live>, explain: &Explain) -> Route
             .route("/version", get(version))
             .route("/generation", get(generation))
             .route("/routes", get(routes::routes))
+            .route("/problems", get(routes::problems))
+            .route("/shards", get(shards::shards))
+            .route("/watches", get(watches::watches))
+            .route("/certificates", get(certificates::certificates))
+            .route("/backends", get(backends::backends))
+            .route("/flags", get(dump::flags))
+            .route("/dump", get(dump::dump))
+            .route("/applied", post(applied::applied))
             .route("/explain", post(explain_request));
     }
-    router.with_state(Admin { live: Arc::clone(live), explain: Arc::clone(explain) })
+    router.with_state(admin)
 }
 
 async fn version() -> Json<Version> {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::acknowledge::GenerationReport;
-use crate::admin::{self, Explain};
+use crate::admin::{self, Admin, Explain, FlagTold};
 use crate::default_certificate;
 use crate::error::Error;
 use crate::live::Live;
@@ -53,6 +53,7 @@ pub struct Controller {
     shutdown_grace_period: Duration,
     overlay: Option<Overlay>,
     explain: Explain,
+    flags: Arc<[FlagTold]>,
     on_generation: Box<dyn FnMut(GenerationReport) + Send>,
     events: mpsc::UnboundedReceiver<Event>,
     live: Arc<Live>,
@@ -89,6 +90,7 @@ impl Controller {
             shutdown_grace_period: config.shutdown_grace_period,
             overlay: config.overlay,
             explain: config.explain,
+            flags: Arc::default(),
             on_generation: config.on_generation,
             events,
             live: Live::new(ports, watches),
@@ -96,6 +98,11 @@ impl Controller {
             admin,
             health,
         })
+    }
+
+    /// What `GET /dump` shows as the flags of the process.
+    pub fn with_flags(self, flags: impl Into<Arc<[FlagTold]>>) -> Self {
+        Self { flags: flags.into(), ..self }
     }
 
     /// Where the admin listens; tells the number where port 0 was asked for.
@@ -140,7 +147,9 @@ impl Controller {
             [(self.admin.take(), admin::Pages::All), (self.health.take(), admin::Pages::Health)]
         {
             if let Some(listener) = listener {
-                let router = admin::router(pages, &self.live, &self.explain);
+                let (live, explain) = (Arc::clone(&self.live), Arc::clone(&self.explain));
+                let admin = Admin { live, explain, flags: Arc::clone(&self.flags) };
+                let router = admin::router(pages, admin);
                 beside.spawn(admin::serve(listener, router));
             }
         }

@@ -36,7 +36,7 @@ mod shutdown;
 pub mod status;
 
 pub use acknowledge::GenerationReport;
-pub use admin::{Explain, Refused};
+pub use admin::{Explain, FlagTold, Refused};
 pub use controller::{Config, Controller};
 pub use error::Error;
 pub use live::View;

@@ -15,6 +15,7 @@ use ringress_translate::{Objects, Problem, Settings, Translation};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::admin::certificates::ShownSince;
 use crate::problems::State;
 use crate::source::kube::{self, Reached};
 
@@ -69,6 +70,8 @@ pub(crate) struct Live {
     pub(crate) apply: Histogram,
     /// Whether the process was asked to stop.
     pub(crate) stopping: watch::Sender<bool>,
+    /// Since when certificates are shown.
+    pub(crate) shown_since: ShownSince,
     view: ArcSwapOption<View>,
     standing: ArcSwap<Standing>,
 }
@@ -138,6 +141,7 @@ impl Live {
             watches,
             apply: Histogram::new(APPLY_BUCKETS),
             stopping: watch::Sender::new(false),
+            shown_since: ShownSince::default(),
             view: ArcSwapOption::empty(),
             standing: ArcSwap::default(),
         })

@@ -4,13 +4,17 @@
 //! siblings then read all the texts and report all [`Mistakes`] together, before any port is bound. Texts become typed
 //! values here and nowhere else; what changes the meaning of objects ends in a `Settings` field.
 
+mod ask;
 mod check;
 mod cluster;
+mod told;
 mod values;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -19,13 +23,24 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use ringress_translate::settings::Settings;
 
 use crate::terminal::quoted;
+use ask::AskArgs;
+pub(crate) use ask::{Asked, Caller, Choice, DumpArgs, Tell, TellArgs, Wait, WaitArgs, ingress_of};
 pub(crate) use check::Mistakes;
 pub(crate) use cluster::{Cluster, Origin};
+pub(crate) use told::Told;
 
 /// Serves Kubernetes Ingress manifests through pinned shards.
 #[derive(Debug, Parser)]
 #[command(name = "ringress", version, max_term_width = 120, arg_required_else_help = true)]
 pub(crate) struct Cli {
+    /// Plain text on terminals, too; so does the variable NO_COLOR.
+    #[arg(long, global = true)]
+    no_color: bool,
+    #[arg(skip)]
+    pub(crate) caller: Caller,
+    /// What the flags of the verb are, and who said so.
+    #[arg(skip)]
+    pub(crate) told: Vec<Told>,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -33,30 +48,48 @@ pub(crate) struct Cli {
 impl Cli {
     /// What the user asks for. Ends the process where help is asked for and where clap refuses the arguments.
     pub(crate) fn read() -> Self {
-        Self::try_read(std::env::args_os()).unwrap_or_else(|refused| refused.exit())
+        let cli = Self::try_read(std::env::args_os()).unwrap_or_else(|refused| refused.exit());
+        IS_COLOR_REFUSED.store(cli.no_color, Ordering::Relaxed);
+        cli
     }
 
     fn try_read(
         arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
+        let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+        let is_plugin = arguments.first().is_some_and(|program| is_plugin(Path::new(program)));
         let mut command = Self::command();
-        let matches = command.try_get_matches_from_mut(arguments)?;
-        let is_told_twice = matches.subcommand_matches("explain").is_some_and(has_two_sources);
-        match command.find_subcommand_mut("explain") {
-            Some(explain) if is_told_twice => Err(explain.error(ErrorKind::ArgumentConflict, TWO_SOURCES)),
-            _ => Self::from_arg_matches(&matches).map_err(|refused| refused.format(&mut command)),
+        if is_plugin {
+            command = command.bin_name("kubectl ringress");
         }
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let given = matches.subcommand().map(|(_, verb)| given(verb)).unwrap_or_default();
+        let is_told_twice = given.contains("manifests") && given.contains("admin");
+        match command.find_subcommand_mut("explain") {
+            Some(explain) if is_told_twice && matches.subcommand_name() == Some("explain") => {
+                return Err(explain.error(ErrorKind::ArgumentConflict, TWO_SOURCES));
+            }
+            _ => {}
+        }
+        let told = told::of(&command, &matches);
+        let cli = Self::from_arg_matches(&matches).map_err(|refused| refused.format(&mut command))?;
+        Ok(Self { caller: Caller { is_plugin, names_admin: given.contains("admin") }, told, ..cli })
     }
+}
+
+/// kubectl runs a plugin under a name that begins with its own.
+fn is_plugin(program: &Path) -> bool {
+    program.file_stem().is_some_and(|name| name == "kubectl-ringress")
 }
 
 const TWO_SOURCES: &str =
     "the argument '--manifests <PATH>' cannot be used with '--admin <IP:PORT>': one of them answers";
 
-/// Whether `explain` is told two places to ask. clap's own conflicts count a variable like a flag, and a variable that is
-/// set for the whole shell must not forbid `-f`.
-fn has_two_sources(explain: &ArgMatches) -> bool {
-    let is_flag_given = |id| explain.value_source(id) == Some(ValueSource::CommandLine);
-    is_flag_given("manifests") && is_flag_given("admin")
+/// What stands on the command line itself. clap's own conflicts count a variable like a flag, and a variable that is set for
+/// the whole shell must not forbid `-f`.
+fn given(verb: &ArgMatches) -> BTreeSet<&str> {
+    let ids = verb.ids().map(clap::Id::as_str);
+    ids.filter(|id| verb.value_source(id) == Some(ValueSource::CommandLine)).collect()
 }
 
 /// What the binary can do.
@@ -68,8 +101,20 @@ pub(crate) enum Verb {
     Dev(DevArgs),
     /// Say which rule takes a URL, what is sent to whom, and why every other rule lost.
     Explain(ExplainArgs),
-    /// List everything that is wrong with manifests.
+    /// List everything that is wrong with manifests, or with the objects of a cluster.
     Lint(LintArgs),
+    /// Wait until Ingresses are live as they are now, on every shard of every ready replica.
+    Wait(WaitArgs),
+    /// List the shards of every replica: core, driver, generation, connections, requests.
+    Shards(TellArgs),
+    /// Look for what keeps requests from being served, and say what to do about it.
+    Doctor(TellArgs),
+    /// List the certificates that are served, and those that are missing.
+    Certs(TellArgs),
+    /// List the Services behind rules, with their endpoints.
+    Backends(TellArgs),
+    /// Print the effective configuration: flags, routes, upstreams. Never keys.
+    Dump(DumpArgs),
     /// Restore the indentation of manifests that lost it.
     Fmt(FmtArgs),
     /// Answer every request with what was received.
@@ -148,22 +193,25 @@ pub(crate) struct DevArgs {
 /// Flags of `explain`.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// What a client would ask for, as in http://web.local/cart
+    /// What a client would ask for, as in http://web.local/cart; or ingress/NAME, for all paths of that object.
+    #[arg(value_name = "URL")]
     url: String,
     /// Answer from these manifests (a folder, a file, or - for stdin), not from a process.
     #[arg(short = 'f', long = "manifests", value_name = "PATH")]
     pub(crate) manifests: Option<PathBuf>,
-    /// Ask a process that runs.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:10254", env = "RINGRESS_ADMIN_ADDRESS")]
-    admin: String,
+    /// Ask every replica of a cluster, and say where their answers differ.
+    #[arg(long)]
+    all_replicas: bool,
     /// Request method.
     #[arg(short = 'X', long = "request", value_name = "METHOD", default_value = "GET")]
     method: String,
-    /// Request field, as in 'Cookie: a=b'; repeat for more.
+    /// Request field, as in 'Cookie: a=b'; repeat for more. With 'Host: web.local' the URL may be a path.
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
     headers: Vec<String>,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    ask: AskArgs,
     #[command(flatten)]
     meaning: MeaningArgs,
     #[command(flatten)]
@@ -173,11 +221,16 @@ pub(crate) struct ExplainArgs {
 /// Flags of `lint`.
 #[derive(Debug, Args)]
 pub(crate) struct LintArgs {
-    /// Folders or files; - is stdin.
-    #[arg(required = true, value_name = "PATH")]
+    /// Folders or files; - is stdin. Without one, the objects of a cluster.
+    #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Of a cluster: Ingresses with these labels only, as in app=web.
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    selector: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    ask: AskArgs,
     #[command(flatten)]
     meaning: MeaningArgs,
 }
@@ -210,7 +263,7 @@ pub(crate) struct EchoArgs {
 /// How an answer is printed.
 #[derive(Debug, Args)]
 struct OutputArgs {
-    /// text or json.
+    /// text, json or yaml.
     #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "text")]
     output: String,
 }
@@ -356,11 +409,13 @@ pub(crate) struct Dev {
 /// `explain`, read.
 #[derive(Debug)]
 pub(crate) struct Explain {
+    /// A URL, or `ingress/NAME`.
     pub(crate) url: String,
     pub(crate) method: String,
     /// Name and value, as given.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) source: ExplainSource,
+    pub(crate) is_every_replica: bool,
     pub(crate) output: Output,
 }
 
@@ -369,8 +424,25 @@ pub(crate) struct Explain {
 pub(crate) enum ExplainSource {
     /// These manifests.
     Manifests(PathBuf, Box<Settings>),
-    /// The process behind this admin address.
-    Admin(SocketAddr),
+    /// What runs.
+    Asked(Asked),
+}
+
+/// `lint`, read.
+#[derive(Debug)]
+pub(crate) struct Lint {
+    pub(crate) source: LintSource,
+    pub(crate) settings: Settings,
+    pub(crate) output: Output,
+}
+
+/// What is judged.
+#[derive(Debug)]
+pub(crate) enum LintSource {
+    /// Folders and files.
+    Manifests(Vec<PathBuf>),
+    /// The objects of a cluster; of Ingresses those that the selector takes.
+    Cluster(Choice, Option<String>),
 }
 
 /// How an answer is printed.
@@ -379,8 +451,14 @@ pub(crate) enum Output {
     /// For people.
     #[default]
     Text,
+    /// For people with wide screens.
+    Wide,
+    /// Names alone, one a line.
+    Name,
     /// For programs; its shape is stable.
     Json,
+    /// The same.
+    Yaml,
 }
 
 /// What holds for the whole process.
@@ -418,10 +496,14 @@ pub(crate) enum Driver {
     Epoll,
 }
 
-/// Whether the user asks every program for plain text (no-color.org).
+/// Whether the user asks for plain text, us by a flag or every program by a variable (no-color.org).
 pub(crate) fn is_color_refused() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+    IS_COLOR_REFUSED.load(Ordering::Relaxed)
+        || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
+
+/// Set once, before anything is printed.
+static IS_COLOR_REFUSED: AtomicBool = AtomicBool::new(false);
 
 /// How the running program can be called again: as short as it works from here, for a shell.
 pub(crate) fn program() -> String {

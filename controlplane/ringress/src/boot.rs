@@ -11,13 +11,13 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
 use ringress_controller::status::Writer;
-use ringress_controller::{Config, Controller, Ended, Error};
+use ringress_controller::{Config, Controller, Ended, Error, FlagTold};
 use ringress_shard::{DriverChoice, ShardConfig};
 use ringress_shared::command::{Command, Event, EventSink, ShardPort};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::args::{Driver, Process};
+use crate::args::{Driver, Process, Told};
 use crate::logging::Lines;
 use crate::machine::{self, Layout};
 
@@ -27,6 +27,8 @@ pub(crate) struct Boot {
     pub(crate) lines: Lines,
     /// Filled in when the admin listens; tells the number where port 0 was asked for.
     pub(crate) admin: Arc<OnceLock<SocketAddr>>,
+    /// What the flags are, for `ringress dump`.
+    pub(crate) told: Vec<Told>,
 }
 
 /// Starts the shards and serves until the process is asked to stop; `writer` runs beside it, and ends in order before the
@@ -45,8 +47,9 @@ pub(crate) fn serve(
     let runtime = control_runtime()?;
     let (ports, events) = start_shards(&boot)?;
     let config = configure(&runtime, &ports)?;
+    let flags: Vec<FlagTold> = boot.told.into_iter().map(flag).collect();
     let ended = runtime.block_on(async {
-        let controller = Controller::new(config, ports, events)?;
+        let controller = Controller::new(config, ports, events)?.with_flags(flags);
         if let Some(address) = controller.admin_address() {
             tracing::info!(%address, "admin listens");
             boot.admin.get_or_init(|| address);
@@ -68,6 +71,10 @@ pub(crate) fn serve(
         }
         Err(error) => failed(error),
     }
+}
+
+fn flag(Told { flag, value, origin }: Told) -> FlagTold {
+    FlagTold { flag, value, origin }
 }
 
 /// What the operator can put right exits 2 through the caller; the rest is 1.

@@ -20,7 +20,7 @@ use ringress_shared::command::ShardPort;
 use ringress_translate::{Key, Objects};
 use tokio::runtime::Runtime;
 
-use crate::args::{self, Dev};
+use crate::args::{self, Dev, Told};
 use crate::boot::{self, Boot};
 use crate::explain;
 use crate::files::Manifests;
@@ -36,10 +36,10 @@ use screen::Screen;
 ///
 /// # Errors
 /// What keeps it from serving.
-pub(crate) fn run(dev: Dev) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(dev: Dev, told: Vec<Told>) -> anyhow::Result<ExitCode> {
     let lines = Lines::to_stdout()?;
     logging::log_to_stderr(dev.process.log_level.as_deref().unwrap_or(LOG_LEVEL));
-    let boot = Boot { process: dev.process.clone(), lines: lines.clone(), admin: Arc::default() };
+    let boot = Boot { process: dev.process.clone(), lines: lines.clone(), admin: Arc::default(), told };
     let admin = Arc::clone(&boot.admin);
     let ended =
         boot::serve(boot, None, |runtime, ports| configure(dev, runtime, ports, (lines.clone(), admin)));

@@ -12,6 +12,7 @@ mod laws;
 mod live;
 mod question;
 mod text;
+mod unserved;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,39 +26,44 @@ use ringress_translate::manifest::Folder;
 use ringress_translate::{LastGood, Memo, Problem, Settings, translate};
 
 use crate::args::{Explain, ExplainSource, Output};
+use crate::ask;
 use crate::files::{self, Manifests, Names};
 use crate::terminal::{self, Style};
 use answer::World;
 use explanation::{Explanation, Place};
 use question::Question;
 
-/// Explains one request; 1 where it is not routed, 3 where the process cannot be asked.
+/// Explains one request, or each path of one Ingress; 1 where one is not routed, 3 where nobody can be asked.
 ///
 /// # Errors
-/// A question that cannot be asked, or manifests that cannot be read.
+/// A question that cannot be asked, manifests that cannot be read, and a cluster or process that cannot be reached.
 pub(crate) fn run(explain: Explain) -> anyhow::Result<ExitCode> {
-    let Explain { url, method, headers, source, output } = explain;
+    let Explain { url, method, headers, source, is_every_replica, output } = explain;
     let question = Question { url, method, headers };
-    let answer = match source {
-        ExplainSource::Manifests(path, settings) => offline(path, *settings, &question)?,
-        ExplainSource::Admin(address) => match live::ask(address, &question) {
-            Ok(answer) => answer,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                return Ok(ExitCode::from(UNREACHABLE));
-            }
-        },
-    };
-    let explanation = answer.map_err(|refused| anyhow::Error::msg(refused.message))?;
-    match output {
-        Output::Json => terminal::print(&format!("{}\n", serde_json::to_string_pretty(&explanation)?)),
-        Output::Text => terminal::print(&text::render(&explanation, Style::of_stdout())),
+    match source {
+        ExplainSource::Manifests(path, settings) => {
+            let answer = offline(path, *settings, &question)?;
+            conclude(&[answer.map_err(|refused| anyhow::Error::msg(refused.message))?], output)
+        }
+        ExplainSource::Asked(asked) => ask::block_on(async {
+            let asking = live::Asking { question, is_every_replica };
+            conclude(&live::ask(asked, asking).await?, output)
+        }),
     }
-    Ok(if explanation.routed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The exit code for a process that cannot be asked.
-const UNREACHABLE: u8 = 3;
+/// One answer is printed as it is, several as a list.
+fn conclude(explanations: &[Explanation], output: Output) -> anyhow::Result<ExitCode> {
+    let structured = match explanations {
+        [one] => terminal::structured(output, one)?,
+        several => terminal::structured(output, &several)?,
+    };
+    let style = Style::of_stdout();
+    let text = || explanations.iter().map(|one| text::render(one, style)).collect::<Vec<_>>().join("\n");
+    terminal::print(&structured.unwrap_or_else(text));
+    let is_routed = !explanations.is_empty() && explanations.iter().all(|one| one.routed);
+    Ok(if is_routed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
 
 fn offline(
     path: PathBuf,

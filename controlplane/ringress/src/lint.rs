@@ -3,8 +3,9 @@
 //! What it lists is what could not be read, what translation found, and the dates of certificates, which translation cannot
 //! judge: it has no clock. An Ingress that nobody serves for want of a class is judged as if it were ours, too.
 
+mod cluster;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,28 +14,43 @@ use ringress_shared::certificate::Certificate;
 use ringress_shared::id::CertificateId;
 use ringress_shared::origin::ObjectRef;
 use ringress_shared::snapshot::Parts;
-use ringress_translate::manifest::Folder;
+use ringress_translate::manifest::{Folder, Loaded};
 use ringress_translate::{
     LastGood, Level, Memo, Objects, Problem, Reason, Settings, Translation, certificate, translate,
 };
 use serde::Serialize;
 
-use crate::args::Output;
-use crate::files::{self, Gathered, Names};
+use crate::args::{Lint, LintSource, Output};
+use crate::ask;
+use crate::files::{self, Names};
 use crate::terminal::{self, Style, escaped};
 use crate::wire::ObjectName;
 
-/// Lints what the paths name; 1 where something is an error.
+/// Lints what the paths name, or the objects of a cluster; 1 where something is an error, 3 where the cluster cannot be
+/// reached.
 ///
 /// # Errors
-/// A path that names nothing, or stdin that cannot be read.
-pub(crate) fn run((paths, settings, output): (Vec<PathBuf>, Settings, Output)) -> anyhow::Result<ExitCode> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs() as i64);
-    let findings = lint(files::read(&paths, Names::Openable)?, &settings, now);
-    match output {
-        Output::Json => terminal::print(&format!("{}\n", serde_json::to_string_pretty(&findings)?)),
-        Output::Text => terminal::print(&text(&findings, Style::of_stdout())),
+/// A path that names nothing, stdin that cannot be read, and a cluster that cannot be.
+pub(crate) fn run(Lint { source, settings, output }: Lint) -> anyhow::Result<ExitCode> {
+    match source {
+        LintSource::Manifests(paths) => {
+            let findings = lint(files::read(&paths, Names::Openable)?.load(), &settings, now());
+            conclude(&findings, output)
+        }
+        LintSource::Cluster(choice, selector) => ask::block_on(async {
+            let judged = cluster::read(choice, selector, settings).await?;
+            conclude(&judged.findings(now()), output)
+        }),
     }
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs() as i64)
+}
+
+fn conclude(findings: &[Finding], output: Output) -> anyhow::Result<ExitCode> {
+    let structured = terminal::structured(output, &findings)?;
+    terminal::print(&structured.unwrap_or_else(|| text(findings, Style::of_stdout())));
     let has_error = findings.iter().any(|finding| finding.level == Level::Error.as_str());
     Ok(if has_error { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -53,9 +69,24 @@ pub(crate) struct Finding {
     pub(crate) line: Option<usize>,
 }
 
-/// Everything that is wrong at `now` (seconds since 1970), in the order of files and lines.
-pub(crate) fn lint(manifests: Gathered, settings: &Settings, now: i64) -> Vec<Finding> {
-    let (folder, loaded) = manifests.load();
+/// Everything that is wrong with manifests at `now` (seconds since 1970), in the order of files and lines.
+pub(crate) fn lint((folder, loaded): (Folder, Loaded), settings: &Settings, now: i64) -> Vec<Finding> {
+    let has_endpoints = !loaded.objects.endpoint_slices.is_empty() || !loaded.objects.endpoints.is_empty();
+    let mut problems = problems(loaded, settings, now);
+    if !has_endpoints {
+        summarise_endpoints(&mut problems);
+    }
+    sorted(problems.into_iter().map(|problem| finding(problem, &folder)).collect())
+}
+
+fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by(|a, b| {
+        (&a.file, a.line, &a.object, &a.path, a.rule).cmp(&(&b.file, b.line, &b.object, &b.path, b.rule))
+    });
+    findings
+}
+
+fn problems(loaded: Loaded, settings: &Settings, now: i64) -> BTreeSet<Problem> {
     let objects = &loaded.objects;
     let judged = judge(objects, settings);
     let mut problems: BTreeSet<Problem> = loaded.problems.into_iter().collect();
@@ -68,14 +99,7 @@ pub(crate) fn lint(manifests: Gathered, settings: &Settings, now: i64) -> Vec<Fi
         certificates.extend(self::certificates(&as_ours.parts));
     }
     problems.extend(certificates.values().filter_map(|certificate| certificate::expiry(certificate, now)));
-    if objects.endpoint_slices.is_empty() && objects.endpoints.is_empty() {
-        summarise_endpoints(&mut problems);
-    }
-    let mut findings: Vec<_> = problems.into_iter().map(|problem| finding(problem, &folder)).collect();
-    findings.sort_by(|a, b| {
-        (&a.file, a.line, &a.object, &a.path, a.rule).cmp(&(&b.file, b.line, &b.object, &b.path, b.rule))
-    });
-    findings
+    problems
 }
 
 fn judge(objects: &Objects, settings: &Settings) -> Translation {
@@ -177,7 +201,7 @@ fn summary(findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::Texts;
+    use crate::files::{Gathered, Texts};
 
     const WITHOUT_SERVICE: &str = "\
 apiVersion: networking.k8s.io/v1
@@ -200,7 +224,7 @@ spec:
 
     fn findings(text: &str) -> Vec<Finding> {
         let settings = Settings { watch_ingress_without_class: true, ..Settings::default() };
-        lint(manifests(text), &settings, 0)
+        lint(manifests(text).load(), &settings, 0)
     }
 
     fn manifests(text: &str) -> Gathered {
@@ -272,7 +296,7 @@ spec: {controller: example.com/theirs}
             web("undefined", "  ingressClassName: nowhere\n"),
             web("foreign", "  ingressClassName: theirs\n"),
         ];
-        let found = lint(manifests(&text.join("---\n")), &Settings::default(), 0);
+        let found = lint(manifests(&text.join("---\n")).load(), &Settings::default(), 0);
         let rules = |name: &str| -> Vec<_> {
             found.iter().filter(|finding| finding.object.name == name).map(|finding| finding.rule).collect()
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ringress_controller::source::kube::KubeSource;
 use ringress_controller::{Config, Source, status};
 
-use crate::args::{Cluster, Origin, Run};
+use crate::args::{Cluster, Origin, Run, Told};
 use crate::boot::{self, Boot};
 use crate::explain;
 use crate::files::{Manifests, Texts};
@@ -16,7 +16,7 @@ use crate::logging::{self, Lines};
 ///
 /// # Errors
 /// What keeps it from serving.
-pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(run: Run, told: Vec<Told>) -> anyhow::Result<ExitCode> {
     let lines = Lines::to_stdout()?;
     logging::log_to(&lines, run.process.log_level.as_deref().unwrap_or("info"));
     let (source, manifests, writer) = match run.origin {
@@ -49,7 +49,7 @@ pub(crate) fn run(run: Run) -> anyhow::Result<ExitCode> {
             None => Box::new(|_| {}),
         },
     };
-    let boot = Boot { process: run.process, lines: lines.clone(), admin: Arc::default() };
+    let boot = Boot { process: run.process, lines: lines.clone(), admin: Arc::default(), told };
     let ended = boot::serve(boot, writer, |_, _| Ok(config));
     lines.flush();
     ended

@@ -5,12 +5,27 @@
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
-use crate::args;
+use serde::Serialize;
+
+use crate::args::{self, Output};
+use crate::yaml;
 
 /// Prints to stdout. A reader that has gone (`| head`) is no reason to fail.
 pub(crate) fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// A value for programs; `None` where the answer is for people.
+///
+/// # Errors
+/// The value cannot be encoded.
+pub(crate) fn structured(output: Output, value: &impl Serialize) -> anyhow::Result<Option<String>> {
+    Ok(match output {
+        Output::Json => Some(format!("{}\n", serde_json::to_string_pretty(value)?)),
+        Output::Yaml => Some(yaml::text(&serde_json::to_value(value)?)),
+        Output::Text | Output::Wide | Output::Name => None,
+    })
 }
 
 /// On one line, and without anything that a terminal would obey or show in another order.
@@ -87,12 +102,18 @@ impl Style {
 
 /// Lays rows out in columns, two blanks between them; the last column is not padded.
 pub(crate) fn columns<const N: usize>(rows: &[[String; N]], indent: &str) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
+    aligned(rows, indent)
+}
+
+fn aligned<R: AsRef<[String]>>(rows: &[R], indent: &str) -> String {
+    let count = rows.first().map_or(0, |row| row.as_ref().len());
+    let width =
+        |column: usize| rows.iter().map(|row| row.as_ref()[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count).map(width).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = indent.to_owned();
-        for (cell, width) in row.iter().zip(&widths) {
+        for (cell, width) in row.as_ref().iter().zip(&widths) {
             let padding = width - cell.chars().count() + 2;
             line.push_str(cell);
             line.push_str(&" ".repeat(padding));
@@ -101,6 +122,14 @@ pub(crate) fn columns<const N: usize>(rows: &[[String; N]], indent: &str) -> Str
         text.push('\n');
     }
     text
+}
+
+/// Rows under a head, as kubectl shows them; texts of others are escaped.
+pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let escape = |cells: Vec<String>| cells.iter().map(|cell| escaped(cell).into_owned()).collect();
+    let head = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows.into_iter().map(escape)).collect();
+    aligned(&rows, "")
 }
 
 #[cfg(test)]
@@ -127,5 +156,7 @@ mod tests {
         let rows = [["a".to_owned(), "bbb".to_owned()], ["ccc".to_owned(), "d".to_owned()]];
         assert_eq!(columns(&rows, " "), " a    bbb\n ccc  d\n");
         assert_eq!(columns::<2>(&[], ""), "");
+        let rows = [vec!["a".to_owned(), "x\ny".to_owned()]];
+        assert_eq!(table(&["NAME", "WHAT"], rows), "NAME  WHAT\na     x\\ny\n");
     }
 }

@@ -73,7 +73,14 @@ pub fn expiry(certificate: &Certificate, now: i64) -> Option<Problem> {
     }
 }
 
-fn date(seconds: i64) -> String {
+/// Who signed the leaf, as its text says it; `None` where the chain is empty or does not parse.
+pub fn issuer(certificate: &Certificate) -> Option<String> {
+    let (_, leaf) = X509Certificate::from_der(certificate.key.cert.first()?).ok()?;
+    Some(leaf.issuer().to_string())
+}
+
+/// Seconds since 1970 as RFC 3339.
+pub fn date(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 

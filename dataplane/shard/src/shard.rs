@@ -89,8 +89,10 @@ fn run(
             return Ok(());
         }
     };
-    if !pinned {
-        note(&mut report, "the core could not be taken, the shard is not pinned");
+    match config.core {
+        Some(core) if pinned => drop(status.core.set(core.id)),
+        Some(_) => note(&mut report, "the core could not be taken, the shard is not pinned"),
+        None => {}
     }
     status.driver.get_or_init(|| report);
     let _ = built.send(Ok(()));

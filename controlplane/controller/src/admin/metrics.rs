@@ -47,7 +47,7 @@ pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
 }
 
 /// The copies of all shards, asked for at the same time; `None` where one does not answer in time.
-async fn gather(ports: &[Arc<dyn ShardPort>]) -> Vec<Option<ShardReport>> {
+pub(super) async fn gather(ports: &[Arc<dyn ShardPort>]) -> Vec<Option<ShardReport>> {
     let until = tokio::time::Instant::now() + REPORT_TIMEOUT;
     let asked: Vec<_> = ports.iter().map(|port| ask(port.as_ref())).collect();
     let mut reports = Vec::with_capacity(asked.len());

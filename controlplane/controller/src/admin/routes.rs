@@ -1,7 +1,7 @@
 //! The routes as the shards have them: read from the snapshot, so that nothing is shown that is not served. Beside them
 //! what is wrong with which object, since that is why a route is missing.
 
-mod problems;
+pub(super) mod problems;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,20 +31,31 @@ pub(super) async fn routes(State(admin): State<Admin>) -> Response {
     }
 }
 
+/// What is wrong, without the routes.
+pub(super) async fn problems(State(admin): State<Admin>) -> Response {
+    match admin.live.view() {
+        Some(view) => {
+            let (generation, problems) = (view.snapshot.generation, problems::list(&view));
+            Json(json!({"generation": generation, "problems": problems})).into_response()
+        }
+        None => plain(StatusCode::SERVICE_UNAVAILABLE, NOTHING_YET),
+    }
+}
+
 /// One generation.
 #[derive(Debug, Serialize)]
-struct Routes {
-    generation: u64,
+pub(super) struct Routes {
+    pub(super) generation: u64,
     /// Why they may be wrong, as a whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    degraded: Vec<String>,
-    routes: Vec<Route>,
+    pub(super) degraded: Vec<String>,
+    pub(super) routes: Vec<Route>,
     /// Objects with something wrong, and what is done in spite of it.
-    problems: Vec<Troubled>,
+    pub(super) problems: Vec<Troubled>,
 }
 
 impl Routes {
-    fn of(view: &View, degraded: Vec<String>) -> Self {
+    pub(super) fn of(view: &View, degraded: Vec<String>) -> Self {
         Self {
             generation: view.snapshot.generation,
             degraded,
@@ -56,7 +67,7 @@ impl Routes {
 
 /// One path of one host.
 #[derive(Debug, Serialize)]
-struct Route {
+pub(super) struct Route {
     /// The listeners that lead here.
     listeners: Vec<String>,
     /// `*` for any.

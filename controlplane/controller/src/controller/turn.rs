@@ -272,7 +272,12 @@ impl Loop {
         let settings = Arc::clone(&self.settings);
         let reached = Covered::new(input.reached);
         let view = View { objects: input.objects, settings, translation, snapshot, problems, reached };
-        let shift = match self.live.view() {
+        let before = self.live.view();
+        let is_same = |before: &Arc<View>| Arc::ptr_eq(&before.snapshot.sockets, &view.snapshot.sockets);
+        if !before.as_ref().is_some_and(is_same) {
+            self.live.shown_since.note(&view.snapshot, SystemTime::now());
+        }
+        let shift = match before {
             Some(before) => Shift::between(before.state(), view.state()),
             None => Shift { appeared: view.problems.to_vec(), ..Shift::default() },
         };

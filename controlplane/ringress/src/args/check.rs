@@ -11,10 +11,11 @@ use ringress_translate::objects::Key;
 use ringress_translate::settings::Settings;
 use tracing_subscriber::EnvFilter;
 
+use super::ask::{self, ANSWERS, Caller};
 use super::cluster::ClusterArgs;
 use super::{
-    Dev, DevArgs, Driver, EchoArgs, Explain, ExplainArgs, ExplainSource, LintArgs, MeaningArgs, Origin,
-    Output, Pin, Process, ProcessArgs, Run, RunArgs, TrafficArgs, values,
+    Dev, DevArgs, Driver, EchoArgs, Explain, ExplainArgs, ExplainSource, Lint, LintArgs, LintSource,
+    MeaningArgs, Origin, Pin, Process, ProcessArgs, Run, RunArgs, TrafficArgs, values,
 };
 
 /// Everything that is wrong with the arguments.
@@ -85,31 +86,56 @@ impl DevArgs {
 
 impl ExplainArgs {
     /// The typed values, or everything that is wrong.
-    pub(crate) fn check(self) -> Result<Explain, Mistakes> {
+    pub(crate) fn check(self, caller: Caller) -> Result<Explain, Mistakes> {
         let mut mistakes = Mistakes::default();
         let http = mistakes.http_settings(&self.traffic, AccessLogFormat::Off);
         let ports = (Some(every_address(80)), Some(every_address(443)));
         let settings = mistakes.settings(self.meaning, &self.traffic, ports, http, Defaults::OfRun);
         let source = match self.manifests {
             Some(path) => ExplainSource::Manifests(path, Box::new(settings)),
-            None => ExplainSource::Admin(mistakes.read_or("admin", &self.admin, values::address, NOWHERE)),
+            None => ExplainSource::Asked(self.ask.asked(caller, &mut mistakes)),
         };
-        let headers = self.headers.iter().map(|field| mistakes.read("header", field, field_parts)).collect();
-        let output = mistakes.one_of("output", &self.output.output, OUTPUTS);
-        mistakes.unless_any(Explain { url: self.url, method: self.method, headers, source, output })
+        let headers: Vec<_> =
+            self.headers.iter().map(|field| mistakes.read("header", field, field_parts)).collect();
+        let output = mistakes.one_of("output", &self.output.output, ANSWERS);
+        let url = ask::url_of(self.url, &headers);
+        let (method, is_every_replica) = (self.method, self.all_replicas);
+        mistakes.unless_any(Explain { url, method, headers, source, is_every_replica, output })
     }
 }
 
 impl LintArgs {
     /// The typed values, or everything that is wrong.
-    pub(crate) fn check(self) -> Result<(Vec<PathBuf>, Settings, Output), Mistakes> {
+    pub(crate) fn check(self, caller: Caller) -> Result<Lint, Mistakes> {
         let mut mistakes = Mistakes::default();
         let ports = (Some(every_address(80)), Some(every_address(443)));
         let traffic = TrafficArgs::defaults();
         let http = mistakes.http_settings(&traffic, AccessLogFormat::Off);
         let settings = mistakes.settings(self.meaning, &traffic, ports, http, Defaults::OfRun);
-        let output = mistakes.one_of("output", &self.output.output, OUTPUTS);
-        mistakes.unless_any((self.paths, settings, output))
+        let output = mistakes.one_of("output", &self.output.output, ANSWERS);
+        let (names_cluster, is_plugin) = (self.ask.names_cluster(), caller.is_plugin);
+        if caller.names_admin {
+            mistakes.add(
+                "--admin is no source of objects; name files, or a cluster (-n, -A, --context)".to_owned(),
+            );
+        }
+        if names_cluster && !self.paths.is_empty() {
+            mistakes.add("files and a cluster are both named; give one of them".to_owned());
+        }
+        let source = match (self.paths.is_empty(), names_cluster || is_plugin) {
+            (true, true) => LintSource::Cluster(self.ask.choice(&mut mistakes), self.selector),
+            (true, false) => {
+                mistakes
+                    .add("no PATH is named; - is stdin, and -n, -A or --context judge a cluster".to_owned());
+                LintSource::Manifests(Vec::new())
+            }
+            (false, _) => LintSource::Manifests(self.paths),
+        };
+        // An API server has filled in fields and vetted addresses already.
+        let is_folder = matches!(source, LintSource::Manifests(_));
+        let settings =
+            Settings { apply_default_class: is_folder, allow_loopback_endpoints: is_folder, ..settings };
+        mistakes.unless_any(Lint { source, settings, output })
     }
 }
 
@@ -136,23 +162,31 @@ impl TrafficArgs {
 
 const ACCESS_LOGS: &[(&str, AccessLogFormat)] =
     &[("off", AccessLogFormat::Off), ("json", AccessLogFormat::Json), ("clf", AccessLogFormat::Clf)];
-const OUTPUTS: &[(&str, Output)] = &[("text", Output::Text), ("json", Output::Json)];
 const PINS: &[(&str, Pin)] = &[("auto", Pin::Auto), ("always", Pin::Always), ("never", Pin::Never)];
 const DRIVERS: &[(&str, Driver)] =
     &[("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)];
 
 /// Stands in for an address that could not be read; never used, because the mistake is reported.
-const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 
 type Ports = (Option<SocketAddr>, Option<SocketAddr>);
 
 impl Mistakes {
-    fn read<T: Default>(&mut self, flag: &str, text: &str, read: impl Fn(&str) -> Result<T, String>) -> T {
+    pub(super) fn add(&mut self, mistake: String) {
+        self.0.push(mistake);
+    }
+
+    pub(super) fn read<T: Default>(
+        &mut self,
+        flag: &str,
+        text: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> T {
         self.read_or(flag, text, read, T::default())
     }
 
     /// The value, or `otherwise` so that reading goes on and finds the other mistakes too.
-    fn read_or<T>(
+    pub(super) fn read_or<T>(
         &mut self,
         flag: &str,
         text: &str,
@@ -168,7 +202,7 @@ impl Mistakes {
         }
     }
 
-    fn one_of<T: Copy + Default>(&mut self, flag: &str, text: &str, known: &[(&str, T)]) -> T {
+    pub(super) fn one_of<T: Copy + Default>(&mut self, flag: &str, text: &str, known: &[(&str, T)]) -> T {
         match known.iter().find(|(name, _)| *name == text) {
             Some((_, value)) => *value,
             None => {
@@ -335,7 +369,7 @@ impl Mistakes {
         }
     }
 
-    fn unless_any<T>(self, value: T) -> Result<T, Self> {
+    pub(super) fn unless_any<T>(self, value: T) -> Result<T, Self> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }
 }
@@ -382,7 +416,7 @@ const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"]
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cli, Cluster, Verb};
+    use super::super::{Asked, Cli, Cluster, Verb};
     use super::*;
     use clap::CommandFactory;
     use std::time::Duration;
@@ -616,13 +650,15 @@ mod tests {
             let Verb::Explain(args) = Cli::try_read(arguments).map_err(|refused| refused.kind())?.verb else {
                 panic!("explain")
             };
-            Ok(args.check().unwrap().source)
+            Ok(args.check(Caller::default()).unwrap().source)
         };
         let admin = "--admin=127.0.0.1:1";
         assert!(
             matches!(source(&["-f", "."]), Ok(ExplainSource::Manifests(path, _)) if path.as_os_str() == ".")
         );
-        assert!(matches!(source(&[admin]), Ok(ExplainSource::Admin(address)) if address.port() == 1));
+        assert!(
+            matches!(source(&[admin]), Ok(ExplainSource::Asked(Asked::Process(address, _))) if address.port() == 1)
+        );
         assert!(matches!(source(&["-f", ".", admin]), Err(clap::error::ErrorKind::ArgumentConflict)));
     }
 

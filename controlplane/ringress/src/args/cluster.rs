@@ -242,7 +242,7 @@ fn given(path: &Option<PathBuf>) -> Option<&PathBuf> {
 }
 
 /// Whether a text is a DNS label, as names of namespaces are.
-fn is_label(text: &str) -> bool {
+pub(super) fn is_label(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     text.len() <= 63 && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }

@@ -50,6 +50,8 @@ pub(crate) fn explain(world: &World<'_>, question: &Question) -> Result<Explanat
         url: question.url.clone(),
         method: question.method.clone(),
         generation: world.generation,
+        replica: None,
+        agreeing: Vec::new(),
         routed: false,
         host: String::new(),
         path: String::new(),

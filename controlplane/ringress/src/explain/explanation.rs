@@ -12,6 +12,12 @@ pub(crate) struct Explanation {
     /// The generation that was asked; absent for manifests that nothing serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<u64>,
+    /// Who was asked: `namespace/pod`, or the admin address of a process; absent for manifests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replica: Option<String>,
+    /// Other replicas that say the same, where all were asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) agreeing: Vec<String>,
     /// Whether the request reaches an endpoint or is redirected.
     pub(crate) routed: bool,
     /// The host that rules were compared with: lower case, no port.
@@ -47,6 +53,19 @@ pub(crate) struct Explanation {
 
 fn known() -> bool {
     true
+}
+
+impl Explanation {
+    /// Whether another replica says the same of the same request; generations are counted by each for itself.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let what = |explanation: &Self| Self {
+            generation: None,
+            replica: None,
+            agreeing: Vec::new(),
+            ..explanation.clone()
+        };
+        what(self) == what(other)
+    }
 }
 
 /// The rule that takes a request.

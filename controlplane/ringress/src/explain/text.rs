@@ -10,7 +10,7 @@ const LOSERS_SHOWN: usize = 10;
 pub(super) fn render(explanation: &Explanation, style: Style) -> String {
     let mut text = format!("{} {}", style.bold(&explanation.method), style.bold(&explanation.url));
     if let Some(generation) = explanation.generation {
-        text.push_str(&style.dim(&format!("  (generation {generation})")));
+        text.push_str(&style.dim(&format!("  ({}generation {generation})", who(explanation))));
     }
     text.push_str("\n\n");
     text.push_str(&columns(&facts(explanation, style), "  "));
@@ -24,6 +24,8 @@ pub(super) fn render(explanation: &Explanation, style: Style) -> String {
     if !explanation.problems.is_empty() {
         text.push_str(match explanation.winner {
             Some(_) => "\nwhat is wrong with this object\n",
+            // Of manifests that is what could not be read; of a cluster also what the controller has not seen.
+            None if explanation.replica.is_some() => "\nwhat is not among the rules\n",
             None => "\nwhat could not be read\n",
         });
         for problem in &explanation.problems {
@@ -35,6 +37,13 @@ pub(super) fn render(explanation: &Explanation, style: Style) -> String {
         text.push_str(&losers(&explanation.losers, style));
     }
     text
+}
+
+/// Who says so: named where there may be others.
+fn who(explanation: &Explanation) -> String {
+    let pods = explanation.replica.iter().chain(&explanation.agreeing).filter(|name| name.contains('/'));
+    let pods: Vec<&str> = pods.map(String::as_str).collect();
+    if pods.is_empty() { String::new() } else { format!("{}, ", pods.join(", ")) }
 }
 
 fn facts(explanation: &Explanation, style: Style) -> Vec<[String; 2]> {

@@ -1,5 +1,6 @@
 //! The verbs as a person or a script meets them: output, exit codes, files.
 
+mod asking;
 mod dev;
 mod explain;
 mod manifests;

@@ -86,7 +86,7 @@ impl Server {
                 let name = format!("{namespace}/{pod}");
                 let run = lock(&self.pods).values().find(|entry| entry.name == name).and_then(describe);
                 match run {
-                    Some(run) => forward::accept(request, run.address),
+                    Some(run) => forward::accept(request, run.network),
                     None => text(StatusCode::NOT_FOUND, "no such pod is run here\n"),
                 }
             }

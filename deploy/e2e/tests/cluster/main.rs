@@ -13,6 +13,7 @@ mod containers;
 mod faults;
 mod forward;
 mod goals;
+mod kubectl;
 mod rbac;
 mod ringress;
 mod scale;
@@ -79,6 +80,7 @@ fn bare() -> Vec<Case> {
         services::CASES,
         faults::CASES,
         forward::CASES,
+        kubectl::CASES,
         ringress::CASES,
         scale::CASES,
         boxes::CASES,

@@ -10,7 +10,7 @@ use crate::live::View;
 
 /// An object with something wrong.
 #[derive(Debug, Serialize)]
-pub(super) struct Troubled {
+pub(in crate::admin) struct Troubled {
     kind: String,
     /// Empty for cluster-wide kinds and for files.
     namespace: String,
@@ -33,7 +33,7 @@ struct ProblemShown {
 }
 
 /// Every object with a problem or a remark, in the order of their names.
-pub(super) fn list(view: &View) -> Vec<Troubled> {
+pub(in crate::admin) fn list(view: &View) -> Vec<Troubled> {
     let mut by_object: BTreeMap<&ObjectRef, Vec<&Problem>> = BTreeMap::new();
     for problem in view.problems.iter() {
         by_object.entry(&problem.object).or_default().push(problem);

@@ -1,9 +1,15 @@
 //! Port forwarding by WebSocket, as clients of the `v4.channel.k8s.io` protocol ask for it.
 //!
 //! Every port has two channels, one for bytes and one for what went wrong; every message begins with the number of its
-//! channel, and the first one on each names the port. Older clients that speak SPDY are refused.
+//! channel, and the first one on each names the port. Older clients that speak SPDY are refused. A port is looked for on the
+//! pod's own loopback, as kubelets do it.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::path::Path;
 
 use futures_util::{SinkExt, StreamExt};
 use hyper::body::Incoming;
@@ -11,9 +17,10 @@ use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -24,7 +31,7 @@ use super::{Body, Query, text};
 const PROTOCOL: &str = "v4.channel.k8s.io";
 
 /// Answers 101 and forwards, or says why not.
-pub(super) fn accept(request: Request<Incoming>, address: String) -> Response<Body> {
+pub(super) fn accept(request: Request<Incoming>, network: String) -> Response<Body> {
     let offered = request.headers().get("sec-websocket-protocol").and_then(|value| value.to_str().ok());
     let speaks = offered.is_some_and(|offered| offered.split(',').any(|one| one.trim() == PROTOCOL));
     let key = request.headers().get("sec-websocket-key");
@@ -44,7 +51,7 @@ pub(super) fn accept(request: Request<Incoming>, address: String) -> Response<Bo
     headers.insert("sec-websocket-protocol", HeaderValue::from_static(PROTOCOL));
     tokio::spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
-            forward(upgraded, &address, &ports).await;
+            forward(upgraded, &network, &ports).await;
         }
     });
     response
@@ -56,7 +63,7 @@ fn ports(query: &Query) -> Vec<u16> {
 }
 
 /// One WebSocket, as long as its client stays.
-async fn forward(upgraded: Upgraded, address: &str, ports: &[u16]) {
+async fn forward(upgraded: Upgraded, network: &str, ports: &[u16]) {
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
     let (mut outgoing, mut incoming) = socket.split();
     let (messages, mut queued) = mpsc::channel::<Vec<u8>>(64);
@@ -65,7 +72,7 @@ async fn forward(upgraded: Upgraded, address: &str, ports: &[u16]) {
         let channels = Channels { data: index as u8 * 2, error: index as u8 * 2 + 1 };
         let (bytes, received) = mpsc::channel(64);
         to_pods.insert(channels.data, bytes);
-        tokio::spawn(carry(address.to_owned(), *port, channels, received, messages.clone()));
+        tokio::spawn(carry(network.to_owned(), *port, channels, received, messages.clone()));
     }
     drop(messages);
     let send = async {
@@ -96,9 +103,28 @@ struct Channels {
     error: u8,
 }
 
+/// A connection inside the network of a pod: a socket belongs to the network of the thread that makes it, so it takes a
+/// thread that ends afterwards.
+async fn connect(network: String, port: u16) -> io::Result<TcpStream> {
+    let (connected, wait) = oneshot::channel();
+    std::thread::spawn(move || {
+        let connect = || {
+            let network = File::open(Path::new("/run/netns").join(network))?;
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
+            let stream = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+            stream.set_nonblocking(true)?;
+            Ok(stream)
+        };
+        // Nobody waits where the client has gone.
+        drop(connected.send(connect()));
+    });
+    let stream: io::Result<_> = wait.await.map_err(io::Error::other)?;
+    TcpStream::from_std(stream?)
+}
+
 /// One connection to a port of a pod.
 async fn carry(
-    address: String,
+    network: String,
     port: u16,
     channels: Channels,
     mut to_pod: mpsc::Receiver<Vec<u8>>,
@@ -108,7 +134,7 @@ async fn carry(
     for channel in [channels.data, channels.error] {
         let _ = messages.send(said(channel, &port.to_le_bytes())).await;
     }
-    let stream = match TcpStream::connect((address.as_str(), port)).await {
+    let stream = match connect(network, port).await {
         Ok(stream) => stream,
         Err(error) => {
             let _ = messages.send(said(channels.error, format!("port {port}: {error}").as_bytes())).await;

@@ -1,0 +1,211 @@
+//! `POST /applied`: whether this process serves an Ingress as it is now, on every shard.
+//!
+//! Whoever asks brings the object as the API server has it, and it is read and hashed here as the watch reads it. So the answer
+//! is about that very content, and never about a number that only this process counts: a process that lags behind, or one
+//! whose API server is another one, cannot say yes by mistake.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use ringress_shared::origin::ObjectRef;
+use ringress_translate::manifest::json;
+use ringress_translate::objects::Object;
+use ringress_translate::{ClassVerdict, Key, Level, Objects, Problem, Reason};
+use serde::Serialize;
+
+use super::{Admin, refused};
+use crate::live::View;
+
+pub(super) async fn applied(State(admin): State<Admin>, body: Bytes) -> Response {
+    let text = String::from_utf8_lossy(&body);
+    let object = match json::object("Ingress", &text) {
+        Ok(object) => object,
+        Err(problem) => return refused(StatusCode::BAD_REQUEST, &problem.field, &problem.message),
+    };
+    // The view before the shards: what they have is never older than what is compared.
+    let Some(view) = admin.live.view() else {
+        let shards = vec![0; admin.live.ports.len()];
+        return Json(Applied::waiting(0, shards, "nothing is served yet".to_owned())).into_response();
+    };
+    let shards = admin.live.ports.iter().map(|port| port.status().generation()).collect();
+    Json(Applied::of(object, &view, shards)).into_response()
+}
+
+/// What is said of an Ingress.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Applied {
+    state: Progress,
+    /// Of the process; what was compared.
+    generation: u64,
+    /// What new requests get, by shard.
+    shards: Vec<u64>,
+    /// What it waits for, or why it is refused; empty where it is applied.
+    why: String,
+    /// What is wrong with the object, served or not.
+    problems: Vec<Wrong>,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Progress {
+    /// Served as it is, by every shard.
+    Applied,
+    /// Not yet.
+    Waiting,
+    /// Seen, and not served as it is: waiting does not help.
+    Refused,
+    /// Seen, and of another class: somebody else's.
+    NotOurs,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Wrong {
+    level: &'static str,
+    reason: &'static str,
+    field: String,
+    message: String,
+}
+
+impl Applied {
+    fn waiting(generation: u64, shards: Vec<u64>, why: String) -> Self {
+        Self { state: Progress::Waiting, generation, shards, why, problems: Vec::new() }
+    }
+
+    fn of(object: Object, view: &View, shards: Vec<u64>) -> Self {
+        let generation = view.snapshot.generation;
+        let (key, reference) = (object.key(), object.reference());
+        let mut wanted = Objects::default();
+        wanted.insert(object);
+        let version = |objects: &Objects| objects.ingresses.get(&key).map(|stored| stored.version);
+        let about: Vec<&Problem> =
+            view.problems.iter().filter(|problem| problem.object == reference).collect();
+        match version(&view.objects) {
+            None => return Self::waiting(generation, shards, "the object has not been seen".to_owned()),
+            found if found != version(&wanted) => {
+                return Self::waiting(
+                    generation,
+                    shards,
+                    "another version of the object is served".to_owned(),
+                );
+            }
+            _ => {}
+        }
+        let (state, why) = judge(&about, class(view, &reference), generation, &shards);
+        Self { state, generation, shards, why, problems: about.into_iter().map(Wrong::from).collect() }
+    }
+}
+
+fn judge(
+    about: &[&Problem],
+    class: Option<&ClassVerdict>,
+    generation: u64,
+    shards: &[u64],
+) -> (Progress, String) {
+    if let Some(class) = class.filter(|class| !class.is_ours()) {
+        return (Progress::NotOurs, class.to_string());
+    }
+    if let Some(problem) = about.iter().find(|problem| refuses(problem)) {
+        let field = if problem.field.is_empty() { String::new() } else { format!("{}: ", problem.field) };
+        return (Progress::Refused, format!("{}: {field}{}", problem.reason, problem.message));
+    }
+    let late = shards.iter().position(|shard| *shard < generation);
+    match late {
+        Some(shard) => {
+            (Progress::Waiting, format!("shard {shard} serves generation {} of {generation}", shards[shard]))
+        }
+        None => (Progress::Applied, String::new()),
+    }
+}
+
+/// Whether the object, or a part of it, is not served as it is for a reason inside itself. What it refers to may come later,
+/// and the object does not change by that.
+fn refuses(problem: &&&Problem) -> bool {
+    match problem.reason {
+        Reason::Quarantined | Reason::NothingToServe => true,
+        Reason::Undecodable
+        | Reason::InvalidHost
+        | Reason::InvalidPath
+        | Reason::InvalidPathType
+        | Reason::InvalidBackend
+        | Reason::UnsupportedBackend
+        | Reason::InvalidAnnotation
+        | Reason::UnsupportedAnnotation => problem.level == Level::Error,
+        Reason::NoClass | Reason::ClassNotFound | Reason::ClassNotOwned => true,
+        _ => false,
+    }
+}
+
+/// Whether the object is ours, as its claims have it; `None` where it claims nothing.
+fn class<'v>(view: &'v View, object: &ObjectRef) -> Option<&'v ClassVerdict> {
+    let key = Key::of(object);
+    let claim = view.translation.claims.iter().find(|claim| Key::of(&claim.origin.object) == key)?;
+    Some(&claim.class)
+}
+
+impl From<&Problem> for Wrong {
+    fn from(problem: &Problem) -> Self {
+        Self {
+            level: problem.level.as_str(),
+            reason: problem.reason.as_str(),
+            field: problem.field.clone(),
+            message: problem.message.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(reason: Reason, level: Level) -> Problem {
+        Problem {
+            object: ObjectRef::new("Ingress", "shop", "web"),
+            level,
+            reason,
+            rule: "rule",
+            field: "spec".to_owned(),
+            message: "why".to_owned(),
+            place: None,
+        }
+    }
+
+    fn check(problems: &[Problem], class: Option<ClassVerdict>, shards: &[u64], expected: (Progress, &str)) {
+        let about: Vec<&Problem> = problems.iter().collect();
+        let (state, why) = judge(&about, class.as_ref(), 7, shards);
+        assert_eq!((state, &*why), expected, "{problems:?} {shards:?}");
+    }
+
+    #[test]
+    fn only_what_is_wrong_in_the_object_itself_refuses_it() {
+        let (applied, live) = ((Progress::Applied, ""), [7, 8]);
+        for (reason, level, is_refused) in [
+            (Reason::Quarantined, Level::Warning, true),
+            (Reason::NothingToServe, Level::Error, true),
+            (Reason::InvalidPath, Level::Error, true),
+            (Reason::InvalidPath, Level::Warning, false),
+            (Reason::UnsupportedAnnotation, Level::Error, true),
+            (Reason::UnsupportedAnnotation, Level::Warning, false),
+            (Reason::Undecodable, Level::Warning, false),
+            (Reason::BackendNotFound, Level::Error, false),
+            (Reason::SecretNotFound, Level::Error, false),
+            (Reason::Shadowed, Level::Warning, false),
+        ] {
+            let why = format!("{reason}: spec: why");
+            let expected = if is_refused { (Progress::Refused, &*why) } else { applied };
+            check(&[problem(reason, level)], None, &live, expected);
+        }
+        let foreign = ClassVerdict::NotFound("x".to_owned());
+        check(&[], Some(foreign), &live, (Progress::NotOurs, "class x does not exist"));
+        check(&[], Some(ClassVerdict::Named("x".to_owned())), &live, applied);
+    }
+
+    #[test]
+    fn every_shard_must_have_the_generation() {
+        let waiting = (Progress::Waiting, "shard 1 serves generation 6 of 7");
+        check(&[], None, &[7, 6], waiting);
+        check(&[], None, &[7, 7], (Progress::Applied, ""));
+    }
+}

@@ -1,0 +1,171 @@
+//! The upstreams of the generation: which Service, how it is balanced, who is behind it and who is not chosen.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use ringress_shared::origin::ObjectRef;
+use ringress_shared::upstream::Upstream;
+use ringress_translate::Objects;
+use serde::Serialize;
+
+use super::{Admin, NOTHING_YET, plain};
+use crate::live::View;
+
+pub(super) async fn backends(State(admin): State<Admin>) -> Response {
+    match admin.live.view() {
+        Some(view) => Json(Backends::of(&view)).into_response(),
+        None => plain(StatusCode::SERVICE_UNAVAILABLE, NOTHING_YET),
+    }
+}
+
+/// One generation.
+#[derive(Debug, Serialize)]
+pub(super) struct Backends {
+    generation: u64,
+    /// By namespace, Service and port.
+    pub(super) backends: Vec<Backend>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Backend {
+    id: String,
+    namespace: String,
+    service: String,
+    /// As rules name it: a number or a name.
+    port: String,
+    protocol: String,
+    balance: String,
+    endpoints: Vec<Endpoint>,
+}
+
+#[derive(Debug, Serialize)]
+struct Endpoint {
+    /// `ip:port`; of what is not chosen the address alone.
+    address: String,
+    /// The pod, where it is known.
+    target: Option<String>,
+    /// `ready`, `terminating`, `not ready`; `given` where no EndpointSlice names it, as with external names.
+    state: &'static str,
+    /// Whether requests go there.
+    chosen: bool,
+}
+
+impl Backends {
+    pub(super) fn of(view: &View) -> Self {
+        let slices = by_service(&view.objects);
+        let mut backends: Vec<_> =
+            view.snapshot.upstreams.values().map(|upstream| Backend::of(upstream, &slices)).collect();
+        backends.sort_by(|a, b| {
+            (&a.namespace, &a.service, &a.port, &a.id).cmp(&(&b.namespace, &b.service, &b.port, &b.id))
+        });
+        Self { generation: view.snapshot.generation, backends }
+    }
+}
+
+type Slices<'o> = BTreeMap<(&'o str, &'o str), Vec<&'o EndpointSlice>>;
+
+fn by_service(objects: &Objects) -> Slices<'_> {
+    let mut slices = Slices::new();
+    for (key, stored) in objects.endpoint_slices.iter() {
+        let labels = stored.object.metadata.labels.as_ref();
+        if let Some(service) = labels.and_then(|labels| labels.get("kubernetes.io/service-name")) {
+            slices.entry((&key.namespace, service)).or_default().push(&stored.object);
+        }
+    }
+    slices
+}
+
+impl Backend {
+    fn of(upstream: &Upstream, slices: &Slices<'_>) -> Self {
+        let ObjectRef { namespace, name, .. } = &upstream.service;
+        let named = named(slices.get(&(&**namespace, &**name)).into_iter().flatten());
+        let mut endpoints: Vec<Endpoint> = upstream
+            .endpoints
+            .endpoints
+            .iter()
+            .map(|endpoint| Endpoint {
+                address: endpoint.address.to_string(),
+                target: endpoint.target.as_ref().map(ToString::to_string),
+                state: named.get(&endpoint.address.ip()).map_or("given", |(state, _)| state),
+                chosen: true,
+            })
+            .collect();
+        let is_chosen =
+            |ip: &IpAddr| upstream.endpoints.endpoints.iter().any(|endpoint| endpoint.address.ip() == *ip);
+        endpoints.extend(named.iter().filter(|(ip, _)| !is_chosen(ip)).map(|(ip, (state, target))| {
+            Endpoint { address: ip.to_string(), target: target.clone(), state, chosen: false }
+        }));
+        Self {
+            id: upstream.id.to_string(),
+            namespace: namespace.to_string(),
+            service: name.to_string(),
+            port: upstream.port.to_string(),
+            protocol: format!("{:?}", upstream.protocol),
+            balance: format!("{:?}", upstream.balance),
+            endpoints,
+        }
+    }
+}
+
+/// Every address that slices name, with its state and its pod.
+fn named<'s>(
+    slices: impl Iterator<Item = &'s &'s EndpointSlice>,
+) -> BTreeMap<IpAddr, (&'static str, Option<String>)> {
+    let mut named = BTreeMap::new();
+    for endpoint in slices.flat_map(|slice| &slice.endpoints) {
+        let state = state(endpoint);
+        let target = endpoint.target_ref.as_ref().and_then(|target| target.name.clone());
+        for ip in endpoint.addresses.iter().filter_map(|address| address.parse().ok()) {
+            // One address may stand in two slices for a moment, as it moves between them.
+            let known = named.entry(ip).or_insert((state, target.clone()));
+            if state == READY {
+                *known = (state, target.clone());
+            }
+        }
+    }
+    named
+}
+
+/// As the API has it: unset means ready.
+fn state(endpoint: &k8s_openapi::api::discovery::v1::Endpoint) -> &'static str {
+    let conditions = endpoint.conditions.as_ref();
+    let told = |read: fn(&k8s_openapi::api::discovery::v1::EndpointConditions) -> Option<bool>| {
+        conditions.and_then(read)
+    };
+    match (told(|all| all.ready).unwrap_or(true), told(|all| all.terminating).unwrap_or(false)) {
+        (true, _) => READY,
+        (false, true) => "terminating",
+        (false, false) => "not ready",
+    }
+}
+
+const READY: &str = "ready";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_what_the_slices_say() {
+        let slice = |endpoints: &str| -> EndpointSlice {
+            let text = format!("{{\"addressType\": \"IPv4\", \"endpoints\": {endpoints}}}");
+            serde_json::from_str(&text).unwrap()
+        };
+        let first = slice(
+            r#"[{"addresses": ["10.0.0.1"], "targetRef": {"name": "a"}},
+                {"addresses": ["10.0.0.2"], "conditions": {"ready": false, "terminating": true}},
+                {"addresses": ["10.0.0.3"], "conditions": {"ready": false}}]"#,
+        );
+        // An address that moves to another slice is ready as soon as one of them says so.
+        let second = slice(r#"[{"addresses": ["10.0.0.3"], "conditions": {"ready": true}}]"#);
+        let found = named([&first, &second].iter());
+        let states: Vec<_> = found.values().map(|(state, _)| *state).collect();
+        assert_eq!(states, ["ready", "terminating", "ready"]);
+        assert_eq!(found[&IpAddr::from([10, 0, 0, 1])].1.as_deref(), Some("a"));
+    }
+}

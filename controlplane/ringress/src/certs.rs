@@ -1,0 +1,185 @@
+//! `ringress certs`: which certificate is shown for which host, until when, and which are missing.
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::args::{Output, Tell};
+use crate::ask::{self, Gathered, Selection, Target, Voice};
+use crate::terminal::{self, Style, escaped, table};
+
+/// Lists them; 1 where one is missing or has ended, 3 where a ready replica cannot be asked.
+///
+/// # Errors
+/// No replica can be asked.
+pub(crate) fn run(Tell { asked, output }: Tell) -> anyhow::Result<ExitCode> {
+    ask::block_on(async {
+        let target = Target::open(asked).await?;
+        let gathered = Gathered::<Value>::ask(target.serving().await?, "/certificates").await?;
+        let conclusion = gathered.conclude();
+        let answers = gathered.answers.into_iter().map(|(replica, says)| (replica.name, says));
+        let lists = ask::voices(answers).into_iter().map(|voice| List::of(voice, target.selection()));
+        let lists: Vec<List> = lists.collect::<Result<_, _>>()?;
+        let text = || lists.iter().map(|list| list.text(output, lists.len() > 1)).collect::<String>();
+        terminal::print(&terminal::structured(output, &lists)?.unwrap_or_else(text));
+        let is_wrong = lists.iter().any(List::is_wrong);
+        Ok(if is_wrong { ExitCode::FAILURE } else { conclusion })
+    })
+}
+
+/// What a process says of its certificates.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Page {
+    pub(crate) certificates: Vec<Certificate>,
+    pub(crate) missing: Vec<Missing>,
+}
+
+/// A certificate for one host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Certificate {
+    pub(crate) host: String,
+    /// `null` for the generated default certificate.
+    pub(crate) namespace: Option<String>,
+    pub(crate) secret: Option<String>,
+    names: Vec<String>,
+    issuer: String,
+    not_before: String,
+    pub(crate) not_after: String,
+    pub(crate) not_after_s: i64,
+    shown_since: Option<String>,
+    fingerprint: String,
+}
+
+/// A certificate that is named and not there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Missing {
+    pub(crate) kind: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    field: String,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+}
+
+/// What some replicas show; its JSON shape is stable.
+#[derive(Debug, Serialize)]
+struct List {
+    replicas: Vec<String>,
+    certificates: Vec<Certificate>,
+    missing: Vec<Missing>,
+}
+
+impl List {
+    fn of(Voice { replicas, says }: Voice, selection: &Selection) -> serde_json::Result<Self> {
+        let Page { mut certificates, mut missing } = serde_json::from_value(says)?;
+        certificates.retain(|found| selection.takes(found.namespace.as_deref().unwrap_or_default()));
+        missing.retain(|missing| selection.takes(&missing.namespace));
+        Ok(Self { replicas, certificates, missing })
+    }
+
+    fn is_wrong(&self) -> bool {
+        !self.missing.is_empty() || self.certificates.iter().any(|found| found.days_left(now()) < 0)
+    }
+
+    fn text(&self, output: Output, is_one_of_many: bool) -> String {
+        if output == Output::Name {
+            return self.certificates.iter().map(|found| format!("{}\n", found.host)).collect();
+        }
+        let is_wide = output == Output::Wide;
+        let mut head = vec!["HOST", "SECRET", "ENDS", "DAYS", "ISSUER", "SHOWN SINCE"];
+        if is_wide {
+            head.extend(["NAMES", "FINGERPRINT"]);
+        }
+        let mut text = if is_one_of_many { format!("{}\n", self.replicas.join(", ")) } else { String::new() };
+        text.push_str(&table(&head, self.certificates.iter().map(|found| found.cells(now(), is_wide))));
+        let style = Style::of_stdout();
+        for Missing { kind, namespace, name, field, hosts, reason, message } in &self.missing {
+            let said = format!("{kind} {namespace}/{name} {field}: {reason}: {message}");
+            let hosts = if hosts.is_empty() { "-".to_owned() } else { hosts.join(", ") };
+            text.push_str(&format!("{}  {}  {}\n", style.bad("missing"), escaped(&hosts), escaped(&said)));
+        }
+        text
+    }
+}
+
+impl Certificate {
+    /// Whole days until it ends, below 0 where it has.
+    pub(crate) fn days_left(&self, now: i64) -> i64 {
+        (self.not_after_s - now).div_euclid(24 * 3600)
+    }
+
+    /// The Secret, or what stands in for one.
+    pub(crate) fn whose(&self) -> String {
+        match (&self.namespace, &self.secret) {
+            (Some(namespace), Some(secret)) => format!("{namespace}/{secret}"),
+            _ => "(generated)".to_owned(),
+        }
+    }
+
+    fn cells(&self, now: i64, is_wide: bool) -> Vec<String> {
+        let since = self.shown_since.clone().unwrap_or_else(|| "-".to_owned());
+        let (ends, days) = (self.not_after.clone(), self.days_left(now).to_string());
+        let mut cells = vec![self.host.clone(), self.whose(), ends, days, self.issuer.clone(), since];
+        if is_wide {
+            cells.extend([self.names.join(","), self.fingerprint.clone()]);
+        }
+        cells
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn list(selection: &Selection) -> List {
+        let certificate = |host: &str, namespace: Option<&str>| {
+            json!({
+                "host": host, "namespace": namespace, "secret": namespace.map(|_| "tls"), "names": [host], "issuer": "CN=x",
+                "not_before": "", "not_after": "2100-01-01T00:00:00Z", "not_after_s": 4_102_444_800_i64,
+                "shown_since": null, "fingerprint": "ab",
+            })
+        };
+        let missing = json!({
+            "kind": "Ingress", "namespace": "shop", "name": "web", "field": "spec.tls[0].secretName", "hosts": ["a.test"],
+            "reason": "SecretNotFound", "message": "it does not exist",
+        });
+        let certificates =
+            [certificate("*", None), certificate("a.test", Some("shop")), certificate("b", Some("b"))];
+        let says = json!({"generation": 1, "certificates": certificates, "missing": [missing]});
+        List::of(Voice { replicas: vec!["r/a".to_owned()], says }, selection).unwrap()
+    }
+
+    #[test]
+    fn a_namespace_leaves_the_others_out() {
+        let shop = list(&Selection::Namespace("shop".to_owned()));
+        assert_eq!(shop.text(Output::Name, false), "*\na.test\n");
+        let text = shop.text(Output::Text, true);
+        assert!(
+            text.starts_with("r/a\nHOST") && text.contains("(generated)") && text.contains("shop/tls"),
+            "{text}"
+        );
+        let missing =
+            "missing  a.test  Ingress shop/web spec.tls[0].secretName: SecretNotFound: it does not exist\n";
+        assert!(text.ends_with(missing), "{text}");
+        assert!(shop.is_wrong());
+        let other = list(&Selection::Namespace("b".to_owned()));
+        assert!(!other.is_wrong() && other.text(Output::Name, false) == "*\nb\n");
+    }
+
+    #[test]
+    fn days_are_whole_and_fall_below_nothing_at_the_end() {
+        let found = &list(&Selection::All).certificates[0];
+        for (now, days) in [(-24 * 3600, 1), (-1, 0), (0, 0), (1, -1)] {
+            assert_eq!(found.days_left(found.not_after_s + now), days, "{now}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Where clients come in: addresses in the status of Ingresses, load balancers, and whether they answer from here.
+
+use k8s_openapi::api::core::v1::Service;
+
+use super::facts::{Door, Facts, published};
+use super::{Line, several};
+
+pub(super) fn judge(facts: &Facts) -> Vec<Line> {
+    let Some(cluster) = &facts.cluster else { return Vec::new() };
+    let mut lines = vec![status(facts)];
+    lines.extend(cluster.services.iter().filter(|service| is_ours(facts, service)).filter_map(pending));
+    lines.extend(facts.doors.iter().map(reached));
+    lines
+}
+
+fn status(facts: &Facts) -> Line {
+    const CHECK: &str = "address";
+    let ours = facts.our_ingresses();
+    let without: Vec<String> = ours
+        .iter()
+        .filter(|ingress| published(ingress).next().is_none())
+        .map(|ingress| {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            format!("{}/{}", text(&ingress.metadata.namespace), text(&ingress.metadata.name))
+        })
+        .collect();
+    let shown: std::collections::BTreeSet<&str> =
+        ours.iter().flat_map(|ingress| published(ingress)).collect();
+    let addresses = shown.into_iter().collect::<Vec<_>>().join(", ");
+    match (ours.len(), without.len()) {
+        (0, _) => Line::ok(CHECK, "there is no Ingress of our class here yet"),
+        (all, 0) => Line::ok(CHECK, format!("{} published as {addresses}", several(all, "Ingress"))),
+        (all, some) if some < all => Line::warning(
+            CHECK,
+            format!("{some} of {all} Ingresses have no address: {}", without.join(", ")),
+            "it comes within seconds; kubectl describe ingress shows Events",
+        ),
+        _ => Line::problem(
+            CHECK,
+            "no Ingress of our class has an address",
+            "see the Service of the controller; --publish-service or --publish-status-address says what to publish",
+        ),
+    }
+}
+
+/// The Service that leads to the pods of the controller.
+fn is_ours(facts: &Facts, service: &Service) -> bool {
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    let labels = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    let component = labels.and_then(|labels| labels.get("app.kubernetes.io/name"));
+    let here = facts.replicas.iter().any(|replica| replica.name.split('/').next() == Some(namespace));
+    here && component.is_some_and(|name| name == "ringress")
+}
+
+fn pending(service: &Service) -> Option<Line> {
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let has_address = status.is_some_and(|status| status.ingress.as_ref().is_some_and(|all| !all.is_empty()));
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let name = format!("{}/{}", text(&service.metadata.namespace), text(&service.metadata.name));
+    (!has_address).then(|| {
+        Line::warning(
+            "address",
+            format!("Service {name} of type LoadBalancer has no address: nothing in this cluster gives one"),
+            "install a load balancer (MetalLB), or use controller.hostPort.enabled or controller.service.type=NodePort",
+        )
+    })
+}
+
+/// From here is not from where clients are: never more than a hint.
+fn reached(door: &Door) -> Line {
+    const CHECK: &str = "reachable";
+    let Door { address, host, outcome } = door;
+    match (outcome, host) {
+        (Ok(status), Some(host)) => Line::ok(CHECK, format!("http://{address}/ for {host} answers {status}")),
+        (Ok(_), None) => Line::ok(CHECK, format!("{address} takes connections")),
+        (Err(why), _) => Line::warning(
+            CHECK,
+            format!("{address} is not reachable from here: {why}"),
+            "a hint, no verdict: this machine may stand elsewhere than the clients do",
+        ),
+    }
+}

@@ -1,0 +1,266 @@
+//! `ringress wait`: until an Ingress is live as it is now, on every shard of every ready replica.
+//!
+//! ```text
+//! API server: the object as it is now ─┬─► replica 1: POST /applied ─► waiting, applied, refused, not ours
+//!   (or the manifests of -f)           └─► replica 2: …
+//! ```
+//!
+//! Each replica compares the content itself, so a yes is never about an older version. Which replicas count is asked again
+//! with every look: one that becomes ready in the meantime counts, too.
+
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use futures_util::future::join_all;
+use ringress_translate::Key;
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use crate::args::{self, Asked};
+use crate::ask::{
+    self, Answer, Cluster, Connection, Refusal, Replica, Selection, Target, Unreachable, escape, unreachable,
+};
+use crate::files::{self, Names};
+use crate::terminal::{self, Style};
+use hyper::body::Bytes;
+use verdict::{Look, State, Told, Verdict};
+
+/// Waits; 0 once everything is live, 1 where something is refused or the time is over, 3 where nobody can be asked.
+///
+/// # Errors
+/// Nothing to wait for, and a cluster that cannot be reached.
+pub(crate) fn run(wait: args::Wait) -> anyhow::Result<ExitCode> {
+    ask::block_on(async {
+        let output = wait.output;
+        let began = Instant::now();
+        let verdicts = Waiting::begin(wait).await?.end().await?;
+        let seconds = began.elapsed().as_secs_f64();
+        let structured = terminal::structured(output, &verdicts)?;
+        let text = || verdict::text(&verdicts, seconds, Style::of_stdout());
+        terminal::print(&structured.unwrap_or_else(text));
+        let is_live = verdicts.iter().all(|verdict| verdict.state == State::Applied);
+        Ok(if is_live { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+/// What is waited for, and who is asked.
+struct Waiting {
+    target: Target,
+    wait: args::Wait,
+    /// The objects as they should be live, by name.
+    wanted: BTreeMap<Key, Bytes>,
+    /// When they were read.
+    read: Instant,
+    until: Instant,
+    /// Connections that are kept, by replica.
+    connections: BTreeMap<String, Connection>,
+}
+
+impl Waiting {
+    async fn begin(wait: args::Wait) -> anyhow::Result<Self> {
+        let (read, until) = (Instant::now(), Instant::now() + wait.timeout);
+        let target = Target::open(wait.asked.clone()).await?;
+        let wanted = wanted(&target, &wait).await?;
+        if wanted.is_empty() {
+            bail!("no Ingress is selected, so there is nothing to wait for");
+        }
+        Ok(Self { target, wait, wanted, read, until, connections: BTreeMap::new() })
+    }
+
+    /// Looks until there is an answer, or the time is over.
+    async fn end(mut self) -> anyhow::Result<Vec<Verdict>> {
+        let mut pause = PAUSE;
+        loop {
+            let look = self.look().await?;
+            let verdicts: Vec<Verdict> = self.wanted.keys().map(|key| look.verdict(key)).collect();
+            let is_settled = verdicts.iter().all(|verdict| verdict.state != State::Waiting);
+            let is_refused = verdicts.iter().any(Verdict::is_hopeless);
+            if is_settled || is_refused || Instant::now() >= self.until {
+                return Ok(verdicts);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+            if self.target.cluster().is_some() && self.read.elapsed() > FRESH {
+                self.read_again().await?;
+            }
+        }
+    }
+
+    /// Somebody may have changed an object meanwhile, and then the version before never comes.
+    async fn read_again(&mut self) -> anyhow::Result<()> {
+        self.read = Instant::now();
+        match wanted(&self.target, &self.wait).await {
+            Ok(wanted) => self.wanted = wanted,
+            // An API server that is away for a moment comes back.
+            Err(error) if error.is::<Unreachable>() => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Asks every ready replica about every object.
+    async fn look(&mut self) -> anyhow::Result<Look> {
+        // Nothing runs yet, right after an installation: that is waited for, too.
+        let replicas = match self.target.replicas().await {
+            Ok(replicas) => replicas,
+            Err(error) if Instant::now() >= self.until => return Err(error),
+            Err(error) => return Ok(Look::nobody(error.to_string())),
+        };
+        let (ready, others): (Vec<_>, Vec<_>) = replicas.into_iter().partition(Replica::is_ready);
+        if ready.is_empty() {
+            let states = others.iter().map(|replica| {
+                format!("{}: {}", replica.name, replica.unready.as_deref().unwrap_or_default())
+            });
+            return Ok(Look::nobody(format!(
+                "no replica is ready ({})",
+                states.collect::<Vec<_>>().join(", ")
+            )));
+        }
+        let mut kept = std::mem::take(&mut self.connections);
+        let wanted = &self.wanted;
+        // One that hangs must not outlast what the user is ready to wait.
+        let patience = self.until.saturating_duration_since(Instant::now()).max(PATIENCE_MIN);
+        let asked = ready.into_iter().map(|replica| {
+            let connection = kept.remove(&replica.name);
+            async move {
+                let told = timeout(patience, ask_all(&replica, connection, wanted)).await;
+                let mut told = told.unwrap_or_else(|_| Err(anyhow::anyhow!("it does not answer")));
+                if let Ok((_, answers)) = &mut told {
+                    answers.iter_mut().for_each(|(_, told)| told.replica = replica.name.clone());
+                }
+                (replica, told)
+            }
+        });
+        let mut look = Look::default();
+        for (replica, told) in join_all(asked).await {
+            match told {
+                Ok((connection, answers)) => {
+                    drop(self.connections.insert(replica.name, connection));
+                    look.add(answers);
+                }
+                Err(error) => look.silent(replica.name, format!("{error:#}"), self.wanted.keys()),
+            }
+        }
+        Ok(look)
+    }
+}
+
+type Answers = Vec<(Key, Told)>;
+
+async fn ask_all(
+    replica: &Replica,
+    connection: Option<Connection>,
+    wanted: &BTreeMap<Key, Bytes>,
+) -> anyhow::Result<(Connection, Answers)> {
+    // One that was kept may have been closed meanwhile; that is no reason to give up.
+    if let Some(connection) = connection
+        && let Ok(answers) = ask_over(connection, wanted).await
+    {
+        return Ok(answers);
+    }
+    let answers = ask_over(replica.connect().await?, wanted).await;
+    answers.map_err(|error| replica.cannot_be_asked(&error))
+}
+
+async fn ask_over(
+    mut connection: Connection,
+    wanted: &BTreeMap<Key, Bytes>,
+) -> anyhow::Result<(Connection, Answers)> {
+    let mut answers = Vec::with_capacity(wanted.len());
+    for (key, object) in wanted {
+        let answer = connection.ask("POST", "/applied", object.clone()).await?;
+        answers.push((key.clone(), told(&answer)?));
+    }
+    Ok((connection, answers))
+}
+
+fn told(answer: &Answer) -> anyhow::Result<Told> {
+    #[derive(Deserialize)]
+    struct Refused {
+        field: String,
+        error: String,
+    }
+    match (answer.status, serde_json::from_slice(&answer.body)) {
+        (400, Ok(Refused { field, error })) => Ok(Told::refused(format!("{field}: {error}"))),
+        _ => answer.read(),
+    }
+}
+
+async fn wanted(target: &Target, wait: &args::Wait) -> anyhow::Result<BTreeMap<Key, Bytes>> {
+    match target.cluster() {
+        Some(cluster) => of_cluster(cluster, wait).await,
+        None => of_manifests(wait),
+    }
+}
+
+/// The objects as the API server has them now.
+async fn of_cluster(cluster: &Cluster, wait: &args::Wait) -> anyhow::Result<BTreeMap<Key, Bytes>> {
+    let mut wanted = BTreeMap::new();
+    for name in &wait.names {
+        let Selection::Namespace(namespace) = cluster.selection() else {
+            bail!("ingress/{name} is in one namespace; name it with -n, or give -l SELECTOR with -A");
+        };
+        let path = format!("{INGRESSES}/namespaces/{namespace}/ingresses/{name}");
+        let text = cluster.text(&path).await.map_err(|why| match why {
+            Refusal::Missing => anyhow::anyhow!("there is no Ingress {namespace}/{name}"),
+            why => unreachable(format!("cannot read Ingress {namespace}/{name}: {why}")),
+        })?;
+        wanted.insert(Key::new(namespace, name), Bytes::from(text));
+    }
+    if let Some(selector) = &wait.selector {
+        let query = format!("&labelSelector={}", escape(selector));
+        let found = cluster.list((INGRESSES, "ingresses"), cluster.selection(), &query).await;
+        let found = found.map_err(|why| unreachable(format!("cannot list Ingresses: {why}")))?;
+        for item in found {
+            wanted.insert(key_of(item.get())?, Bytes::from(item.get().to_owned()));
+        }
+    }
+    Ok(wanted)
+}
+
+fn key_of(text: &str) -> anyhow::Result<Key> {
+    let reference = ringress_translate::manifest::json::reference("Ingress", text);
+    match reference.name.is_empty() {
+        true => bail!("the API server lists an Ingress without a name"),
+        false => Ok(Key::of(&reference)),
+    }
+}
+
+/// The objects of the manifests; those that are named, or all.
+fn of_manifests(wait: &args::Wait) -> anyhow::Result<BTreeMap<Key, Bytes>> {
+    let path = wait.manifests.clone().context("manifests are named")?;
+    let (_, loaded) = files::read(&[path], Names::Openable)?.load();
+    let selection = match &wait.asked {
+        Asked::Process(_, selection) => selection.clone(),
+        Asked::Cluster(_) => Selection::All,
+    };
+    let is_named = |key: &Key| wait.names.is_empty() || wait.names.iter().any(|name| **name == *key.name);
+    let mut wanted = BTreeMap::new();
+    for (key, stored) in loaded.objects.ingresses.iter() {
+        if is_named(key) && selection.takes(&key.namespace) {
+            wanted.insert(key.clone(), Bytes::from(serde_json::to_vec(&*stored.object)?));
+        }
+    }
+    for name in wait.names.iter().filter(|name| !wanted.keys().any(|key| *key.name == ***name)) {
+        bail!("the manifests have no Ingress {name} that can be read");
+    }
+    Ok(wanted)
+}
+
+const INGRESSES: &str = "/apis/networking.k8s.io/v1";
+
+/// For the last look at a replica.
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
+
+/// Between two looks: short beside what a person notices, long beside what a look costs.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The same after a while: what takes long is not noticed sooner by asking often.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// For so long the objects are taken to be as they were read.
+const FRESH: Duration = Duration::from_secs(1);

@@ -1,0 +1,210 @@
+//! `kubectl ringress …` against a live cluster: two replicas of our chart, asked through the API server.
+
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use crate::Case;
+use crate::support::World;
+
+pub(crate) const CASES: &[Case] = &[("kubectl_ringress_asks_every_replica_through_the_api_server", asked)];
+
+/// Our chart in the namespace of the test, with a class of its own: others in the box have theirs.
+struct Installed<'w> {
+    world: &'w World,
+}
+
+impl<'w> Installed<'w> {
+    fn start(world: &'w World) -> anyhow::Result<Self> {
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm/ringress");
+        let class = "controller.ingressClassResource";
+        let installed = Self { world };
+        world.exec(&[
+            "helm",
+            "install",
+            RELEASE,
+            chart.to_str().context("the path of the sources is plain")?,
+            "--namespace",
+            world.namespace(),
+            "--set",
+            &format!(
+                "{class}.name={CLASS},{class}.controllerValue={CONTROLLER},controller.replicaCount=2,\
+                 controller.readinessProbe.failureThreshold=30"
+            ),
+        ])?;
+        world.kubectl(&[
+            "rollout",
+            "status",
+            &format!("deployment/{RELEASE}-ringress-controller"),
+            "--timeout=60s",
+        ])?;
+        world.apply(BACKEND)?;
+        world.until_ready("web", "True")?;
+        Ok(installed)
+    }
+
+    /// What the plugin prints, and its exit code.
+    fn run(&self, arguments: &[&str]) -> anyhow::Result<(i32, String)> {
+        let script = format!("kubectl ringress {} 2>&1; echo \"code $?\"", arguments.join(" "));
+        let output = self.world.exec(&["sh", "-c", &script])?;
+        let (text, code) = output.trim_end().rsplit_once("code ").context("no exit code")?;
+        Ok((code.parse()?, text.to_owned()))
+    }
+
+    /// The same in the namespace of the test, asking its own controller; it must end with that code.
+    fn says(&self, verb: &[&str], expected: i32) -> anyhow::Result<String> {
+        let namespace = self.world.namespace();
+        let all = [verb, &["-n", namespace, "--controller-namespace", namespace]].concat();
+        let (code, text) = self.run(&all)?;
+        ensure!(code == expected, "{verb:?} ended with {code}: {text}");
+        Ok(text)
+    }
+
+    fn json(&self, verb: &[&str], expected: i32) -> anyhow::Result<Value> {
+        let text = self.says(&[verb, &["-o", "json"]].concat(), expected)?;
+        serde_json::from_str(&text).with_context(|| format!("{verb:?}: {text}"))
+    }
+}
+
+impl Drop for Installed<'_> {
+    fn drop(&mut self) {
+        let uninstalled =
+            self.world.exec(&["helm", "uninstall", RELEASE, "--namespace", self.world.namespace()]);
+        if let Err(error) = uninstalled {
+            eprintln!("{RELEASE} stays behind: {error:#}");
+        }
+    }
+}
+
+const RELEASE: &str = "asked";
+const CLASS: &str = "asked";
+const CONTROLLER: &str = "ringress.dev/asked";
+
+const BACKEND: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: echo}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+"#;
+
+fn ingress(name: &str, class: &str, path: &str) -> String {
+    format!(
+        r#"
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: {name}, labels: {{app: {name}}}}}
+spec:
+  ingressClassName: {class}
+  rules:
+  - host: {name}.asked.test
+    http: {{paths: [{{path: "{path}", pathType: Prefix, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}
+"#
+    )
+}
+
+fn asked(world: &World) -> anyhow::Result<()> {
+    let installed = Installed::start(world)?;
+    waits(&installed)?;
+    tells(&installed)?;
+    refuses(&installed)?;
+    judges(&installed)
+}
+
+/// Right after an apply, over and over: a yes is never about the version before.
+fn waits(installed: &Installed<'_>) -> anyhow::Result<()> {
+    let world = installed.world;
+    for round in 0..5 {
+        world.apply(&ingress("web", CLASS, &format!("/round-{round}")))?;
+        let text = installed.says(&["wait", "ingress/web", "--timeout", "20s"], 0)?;
+        ensure!(text.contains("of 2 replicas"), "{text}");
+        let routed = installed
+            .json(&["explain", &format!("http://web.asked.test/round-{round}/x"), "--all-replicas"], 0)?;
+        ensure!(routed["agreeing"].as_array().is_some_and(|others| others.len() == 1), "{routed}");
+        ensure!(routed["winner"]["object"]["name"] == "web", "{routed}");
+    }
+    // What nobody can have: a replica that stands still, and counts as ready for a while.
+    let pods = world.list("pods", "app.kubernetes.io/component=controller")?;
+    let name = pods[0]["metadata"]["name"].as_str().context("a pod has a name")?;
+    world.fault("freeze", &world.pod(name))?;
+    let applied = world.apply(&ingress("web", CLASS, "/frozen"));
+    let behind = installed.says(&["wait", "ingress/web", "--timeout", "2s"], 1);
+    world.fault("thaw", &world.pod(name))?;
+    applied?;
+    ensure!(behind?.contains(name), "the replica that is behind is named");
+    installed.says(&["wait", "ingress", "web", "--timeout", "30s"], 0).map(drop)
+}
+
+fn tells(installed: &Installed<'_>) -> anyhow::Result<()> {
+    let shards = installed.json(&["shards"], 0)?;
+    let rows = shards.as_array().context("rows")?;
+    let replicas: std::collections::BTreeSet<_> =
+        rows.iter().filter_map(|row| row["replica"].as_str()).collect();
+    ensure!(replicas.len() == 2, "{shards}");
+    ensure!(
+        rows.iter().all(|row| row["generation"] == row["published"] && row["node"].is_string()),
+        "{shards}"
+    );
+    let one = installed.says(&["explain", "-H", "'Host: web.asked.test'", "/frozen"], 0)?;
+    ensure!(one.contains("ringress-controller-") && one.contains("generation"), "{one}");
+    installed.says(&["explain", "ingress/web"], 0)?;
+    installed.says(&["explain", "http://nobody.asked.test/"], 1)?;
+    let backends = installed.json(&["backends"], 0)?;
+    ensure!(
+        backends[0]["replicas"].as_array().is_some_and(|all| all.len() == 2),
+        "replicas agree: {backends}"
+    );
+    ensure!(backends[0]["backends"][0]["endpoints"][0]["target"] == "web", "{backends}");
+    let dump = installed.json(&["dump"], 0)?;
+    ensure!(dump.as_object().is_some_and(|all| all.len() == 2), "{dump}");
+    installed.says(&["certs"], 0).map(drop)
+}
+
+fn refuses(installed: &Installed<'_>) -> anyhow::Result<()> {
+    let world = installed.world;
+    world.apply(&ingress("foreign", "of-nobody", "/"))?;
+    let foreign = installed.says(&["wait", "ingress/foreign", "--timeout", "20s"], 1)?;
+    ensure!(foreign.contains("is not served here") && foreign.contains("of-nobody"), "{foreign}");
+    let annotated = ingress("web", CLASS, "/frozen")
+        .replace("labels:", "annotations: {ringress.dev/max-body-bytes: nonsense}, labels:");
+    world.apply(&annotated)?;
+    let refused = installed.says(&["wait", "ingress/web", "--timeout", "20s"], 1)?;
+    ensure!(refused.contains("is refused") && refused.contains("max-body-bytes"), "{refused}");
+    installed.says(&["wait", "ingress/nowhere"], 2)?;
+    let (code, text) = installed.run(&["shards", "--controller-namespace", "kube-public"])?;
+    ensure!(code == 3 && text.contains("no controller runs"), "{code}: {text}");
+    Ok(())
+}
+
+fn judges(installed: &Installed<'_>) -> anyhow::Result<()> {
+    let findings = installed.json(&["lint"], 1)?;
+    let found = |name: &str, rule: &str| {
+        let mut all = findings.as_array().into_iter().flatten();
+        all.any(|finding| {
+            finding["object"]["name"] == name && finding["rule"] == rule && finding["file"].is_null()
+        })
+    };
+    ensure!(found("foreign", "class-not-ours") && !found("web", "class-not-ours"), "{findings}");
+    let doctor = installed.json(&["doctor"], 0)?;
+    let lines = doctor.as_array().context("lines")?;
+    let has = |check: &str, state: &str, part: &str| {
+        lines.iter().any(|line| {
+            line["check"] == check
+                && line["state"] == state
+                && line["what"].as_str().is_some_and(|what| what.contains(part))
+        })
+    };
+    ensure!(has("controller", "ok", "2 replicas ready"), "{doctor}");
+    ensure!(has("class", "ok", CONTROLLER), "{doctor}");
+    ensure!(has("class", "warning", "of-nobody"), "{doctor}");
+    ensure!(has("last good", "warning", "on 2 of 2 replicas"), "{doctor}");
+    ensure!(has("driver", "warning", "epoll") || has("driver", "ok", "io_uring"), "{doctor}");
+    ensure!(has("rights", "ok", ""), "{doctor}");
+    ensure!(has("reachable", "ok", "answers"), "{doctor}");
+    Ok(())
+}
