@@ -8,6 +8,7 @@ mod boxes;
 mod containers;
 mod faults;
 mod forward;
+mod leader;
 mod ringress;
 mod scale;
 mod services;
@@ -58,6 +59,7 @@ fn cases() -> Vec<Case> {
         faults::CASES,
         forward::CASES,
         ringress::CASES,
+        leader::CASES,
         scale::CASES,
         boxes::CASES,
     ];
