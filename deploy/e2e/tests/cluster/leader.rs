@@ -12,6 +12,7 @@ use crate::support::World;
 
 pub(crate) const CASES: &[Case] = &[
     ("a_killed_leader_is_followed_in_twenty_seconds_and_nothing_is_left_unsaid", killed),
+    ("a_leader_that_slept_writes_nothing_when_it_wakes", woken),
     ("applied_waits_for_a_frozen_replica_until_it_counts_no_more", frozen),
     ("a_leader_that_ends_hands_over_at_once_and_the_last_one_clears_up", ended),
 ];
@@ -155,6 +156,31 @@ fn killed(world: &World) -> anyhow::Result<()> {
     }
     println!("a new leader {:.1} s after the old one was killed", begun.elapsed().as_secs_f64());
     release.apply_ingress("after")?;
+    said_by(&release, &holders)?;
+    ensure!(release.lease()? == (holders[1].clone(), transitions + 1), "{:?}", release.lease()?);
+    Ok(())
+}
+
+fn woken(world: &World) -> anyhow::Result<()> {
+    let release = Release::install(world, "woken")?;
+    release.apply_ingress("before")?;
+    release.until_applied("before")?;
+    let first = release.holder()?;
+    world.fault("freeze", &world.pod(pod_of(&first)))?;
+    // It hears of these only when it wakes, still believing that it leads.
+    release.apply_ingress("asleep")?;
+    world.until("another one leads", || Ok(release.holder()? != first))?;
+    let second = release.holder()?;
+    world.fault("thaw", &world.pod(pod_of(&first)))?;
+    release.apply_ingress("awake")?;
+    world.until_ready(pod_of(&first), "True")?;
+    release.apply_ingress("after")?;
+    said_by(&release, &[first, second])
+}
+
+/// Every Ingress is said once, by these one after the other.
+fn said_by(release: &Release<'_>, holders: &[String]) -> anyhow::Result<()> {
+    let world = release.world;
     let ingresses = world.kubectl(&["get", "ingresses", "-o", "name"])?;
     world.until("everything is said", || {
         let said: BTreeSet<String> = release.applied()?.into_iter().map(|applied| applied.ingress).collect();
@@ -168,7 +194,6 @@ fn killed(world: &World) -> anyhow::Result<()> {
     let mut writers: Vec<&str> = applied.iter().map(|applied| &*applied.by).collect();
     writers.dedup();
     ensure!(writers == holders, "{writers:?} wrote, {holders:?} held the Lease");
-    ensure!(release.lease()? == (holders[1].clone(), transitions + 1), "{:?}", release.lease()?);
     Ok(())
 }
 
