@@ -141,6 +141,7 @@ const CONTROLLER: &str = "ringress.dev/ingress-controller";
 mod tests {
     use super::*;
     use ringress_translate::manifest::json::object;
+    use ringress_translate::{LastGood, Memo, Reason, Settings, translate};
 
     fn objects() -> Objects {
         let mut objects = Objects::default();
@@ -159,6 +160,134 @@ mod tests {
         assert_eq!(warning(&remark, &objects()), None, "a remark is no warning");
         let nobody = Problem::undecodable(&ObjectRef::new("File", "", "x.yaml"), "", "why");
         assert_eq!(warning(&nobody, &objects()), None, "a file has no Events");
+    }
+
+    /// The words that people filter, alert and write scripts by.
+    fn word(reason: Reason) -> &'static str {
+        match reason {
+            Reason::ClassNotOwned => "ClassNotOwned",
+            Reason::ClassNotFound => "ClassNotFound",
+            Reason::NoClass => "NoClass",
+            Reason::SeveralDefaultClasses => "SeveralDefaultClasses",
+            Reason::InvalidHost => "InvalidHost",
+            Reason::InvalidPath => "InvalidPath",
+            Reason::InvalidPathType => "InvalidPathType",
+            Reason::NothingToServe => "NothingToServe",
+            Reason::InvalidBackend => "InvalidBackend",
+            Reason::UnsupportedBackend => "UnsupportedBackend",
+            Reason::BackendNotFound => "BackendNotFound",
+            Reason::PortNotFound => "PortNotFound",
+            Reason::NoReadyEndpoints => "NoReadyEndpoints",
+            Reason::EndpointRefused => "EndpointRefused",
+            Reason::ExternalNameRefused => "ExternalNameRefused",
+            Reason::NameNotResolved => "NameNotResolved",
+            Reason::Shadowed => "Shadowed",
+            Reason::Quarantined => "Quarantined",
+            Reason::SecretNotFound => "SecretNotFound",
+            Reason::CertificateInvalid => "CertificateInvalid",
+            Reason::CertificateHostMismatch => "CertificateHostMismatch",
+            Reason::CertificateExpired => "CertificateExpired",
+            Reason::TlsHostMismatch => "TlsHostMismatch",
+            Reason::InvalidAnnotation => "InvalidAnnotation",
+            Reason::UnknownAnnotation => "UnknownAnnotation",
+            Reason::UnsupportedAnnotation => "UnsupportedAnnotation",
+            Reason::UnresolvableHost => "UnresolvableHost",
+            Reason::UnsupportedSetting => "UnsupportedSetting",
+            Reason::Undecodable => "Undecodable",
+            Reason::Flattened => "Flattened",
+            Reason::UnknownKind => "UnknownKind",
+            Reason::DuplicateObject => "DuplicateObject",
+        }
+    }
+
+    /// What is said of the Ingress `web` after these versions of it, in a cluster with the Service `idle`, which has nobody
+    /// behind it, an Ingress `first` that has a.test/ and a Secret `empty`.
+    fn reasons(versions: &[&str]) -> Vec<String> {
+        let around = [
+            (
+                "IngressClass",
+                r#"{"metadata":{"name":"ringress","uid":"c"},"spec":{"controller":"ringress.dev/ingress-controller"}}"#,
+            ),
+            (
+                "Service",
+                r#"{"metadata":{"namespace":"a","name":"idle","uid":"s"},"spec":{"ports":[{"port":80}]}}"#,
+            ),
+            (
+                "Secret",
+                r#"{"metadata":{"namespace":"a","name":"empty","uid":"t"},"type":"kubernetes.io/tls","data":{}}"#,
+            ),
+            (
+                "Ingress",
+                r#"{"metadata":{"namespace":"a","name":"first","uid":"f","creationTimestamp":"2020-01-01T00:00:00Z"},"spec":{"ingressClassName":"ringress","rules":[{"host":"a.test","http":{"paths":[{"path":"/","pathType":"Prefix","backend":{"service":{"name":"idle","port":{"number":80}}}}]}}]}}"#,
+            ),
+        ];
+        let mut objects = Objects::default();
+        for (kind, text) in around {
+            objects.insert(object(kind, text).unwrap());
+        }
+        let (settings, mut last_good, mut said) = (Settings::default(), LastGood::default(), Vec::new());
+        for version in versions {
+            objects.insert(object("Ingress", version).unwrap());
+            let translation = translate(&objects, &settings, &last_good, &mut Memo::default());
+            let problems: Vec<Problem> = translation.problems.iter().cloned().collect();
+            problems.iter().for_each(|problem| assert_eq!(problem.reason.as_str(), word(problem.reason)));
+            let events = problems.iter().filter_map(|problem| warning(problem, &objects));
+            said = events.filter(|event| event.uid == "w").map(|event| event.reason).collect();
+            last_good = translation.last_good;
+        }
+        said
+    }
+
+    /// An Ingress `web` with this spec and these annotations.
+    fn web(spec: &str, annotations: &str) -> String {
+        format!(
+            r#"{{"metadata":{{"namespace":"a","name":"web","uid":"w","annotations":{{{annotations}}},"creationTimestamp":"2021-01-01T00:00:00Z"}},"spec":{{{spec}}}}}"#
+        )
+    }
+
+    /// One rule of our class.
+    fn rule(host: &str, path_type: &str, backend: &str) -> String {
+        format!(
+            r#""ingressClassName":"ringress","rules":[{{"host":"{host}","http":{{"paths":[{{"path":"/","pathType":"{path_type}","backend":{backend}}}]}}}}]"#
+        )
+    }
+
+    #[test]
+    fn every_kind_of_wrong_has_its_reason() {
+        let to = |name: &str, port: u16| {
+            format!(r#"{{"service":{{"name":"{name}","port":{{"number":{port}}}}}}}"#)
+        };
+        let fine = rule("b.test", "Prefix", &to("idle", 80));
+        let tls = |secret: &str| format!(r#"{fine},"tls":[{{"hosts":["b.test"],"secretName":"{secret}"}}]"#);
+        let resource = r#"{"resource":{"apiGroup":"x","kind":"Bucket","name":"b"}}"#;
+        for (spec, annotations, reason) in [
+            (rule("b.test", "Prefix", &to("nobody", 80)), "", "BackendNotFound"),
+            (rule("b.test", "Prefix", &to("idle", 81)), "", "PortNotFound"),
+            (fine.clone(), "", "NoReadyEndpoints"),
+            (rule("a.test", "Prefix", &to("idle", 80)), "", "Shadowed"),
+            (rule("no host", "Prefix", &to("idle", 80)), "", "InvalidHost"),
+            (rule("b.test", "Sideways", &to("idle", 80)), "", "InvalidPathType"),
+            (rule("b.test", "Prefix", "{}"), "", "InvalidBackend"),
+            (rule("b.test", "Prefix", resource), "", "UnsupportedBackend"),
+            (fine.replace("\"/\"", "\"no-slash\""), "", "InvalidPath"),
+            (fine.replace("\"ringress\"", "\"nobody\""), "", "ClassNotFound"),
+            (fine.replace("\"ingressClassName\":\"ringress\",", ""), "", "NoClass"),
+            (r#""ingressClassName":"ringress""#.to_owned(), "", "NothingToServe"),
+            (tls("nobody"), "", "SecretNotFound"),
+            (tls("empty"), "", "CertificateInvalid"),
+            (tls("nobody").replace("[\"b.test\"]", "[\"c.test\"]"), "", "TlsHostMismatch"),
+            (fine.clone(), r#""ringress.dev/ssl-redirct":"false""#, "UnknownAnnotation"),
+            (fine.clone(), r#""ringress.dev/ssl-redirect":"perhaps""#, "InvalidAnnotation"),
+            (fine.clone(), r#""nginx.ingress.kubernetes.io/auth-url":"http://x""#, "UnsupportedAnnotation"),
+        ] {
+            let said = reasons(&[&web(&spec, annotations)]);
+            assert!(said.iter().any(|said| said == reason), "{reason} is not among {said:?}: {spec}");
+        }
+        let wrong = web(&rule("b.test", "Sideways", &to("idle", 80)), "");
+        let said = reasons(&[&web(&fine, ""), &wrong]);
+        assert!(said.iter().any(|said| said == "Quarantined"), "{said:?}");
+        let applied = applied(&Key::new("a", "web"), "w", 1, String::new());
+        assert_eq!((&*applied.reason, applied.kind), ("Applied", "Normal"));
     }
 
     #[test]

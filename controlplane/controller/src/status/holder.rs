@@ -60,6 +60,9 @@ impl Holder {
 
     /// Gives the Lease back if it is ours.
     pub(super) async fn release(&mut self) -> Result<(), Failure> {
+        if !self.election.role().holds() {
+            return Ok(());
+        }
         let lease = api::read(&self.client, &self.path()).await?.unwrap_or(Value::Null);
         let free = self.election.release(&lease, &api::stamp());
         self.tell();

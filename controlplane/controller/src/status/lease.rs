@@ -51,6 +51,11 @@ pub(super) struct Role {
 }
 
 impl Role {
+    /// Whether it was ours when we last looked.
+    pub(super) fn holds(&self) -> bool {
+        self.until.is_some()
+    }
+
     /// Whether we may write now.
     pub(super) fn leads(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| until > now)

@@ -92,13 +92,13 @@ impl Outbox {
         Some(first.max(now + self.limits.wait(now)))
     }
 
-    /// Takes a letter back that the API server did not take; returns whether it is tried again.
-    pub(super) fn failed(&mut self, mut letter: Letter, now: Instant) -> bool {
+    /// Takes a letter back that the API server did not take, and what it asked us to wait; returns whether it is tried again.
+    pub(super) fn failed(&mut self, mut letter: Letter, asked: Duration, now: Instant) -> bool {
         letter.tries += 1;
         if letter.tries >= TRIES_MAX {
             return false;
         }
-        letter.due = now + FIRST_PAUSE * (1 << letter.tries);
+        letter.due = now + (FIRST_PAUSE * (1 << letter.tries)).max(asked.min(ASKED_MAX));
         self.letters.push_front(letter);
         true
     }
@@ -185,6 +185,9 @@ const LETTERS_MAX: usize = 4096;
 const TRIES_MAX: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
+/// A server that asks for more is asked again sooner: it may be another one by then.
+const ASKED_MAX: Duration = Duration::from_secs(30);
+
 #[cfg(test)]
 mod tests {
     use super::super::event;
@@ -254,11 +257,20 @@ mod tests {
             now = due;
             let letter = outbox.next(now).expect("it is due");
             tries += 1;
-            let again = outbox.failed(letter, now);
+            let again = outbox.failed(letter, Duration::ZERO, now);
             assert_eq!(again, tries < TRIES_MAX);
             assert_eq!(outbox.next(now), None, "not at once");
         }
         assert_eq!(tries, TRIES_MAX);
+    }
+
+    #[test]
+    fn what_the_server_asks_for_is_kept() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        outbox.put(event("one", 1), Known::Again, now);
+        let letter = outbox.next(now).expect("it is due");
+        assert!(outbox.failed(letter, Duration::from_secs(7), now));
+        assert_eq!(outbox.due(now), Some(later(now, 7.0)));
     }
 
     #[test]

@@ -209,19 +209,23 @@ impl Speaker {
     fn warn(&mut self, view: &Arc<View>) {
         let now = Instant::now();
         let before = self.said.replace(Arc::clone(view));
+        // Most generations change nothing of it, and there may be thousands.
+        if before.as_ref().is_some_and(|before| before.problems == view.problems) {
+            return;
+        }
         let known: BTreeSet<&Problem> = before.iter().flat_map(|before| before.problems.iter()).collect();
         let fresh = view.problems.iter().filter(|problem| !known.contains(problem));
         // What was wrong before we led was said by whoever led then; where nobody did, this is the first time.
         let meaning = if before.is_some() { Known::Again } else { Known::Said };
         let due = fresh.filter_map(|problem| event::warning(problem, &view.objects));
         due.for_each(|event| self.outbox.put(event, meaning, now + SETTLE));
-        let is_gone = before
-            .is_some_and(|before| before.problems.iter().any(|problem| !view.problems.contains(problem)));
-        if is_gone {
-            let warnings = view.problems.iter().filter_map(|problem| event::warning(problem, &view.objects));
-            let holding: BTreeSet<String> = warnings.map(|event| event.name()).collect();
-            self.outbox
-                .retain(|letter| letter.event.kind != "Warning" || holding.contains(&letter.event.name()));
+        let Some(before) = before else { return };
+        let holding: BTreeSet<&Problem> = view.problems.iter().collect();
+        let gone = before.problems.iter().filter(|problem| !holding.contains(problem));
+        let gone = gone.filter_map(|problem| event::warning(problem, &before.objects));
+        let gone: BTreeSet<String> = gone.map(|event| event.name()).collect();
+        if !gone.is_empty() {
+            self.outbox.retain(|letter| !gone.contains(&letter.event.name()));
         }
     }
 
@@ -258,9 +262,12 @@ impl Speaker {
         if !std::mem::replace(&mut self.complained, true) {
             tracing::warn!(object = %letter.event.object, error = %failure, "an Event cannot be written");
         }
-        let is_passing = matches!(failure, Failure::Busy { .. } | Failure::Broken(_));
+        let (is_passing, asked) = match &failure {
+            Failure::Busy { after, .. } => (true, after.unwrap_or_default()),
+            failure => (matches!(failure, Failure::Broken(_)), Duration::ZERO),
+        };
         let object = letter.event.object.clone();
-        if !is_passing || !self.outbox.failed(letter, Instant::now()) {
+        if !is_passing || !self.outbox.failed(letter, asked, Instant::now()) {
             tracing::debug!(%object, error = %failure, "an Event is lost");
         }
     }

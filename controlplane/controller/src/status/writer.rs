@@ -107,16 +107,17 @@ impl Writer {
 
     /// Takes the Lease of this replica away, the addresses if nobody is left to serve them, and lets the next one lead.
     async fn close(&self, who: &Identity, holder: &mut Holder) {
-        let leases = api::leases(&who.namespace);
-        let own = format!("{leases}/{}", who.replica.name);
-        // It may never have been written.
-        if let Err(failure) = api::write(&who.client, Verb::Delete, &own, &json!({})).await
-            && failure != Failure::Missing
-        {
-            tracing::debug!(lease = who.replica.name, error = %failure, "the Lease of this replica stays");
-        }
-        if let Err(error) = self.clear(who, holder, &leases).await {
-            tracing::warn!(%error, "addresses stay in the statuses of Ingresses");
+        let report = self.reports.borrow().clone();
+        // Before the first generation nothing was shown anywhere.
+        if let Some(report) = report {
+            let leases = api::leases(&who.namespace);
+            let own = format!("{leases}/{}", who.replica.name);
+            if let Err(error) = api::write(&who.client, Verb::Delete, &own, &json!({})).await {
+                tracing::debug!(lease = who.replica.name, %error, "there is no Lease of this replica to take away");
+            }
+            if let Err(error) = self.clear(who, holder, &leases, &report).await {
+                tracing::warn!(%error, "addresses stay in the statuses of Ingresses");
+            }
         }
         if let Err(error) = holder.release().await {
             tracing::debug!(%error, "the Lease is not given back; it runs out by itself");
@@ -124,13 +125,15 @@ impl Writer {
     }
 
     /// The last replica takes its addresses out of the statuses.
-    async fn clear(&self, who: &Identity, holder: &mut Holder, leases: &str) -> Result<(), Failure> {
-        let report = self.reports.borrow().clone();
-        let Some(report) = report.filter(|_| self.config.clear_on_shutdown && self.config.publish.is_some())
-        else {
-            return Ok(());
-        };
-        if is_anybody_else(who, leases).await? {
+    async fn clear(
+        &self,
+        who: &Identity,
+        holder: &mut Holder,
+        leases: &str,
+        report: &GenerationReport,
+    ) -> Result<(), Failure> {
+        let is_wanted = self.config.clear_on_shutdown && self.config.publish.is_some();
+        if !is_wanted || is_anybody_else(who, leases).await? {
             return Ok(());
         }
         let role = holder.role();

@@ -14,6 +14,7 @@ mod faults;
 mod forward;
 mod goals;
 mod kubectl;
+mod leader;
 mod rbac;
 mod ringress;
 mod scale;
@@ -82,6 +83,7 @@ fn bare() -> Vec<Case> {
         forward::CASES,
         kubectl::CASES,
         ringress::CASES,
+        leader::CASES,
         scale::CASES,
         boxes::CASES,
         chart::CASES,
