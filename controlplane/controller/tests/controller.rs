@@ -239,8 +239,8 @@ async fn a_change_that_changes_no_object_makes_no_generation() {
 #[tokio::test]
 async fn an_object_that_changes_makes_a_generation_even_where_the_result_is_equal() {
     let running = Running::new().await;
-    let labelled = manifest("web", "/").replacen("  name: web", "  name: web\n  labels: {a: b}", 1);
-    running.write("web.yaml", &labelled);
+    let annotated = manifest("web", "/").replacen("  name: web", "  name: web\n  annotations: {a: b}", 1);
+    running.write("web.yaml", &annotated);
     let (first, second) = (running.report(1).await, running.report(2).await);
     assert_eq!(second.generation, 2);
     assert!(Arc::ptr_eq(&first.view.snapshot.server_configs, &second.view.snapshot.server_configs));

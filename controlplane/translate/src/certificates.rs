@@ -14,6 +14,7 @@ use ringress_shared::hostname::HostPattern;
 use ringress_shared::listener::{TlsProfile, TlsProfileId};
 use ringress_shared::origin::{ObjectRef, Origin};
 
+use crate::few::Few;
 use crate::ingress::covers;
 use crate::ir::{IngressIr, TlsHosts, TlsIr};
 use crate::merge::{Contributors, wildcard_above, winner};
@@ -31,7 +32,7 @@ pub(crate) struct Certificates {
     /// What is said of the names of their certificates.
     unnamed_problems: BTreeMap<Key, Vec<Problem>>,
     /// Hosts of rules and names under `tls`, with who names them.
-    claimed: BTreeMap<HostPattern, BTreeMap<Key, ObjectRef>>,
+    claimed: BTreeMap<HostPattern, Few<Key, ObjectRef>>,
     secrets: BTreeMap<Key, SecretState>,
     dirty: BTreeSet<HostPattern>,
     dirty_store: bool,
@@ -62,7 +63,7 @@ enum Served {
 
 #[derive(Debug)]
 struct SecretState {
-    users: BTreeSet<User>,
+    users: Few<User, ()>,
     input: Input,
     content: Content,
 }
@@ -87,7 +88,7 @@ impl Certificates {
     pub(crate) fn new(settings: &Settings, objects: &Objects, last_good: &CertificatesByKey) -> Self {
         let mut certificates = Self {
             names: BTreeMap::new(),
-            unnamed: BTreeMap::new(),
+            unnamed: Contributors::default(),
             unnamed_problems: BTreeMap::new(),
             claimed: BTreeMap::new(),
             secrets: BTreeMap::new(),
@@ -168,12 +169,12 @@ impl Certificates {
         let state = self.secrets.entry(secret.clone()).or_insert_with(|| {
             let good = last_good.get(secret);
             let input = Input::of(secret, objects, good);
-            SecretState { users: BTreeSet::new(), input, content: secret::read(secret, objects, good) }
+            SecretState { users: Few::default(), input, content: secret::read(secret, objects, good) }
         });
         if state.users.is_empty() {
             self.dirty_good.insert(secret.clone());
         }
-        state.users.insert(user);
+        state.users.insert(user, ());
     }
 
     fn release(&mut self, secret: &Key, user: &User) {
@@ -204,7 +205,7 @@ impl Certificates {
             state.content = secret::read(&key, objects, good);
             self.dirty_store = true;
             self.dirty_good.insert(key.clone());
-            users.extend(state.users.iter().filter_map(User::ingress).cloned());
+            users.extend(state.users.keys().filter_map(User::ingress).cloned());
         }
         users
     }
@@ -417,8 +418,8 @@ fn names_of(ir: Option<&Arc<IngressIr>>) -> impl Iterator<Item = &HostPattern> {
     ir.into_iter().flat_map(|ir| ir.tls_names())
 }
 
-fn another<'c>(claimants: &'c BTreeMap<Key, ObjectRef>, own: &Key) -> Option<&'c ObjectRef> {
-    claimants.iter().find(|(key, _)| *key != own).map(|(_, object)| object)
+fn another<'c>(claimants: &'c Few<Key, ObjectRef>, own: &Key) -> Option<&'c ObjectRef> {
+    claimants.iter().find(|(key, _)| key != own).map(|(_, object)| object)
 }
 
 /// Every host that an object names, in a rule or under `tls`.

@@ -109,6 +109,8 @@ impl Reader<'_> {
                 self.close_bare_hosts(&given, &mut rules);
             }
         }
+        rules.shrink_to_fit();
+        self.lost.shrink_to_fit();
         IngressIr {
             key: self.key.clone(),
             object: self.object.clone(),

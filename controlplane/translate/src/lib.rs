@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod certificates;
+mod few;
 mod findings;
 mod index;
 mod ingress;

@@ -17,6 +17,7 @@ use ringress_shared::policy::PolicySet;
 use ringress_shared::route::{Backend, Candidate, HostEntry, Rule, Target};
 
 use crate::claim::Winner;
+use crate::few::Few;
 use crate::index;
 use crate::ingress::covers;
 use crate::ir::{BackendIr, BalanceIr, Host, IngressIr, PathTest, PortIr, RuleIr, UpstreamKey};
@@ -26,7 +27,7 @@ use crate::problem::flags;
 use crate::settings::Settings;
 
 /// Objects by name, as they contribute to something.
-pub(crate) type Contributors = BTreeMap<Key, Arc<IngressIr>>;
+pub(crate) type Contributors = Few<Key, Arc<IngressIr>>;
 
 /// All hosts, and the default backend of everything.
 #[derive(Debug, Default)]
@@ -189,7 +190,7 @@ impl Hosts {
         settings: &Settings,
         rebuilt: &mut Rebuilt,
     ) {
-        let nobody = Contributors::new();
+        let nobody = Contributors::default();
         let lender = self.lender(&host);
         let lends = |lender: &Host| self.hosts.get(lender).map(|state| &state.contributors);
         let contributors = lender.as_ref().and_then(lends).unwrap_or(&nobody);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ringress_shared::upstream::{EndpointSet, Upstream, UpstreamProtocol, UpstreamTable};
 
 use crate::claim::{ServiceVerdict, Verdict};
+use crate::few::Few;
 use crate::ir::{IngressIr, UpstreamKey};
 use crate::objects::{Key, Objects};
 use crate::problem::Problem;
@@ -20,7 +21,7 @@ use crate::settings::Settings;
 #[derive(Debug, Default)]
 pub(crate) struct Upstreams {
     states: BTreeMap<UpstreamKey, State>,
-    by_service: BTreeMap<Key, BTreeSet<UpstreamKey>>,
+    by_service: BTreeMap<Key, Few<UpstreamKey, ()>>,
     slices: Slices,
     resolved: BTreeMap<String, Vec<IpAddr>>,
     table: Arc<UpstreamTable>,
@@ -32,7 +33,7 @@ pub(crate) struct Upstreams {
 
 #[derive(Debug)]
 struct State {
-    users: BTreeSet<Key>,
+    users: Few<Key, ()>,
     upstream: Arc<Upstream>,
     verdict: Verdict,
     dns_name: Option<String>,
@@ -52,16 +53,16 @@ impl Upstreams {
     /// Makes an upstream exist for a user.
     pub(crate) fn take(&mut self, user: &Key, key: &UpstreamKey) {
         let state = self.states.entry(key.clone()).or_insert_with(|| State {
-            users: BTreeSet::new(),
+            users: Few::default(),
             upstream: Arc::new(empty(key)),
             verdict: Verdict::ServiceMissing,
             dns_name: None,
         });
         if state.users.is_empty() {
-            self.by_service.entry(key.service.clone()).or_default().insert(key.clone());
+            self.by_service.entry(key.service.clone()).or_default().insert(key.clone(), ());
             self.dirty.insert(key.clone());
         }
-        state.users.insert(user.clone());
+        state.users.insert(user.clone(), ());
     }
 
     fn release(&mut self, user: &Key, key: &UpstreamKey) {
@@ -74,7 +75,7 @@ impl Upstreams {
     /// Follows changed Services and Endpoints.
     pub(crate) fn services_moved(&mut self, services: impl IntoIterator<Item = Key>) {
         for service in services {
-            self.dirty.extend(self.by_service.get(&service).into_iter().flatten().cloned());
+            self.dirty.extend(self.by_service.get(&service).into_iter().flat_map(Few::keys).cloned());
         }
     }
 
@@ -172,12 +173,12 @@ impl Upstreams {
         let changed = state.verdict != resolved.verdict;
         state.verdict = resolved.verdict;
         state.dns_name = resolved.dns_name;
-        Some(if changed { state.users.clone() } else { BTreeSet::new() })
+        Some(if changed { state.users.keys().cloned().collect() } else { BTreeSet::new() })
     }
 
     /// The endpoints as one allocation for all upstreams of the Service that have the same.
     fn shared(&self, service: &Key, endpoints: EndpointSet) -> Arc<EndpointSet> {
-        let siblings = self.by_service.get(service).into_iter().flatten();
+        let siblings = self.by_service.get(service).into_iter().flat_map(Few::keys);
         let sets = siblings.filter_map(|key| Some(&self.states.get(key)?.upstream.endpoints));
         let mut same = sets.filter(|set| ***set == endpoints);
         same.next().cloned().unwrap_or_else(|| Arc::new(endpoints))
@@ -189,7 +190,7 @@ impl Upstreams {
         if let Some(upstreams) = self.by_service.get(&service) {
             problems.extend(endpoints::refused(&service, objects, &self.slices, settings));
             let ports: BTreeSet<&str> =
-                upstreams.iter().filter_map(|key| service::port_name(key, objects)).collect();
+                upstreams.keys().filter_map(|key| service::port_name(key, objects)).collect();
             for port in ports {
                 problems.extend(endpoints::without_port(&service, port, objects, &self.slices));
             }

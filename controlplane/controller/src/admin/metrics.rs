@@ -246,7 +246,7 @@ impl Scrape {
         let Some(cache) = self.live.watches.as_ref().and_then(|watches| watches.cache()) else {
             return Ok(());
         };
-        let help = "1 while the cache is served, because the API server has not answered since the start.";
+        let help = "1 while the cache is served, because not everything was listed since the start.";
         page.gauge("ringress_cache_serving", help, |gauge| {
             gauge.sample(&[], u64::from(cache.serving.is_some()))
         })?;

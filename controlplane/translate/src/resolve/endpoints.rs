@@ -3,7 +3,7 @@
 //! A slice's port is found by name, as kube-proxy does it; so a `targetPort` is never looked at. An address that is ready
 //! in one slice is ready.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -11,17 +11,18 @@ use k8s_openapi::api::core::v1::{EndpointAddress, EndpointSubset, ObjectReferenc
 use k8s_openapi::api::discovery::v1::{EndpointConditions, EndpointSlice};
 use ringress_shared::upstream::Endpoint;
 
+use crate::few::Few;
 use crate::objects::{Key, Objects};
 use crate::problem::Problem;
 use crate::settings::Settings;
 
 /// The label that ties a slice to its Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Which slices a Service has.
 #[derive(Debug, Default)]
 pub(crate) struct Slices {
-    by_service: BTreeMap<Key, BTreeSet<Key>>,
+    by_service: BTreeMap<Key, Few<Key, ()>>,
     service_of: BTreeMap<Key, Key>,
 }
 
@@ -32,15 +33,15 @@ impl Slices {
         if let Some(service) = &before {
             let left = self.by_service.get_mut(service).map(|slices| {
                 slices.remove(slice);
-                slices.len()
+                slices.is_empty()
             });
-            if left == Some(0) {
+            if left == Some(true) {
                 self.by_service.remove(service);
             }
         }
         let after = objects.endpoint_slices.get(slice).and_then(|stored| service_of(slice, &stored.object));
         if let Some(service) = &after {
-            self.by_service.entry(service.clone()).or_default().insert(slice.clone());
+            self.by_service.entry(service.clone()).or_default().insert(slice.clone(), ());
             self.service_of.insert(slice.clone(), service.clone());
         }
         before.into_iter().chain(after)
@@ -51,7 +52,7 @@ impl Slices {
         service: &Key,
         objects: &'s Objects,
     ) -> impl Iterator<Item = (&'s Key, &'s EndpointSlice)> {
-        let keys = self.by_service.get(service).into_iter().flatten();
+        let keys = self.by_service.get(service).into_iter().flat_map(Few::keys);
         keys.filter_map(|key| Some((key, &*objects.endpoint_slices.get(key)?.object)))
     }
 }

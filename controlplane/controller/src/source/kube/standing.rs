@@ -63,7 +63,7 @@ impl FromCache {
     pub fn describe(&self) -> String {
         let age_s = self.age().as_secs();
         let mut text = format!(
-            "the API server has not answered since the start: a cache that is {age_s} s old is served"
+            "the API server has not listed everything since the start: a cache that is {age_s} s old is served"
         );
         if let Some(why) = self.why_withheld {
             let why = match why {
