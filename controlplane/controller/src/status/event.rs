@@ -184,6 +184,7 @@ mod tests {
             Reason::Shadowed => "Shadowed",
             Reason::Quarantined => "Quarantined",
             Reason::SecretNotFound => "SecretNotFound",
+            Reason::SecretWithheld => "SecretWithheld",
             Reason::CertificateInvalid => "CertificateInvalid",
             Reason::CertificateHostMismatch => "CertificateHostMismatch",
             Reason::CertificateExpired => "CertificateExpired",
