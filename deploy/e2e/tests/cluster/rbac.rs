@@ -23,7 +23,7 @@ struct Mode {
     /// The name of its release and class.
     name: &'static str,
     values: &'static [&'static str],
-    /// Of the namespace that it is installed in, but for its Lease.
+    /// Of the namespace that it is installed in, but for Leases.
     here: &'static [&'static [&'static str]],
     /// Of any other namespace.
     elsewhere: &'static [&'static [&'static str]],
@@ -84,11 +84,9 @@ impl Mode {
         self.works(world, &other, &release)?;
         let account = Account { world, name: format!("{}-ringress", self.name) };
         account.was_refused(self.refused)?;
-        let lease = format!(
-            "leases.coordination.k8s.io [{}-ringress-leader] [get list watch update patch]",
-            self.name
-        );
-        let own = ["leases.coordination.k8s.io [] [create]", &lease];
+        // The Lease of the election by its name; those of the replicas are named after pods, which no role knows.
+        let lease = format!("leases.coordination.k8s.io [{}-ringress-leader] [get update]", self.name);
+        let own = ["leases.coordination.k8s.io [] [create list watch patch delete]", &lease];
         account.may(world.namespace(), &[&self.here.concat(), &own[..]].concat())?;
         account.may(other.namespace(), &self.elsewhere.concat())?;
         account.is_refused(other.namespace(), self.serves_elsewhere)?;
