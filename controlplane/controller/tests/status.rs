@@ -492,3 +492,28 @@ async fn a_node_is_shown_by_its_external_address_where_nodes_may_be_read() {
         eventually(async || addresses(&server, "web"), |found| *found == json!([{"ip": expected}])).await;
     }
 }
+
+#[tokio::test]
+async fn what_an_outage_kept_back_is_said_after_it() {
+    let server = cluster().await;
+    let running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    server.fail("events", Call::Write, Fault::Refuse(500, None), None);
+    server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
+    let tries = || server.requests().iter().filter(|request| request.path.ends_with("/events")).count();
+    eventually(async || tries(), |tries| *tries > 0).await;
+    server.fail("leases", Call::Any, Fault::Close, None);
+    // Longer than a leader goes on without its Lease.
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    let before = tries();
+    server.put("ingresses", ingress("later", "ringress", "c.test", "web"));
+    let generation = async || get(running.admin, "/generation").await.json()["generation"].clone();
+    eventually(generation, |found| *found == 3).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(tries(), before, "who does not lead is silent");
+    server.heal();
+    for name in ["late", "later"] {
+        let said = eventually(async || events(&server, name), |found| !found.is_empty()).await;
+        assert_eq!((said.len(), &*said[0].0), (1, "Applied"));
+    }
+}
