@@ -245,7 +245,8 @@ fn of_manifests(wait: &args::Wait) -> anyhow::Result<BTreeMap<Key, Bytes>> {
             wanted.insert(key.clone(), Bytes::from(serde_json::to_vec(&*stored.object)?));
         }
     }
-    for name in wait.names.iter().filter(|name| !wanted.keys().any(|key| *key.name == ***name)) {
+    let is_there = |name: &&String| wanted.keys().any(|key| *key.name == ***name);
+    if let Some(name) = wait.names.iter().find(|name| !is_there(name)) {
         bail!("the manifests have no Ingress {name} that can be read");
     }
     Ok(wanted)

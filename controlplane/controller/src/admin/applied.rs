@@ -107,7 +107,7 @@ fn judge(
     if let Some(class) = class.filter(|class| !class.is_ours()) {
         return (Progress::NotOurs, class.to_string());
     }
-    if let Some(problem) = about.iter().find(|problem| refuses(problem)) {
+    if let Some(problem) = about.iter().find(refuses) {
         let field = if problem.field.is_empty() { String::new() } else { format!("{}: ", problem.field) };
         return (Progress::Refused, format!("{}: {field}{}", problem.reason, problem.message));
     }

@@ -29,7 +29,12 @@ pub(crate) struct Replica {
 #[derive(Clone)]
 enum Way {
     Process(SocketAddr),
-    Pod { pods: Api<Pod>, pod: String, port: u16 },
+    /// Boxed: a client is large.
+    Pod {
+        pods: Box<Api<Pod>>,
+        pod: String,
+        port: u16,
+    },
 }
 
 impl Replica {
@@ -43,7 +48,7 @@ impl Replica {
             name: format!("{namespace}/{}", pod.name_any()),
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
             unready: unready(pod),
-            way: Way::Pod { pods, pod: pod.name_any(), port: admin_port(pod) },
+            way: Way::Pod { pods: Box::new(pods), pod: pod.name_any(), port: admin_port(pod) },
         }
     }
 
