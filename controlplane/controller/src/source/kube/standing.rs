@@ -72,7 +72,7 @@ impl FromCache {
                 Locked::WrongKey => "the key of --cache-key-file does not open them",
             };
             text.push_str(&format!(
-                "; {} Secrets are not in it, so their hosts refuse TLS: {why}",
+                "; hosts refuse TLS whose Secrets are not in it ({}): {why}",
                 self.withheld
             ));
         }
