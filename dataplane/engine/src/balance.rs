@@ -86,6 +86,12 @@ impl Balancers {
         Some(Lease::new(Rc::clone(state), Rc::clone(&balancer.endpoints), now))
     }
 
+    /// Whether an upstream that was picked from before has an endpoint that is not to be avoided.
+    pub fn has_other(&self, upstream: UpstreamId, avoid: &[EndpointId]) -> bool {
+        let balancer = self.by_upstream.get(&upstream);
+        balancer.is_some_and(|balancer| balancer.endpoints.iter().any(|state| !avoid.contains(&state.id)))
+    }
+
     /// Forgets upstreams that are gone. Called after a snapshot was installed, off the way of requests.
     pub fn retain(&mut self, upstreams: &UpstreamTable) {
         self.by_upstream.retain(|id, _| upstreams.contains_key(id));

@@ -296,11 +296,11 @@ impl Exchange {
         Some(Step::Try(Try { lease, fresh: self.fresh }))
     }
 
+    /// Whether an endpoint is left that this request has not failed at. The newest set counts, not that of the exchange's
+    /// snapshot: endpoints that are gone by now are why one looks elsewhere.
     fn has_elsewhere(&self, env: &Env<'_>) -> bool {
         let Some(Routed { target: Target::Upstream(id), .. }) = self.routed else { return false };
-        env.snapshot.upstreams.get(&id).is_some_and(|upstream| {
-            upstream.endpoints.endpoints.iter().any(|one| !self.failed.contains(&one.id))
-        })
+        env.balancers.has_other(id, &self.failed)
     }
 }
 

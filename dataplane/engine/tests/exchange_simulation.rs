@@ -267,6 +267,23 @@ fn every_endpoint_is_asked_before_a_refusal_is_the_answer() {
 }
 
 #[test]
+fn a_request_of_an_older_snapshot_finds_the_endpoints_of_the_newest() {
+    let head = request("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut world = World::new(2, 1, PolicySet::default());
+    let mut exchange = Exchange::new();
+    let Step::Try(first) = world.next(&mut exchange, Outcome::HeadComplete, &head, false) else { panic!() };
+    // Another request comes under the next generation, which has one more endpoint.
+    let mut newer = World::new(2, 2, PolicySet::default()).snapshot;
+    newer.generation = 2;
+    std::mem::swap(&mut world.snapshot, &mut newer);
+    assert!(matches!(world.next(&mut Exchange::new(), Outcome::HeadComplete, &head, false), Step::Try(_)));
+    std::mem::swap(&mut world.snapshot, &mut newer);
+    let refused = Outcome::NotConnected(ConnectFailure::Refused);
+    let Step::Try(second) = world.next(&mut exchange, refused, &head, false) else { panic!() };
+    assert_ne!(second.lease.endpoint(), first.lease.endpoint());
+}
+
+#[test]
 fn a_client_that_is_gone_is_not_answered() {
     let mut world = World::new(1, 1, PolicySet::default());
     let head = request("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
