@@ -68,6 +68,8 @@ struct Balancer {
     generation: Generation,
     endpoints: Rc<[Rc<EndpointState>]>,
     cursor: Cursor,
+    /// When the endpoints were last replaced by others.
+    changed: Option<Instant>,
 }
 
 impl Balancers {
@@ -80,10 +82,23 @@ impl Balancers {
     pub fn pick(&mut self, upstream: &Upstream, ctx: PickCtx<'_>) -> Option<Lease> {
         let offset = self.offset;
         let balancer = self.by_upstream.entry(upstream.id).or_insert_with(|| Balancer::new(upstream, offset));
-        balancer.follow(&upstream.endpoints, ctx.generation);
         let now = ctx.now;
+        balancer.follow(&upstream.endpoints, ctx.generation, now);
         let state = balancer.choose(upstream.balance, ctx)?;
         Some(Lease::new(Rc::clone(state), Rc::clone(&balancer.endpoints), now))
+    }
+
+    /// Follows the endpoints of a generation without picking one, where the upstream was picked from before.
+    pub fn follow(&mut self, upstream: &Upstream, generation: Generation, now: Instant) {
+        if let Some(balancer) = self.by_upstream.get_mut(&upstream.id) {
+            balancer.follow(&upstream.endpoints, generation, now);
+        }
+    }
+
+    /// Whether the endpoints of an upstream are being replaced: they have changed a moment ago.
+    pub fn is_moving(&self, upstream: UpstreamId, now: Instant) -> bool {
+        let changed = self.by_upstream.get(&upstream).and_then(|balancer| balancer.changed);
+        changed.is_some_and(|changed| now.saturating_duration_since(changed) < MOVING)
     }
 
     /// Whether an upstream that was picked from before has an endpoint that is not to be avoided.
@@ -102,11 +117,11 @@ impl Balancer {
     fn new(upstream: &Upstream, offset: usize) -> Self {
         let endpoints = carry_over(&upstream.endpoints, &[]);
         let seen = Arc::clone(&upstream.endpoints);
-        Self { seen, endpoints, generation: 0, cursor: Cursor::starting_at(offset) }
+        Self { seen, endpoints, generation: 0, cursor: Cursor::starting_at(offset), changed: None }
     }
 
     /// An exchange that still holds an older snapshot takes what is newer: its own set may name endpoints that are gone.
-    fn follow(&mut self, current: &Arc<EndpointSet>, generation: Generation) {
+    fn follow(&mut self, current: &Arc<EndpointSet>, generation: Generation, now: Instant) {
         if generation < self.generation {
             return;
         }
@@ -114,6 +129,7 @@ impl Balancer {
         if !Arc::ptr_eq(&self.seen, current) {
             self.endpoints = carry_over(current, &self.endpoints);
             self.seen = Arc::clone(current);
+            self.changed = Some(now);
         }
     }
 
@@ -227,6 +243,9 @@ impl Lease {
         self.siblings.iter().any(|other| other.id != self.state.id && other.is_available(now))
     }
 }
+
+/// Endpoints that changed so long ago are not being replaced any more.
+const MOVING: Duration = Duration::from_secs(10);
 
 /// What a failure costs in the books, so that an endpoint that fails fast does not look fast.
 const FAILURE_COST: Duration = Duration::from_secs(1);

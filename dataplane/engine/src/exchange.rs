@@ -4,7 +4,8 @@
 //!            ┌────────────── Answer ◄─────────────────────────────┐
 //! HeadComplete ─► route ─► policies ─► pick ─► Try ─► Answered ─► Relay
 //!                                       ▲        │
-//!                                       └─ retry ┴─ NotConnected | NoAnswer ─► Answer
+//!                                       ├─ retry ┼─ NotConnected | NoAnswer ─► Answer
+//!                                       └─ Pause ┘
 //! ```
 //!
 //! Steps, not bytes: bodies never pass through here. A step owns what it names; nothing in it points into the snapshot.
@@ -12,12 +13,16 @@
 //! **Retries of our own accord** (never on a status): a connection that could not be opened (each endpoint once); a reused connection that died
 //! before its first answer byte, if the request can be sent again; and once, within a budget, a fresh connection that was
 //! reset before any answer byte under an idempotent request.
+//!
+//! **A pause** comes where nobody takes the connection while the endpoints of the upstream are being replaced: in a roll-out
+//! all that are known may have gone before the next ones are heard of. Nothing was sent, so the request waits a moment for
+//! them, and is then routed to whoever is there.
 
 mod answer;
 mod budget;
 mod route;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringress_shared::id::EndpointId;
 use ringress_shared::listener::Listener;
@@ -40,6 +45,14 @@ const TRIES_MAX: usize = 3;
 /// Connections of one request that may be refused. A refusal costs nobody anything and nothing was sent, so a roll-out of
 /// many pods, of which several have gone before their endpoints have, fails no request.
 const REFUSALS_MAX: usize = 16;
+
+/// How long a request waits for new endpoints, each time that nobody is left.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
 
 /// What an exchange may look at and change; borrowed for one call only.
 pub struct Env<'e> {
@@ -76,6 +89,8 @@ pub enum Outcome {
     NoAnswer(NoAnswer),
     /// A final response head came.
     Answered,
+    /// The pause is over.
+    Resumed,
     /// The client went away before it was answered.
     ClientGone,
 }
@@ -126,6 +141,8 @@ pub enum Step {
     Answer(Answer),
     /// Send the request to the leased endpoint.
     Try(Try),
+    /// Wait so long, follow the newest endpoints, and go on.
+    Pause(Duration),
     /// Pass the response on; the exchange is over when it was sent.
     Relay,
     /// Stop: nobody waits for an answer.
@@ -149,6 +166,9 @@ pub struct Exchange {
     tries: usize,
     /// Those of them whose connection was refused.
     refusals: usize,
+    pauses: usize,
+    /// What is answered if a pause does not help.
+    unreachable: Option<ConnectFailure>,
     /// Where the last try went.
     last: Option<EndpointId>,
     /// Endpoints that failed this request; a stale pooled connection says nothing of its endpoint.
@@ -184,6 +204,7 @@ impl Exchange {
             Outcome::HeadComplete => self.begin(head, env),
             Outcome::NotConnected(failure) => self.after_connect_failure(failure, env),
             Outcome::NoAnswer(failure) => self.after_silence(failure, head, env),
+            Outcome::Resumed => self.resume(env),
             Outcome::Answered => Step::Relay,
             Outcome::ClientGone => Step::Abandon,
         }
@@ -222,25 +243,25 @@ impl Exchange {
         self.refusals += usize::from(failure == ConnectFailure::Refused);
         // Nothing was sent, so another endpoint can always be asked.
         let elsewhere = self.may_try() && self.has_elsewhere(env);
-        let retry = if elsewhere { self.try_next(env) } else { None };
-        retry.unwrap_or_else(|| {
-            Step::Answer(match failure {
-                ConnectFailure::Refused => {
-                    Answer::new(502, Token::ConnectionRefused, "the endpoint refused the connection")
-                }
-                ConnectFailure::TimedOut => Answer::new(
-                    504,
-                    Token::ConnectionTimeout,
-                    "the endpoint did not take the connection in time",
-                ),
-                ConnectFailure::Local => {
-                    Answer::new(503, Token::ConnectionLimit, "no more connections can be opened here")
-                }
-                ConnectFailure::Other => {
-                    Answer::new(502, Token::DestinationUnroutable, "the endpoint could not be reached")
-                }
-            })
-        })
+        let retry = if elsewhere { self.try_next(env) } else { self.pause(failure, env) };
+        retry.unwrap_or_else(|| Step::Answer(unreachable(failure)))
+    }
+
+    fn pause(&mut self, failure: ConnectFailure, env: &Env<'_>) -> Option<Step> {
+        let Target::Upstream(id) = self.routed.as_ref()?.target else { return None };
+        let is_gone = matches!(failure, ConnectFailure::Refused | ConnectFailure::Other);
+        let pause = PAUSES.get(self.pauses).filter(|_| is_gone && env.balancers.is_moving(id, env.now))?;
+        self.pauses += 1;
+        self.unreachable = Some(failure);
+        Some(Step::Pause(*pause))
+    }
+
+    /// Everybody may be asked again: some are new, and whoever refused may have come back.
+    fn resume(&mut self, env: &mut Env<'_>) -> Step {
+        self.failed.clear();
+        self.refusals = self.tries;
+        let failure = self.unreachable.unwrap_or(ConnectFailure::Other);
+        self.try_next(env).unwrap_or_else(|| Step::Answer(unreachable(failure)))
     }
 
     fn after_silence(&mut self, failure: NoAnswer, head: &Head, env: &mut Env<'_>) -> Step {
@@ -273,7 +294,7 @@ impl Exchange {
     }
 
     fn may_try(&self) -> bool {
-        self.tries - self.refusals < TRIES_MAX && self.refusals < REFUSALS_MAX
+        self.tries - self.refusals < TRIES_MAX && self.failed.len() < REFUSALS_MAX
     }
 
     fn may_repeat(&self, failure: NoAnswer, head: &Head, env: &mut Env<'_>) -> bool {
@@ -304,6 +325,23 @@ impl Exchange {
     }
 }
 
+fn unreachable(failure: ConnectFailure) -> Answer {
+    match failure {
+        ConnectFailure::Refused => {
+            Answer::new(502, Token::ConnectionRefused, "the endpoint refused the connection")
+        }
+        ConnectFailure::TimedOut => {
+            Answer::new(504, Token::ConnectionTimeout, "the endpoint did not take the connection in time")
+        }
+        ConnectFailure::Local => {
+            Answer::new(503, Token::ConnectionLimit, "no more connections can be opened here")
+        }
+        ConnectFailure::Other => {
+            Answer::new(502, Token::DestinationUnroutable, "the endpoint could not be reached")
+        }
+    }
+}
+
 /// What a failed try says of its endpoint: a stale pooled connection says nothing.
 pub fn verdict(outcome: Outcome) -> Option<TryResult> {
     match outcome {
@@ -316,6 +354,6 @@ pub fn verdict(outcome: Outcome) -> Option<TryResult> {
             None
         }
         Outcome::NoAnswer(_) => Some(TryResult::Failed),
-        Outcome::HeadComplete | Outcome::ClientGone => None,
+        Outcome::HeadComplete | Outcome::Resumed | Outcome::ClientGone => None,
     }
 }

@@ -228,6 +228,7 @@ fn live(world: &mut World, faults: &mut Random, head: &Head, idempotent: bool, e
                 assert_eq!(outcome, Outcome::Answered, "{seed}");
                 return;
             }
+            Step::Pause(time) => panic!("{seed}: waits {time:?} for endpoints that do not change"),
             Step::Abandon => panic!("{seed}: nobody went away"),
         }
     }
@@ -281,6 +282,58 @@ fn a_request_of_an_older_snapshot_finds_the_endpoints_of_the_newest() {
     let refused = Outcome::NotConnected(ConnectFailure::Refused);
     let Step::Try(second) = world.next(&mut exchange, refused, &head, false) else { panic!() };
     assert_ne!(second.lease.endpoint(), first.lease.endpoint());
+}
+
+#[test]
+fn a_request_that_finds_nobody_in_a_roll_out_waits_for_the_next_endpoints() {
+    let head = request("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
+    let refused = Outcome::NotConnected(ConnectFailure::Refused);
+    let upstream = |endpoints| {
+        let table = World::new(2, endpoints, PolicySet::default()).snapshot.upstreams;
+        Arc::clone(table.get(&UpstreamId::of(&["default/web:80"])).unwrap())
+    };
+    let mut world = World::new(2, 1, PolicySet::default());
+    let mut exchange = Exchange::new();
+    let step = world.next(&mut exchange, Outcome::HeadComplete, &head, false);
+    assert!(matches!(step, Step::Try(_)));
+    world.balancers.follow(&upstream(2), 2, world.now);
+    assert!(matches!(world.next(&mut exchange, refused, &head, false), Step::Try(_)));
+    let Step::Pause(pause) = world.next(&mut exchange, refused, &head, false) else {
+        panic!("both are gone")
+    };
+    world.now += pause;
+    world.balancers.follow(&upstream(3), 3, world.now);
+    let mut asked = Vec::new();
+    let mut outcome = Outcome::Resumed;
+    let mut waited = pause;
+    let answer = loop {
+        match world.next(&mut exchange, outcome, &head, false) {
+            Step::Try(attempt) => {
+                asked.push(attempt.lease.endpoint());
+                outcome = refused;
+            }
+            Step::Pause(pause) => {
+                waited += pause;
+                world.now += pause;
+                outcome = Outcome::Resumed;
+            }
+            Step::Answer(answer) => break answer.status,
+            step => panic!("{step:?}"),
+        }
+    };
+    asked.sort_unstable();
+    asked.dedup();
+    assert_eq!((answer, asked.len(), waited), (502, 3, Duration::from_millis(750)));
+    world.now += Duration::from_secs(10);
+    let (mut later, mut outcome) = (Exchange::new(), Outcome::HeadComplete);
+    let answer = loop {
+        match world.next(&mut later, outcome, &head, false) {
+            Step::Try(_) => outcome = refused,
+            Step::Answer(answer) => break answer.status,
+            step => panic!("nothing moves any more: {step:?}"),
+        }
+    };
+    assert_eq!(answer, 502);
 }
 
 #[test]

@@ -30,6 +30,7 @@ use ringress_engine::http::forward::{
 use ringress_engine::http::{Framing, Head, Known};
 use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, Listener, Socket, SocketId};
 use ringress_shared::metric::Counter;
+use ringress_shared::route::Target;
 
 use await_head::AwaitHead;
 use delivery::{Delivery, tell};
@@ -39,6 +40,7 @@ use crate::clock::Clock;
 use crate::deadline::Purpose;
 use crate::record::{Record, RuleRecord, class_counter};
 use crate::relay::{self, End};
+use crate::rt;
 use crate::serve::h1::{After, Client};
 use crate::serve::listener_for;
 use crate::serve::tunnel::{self, Passed, Side};
@@ -243,6 +245,14 @@ impl<'p> Performance<'p> {
                     drop(taken);
                     return Box::pin(self.answer(&answer)).await;
                 }
+                Step::Pause(time) => {
+                    // Rare, and its future is no small one.
+                    Box::pin(rt::sleep(time)).await;
+                    outcome = Outcome::Resumed;
+                    now = Clock::now();
+                    self.follow_newest(now);
+                    continue;
+                }
                 // Only a response leads to a relay, and that is delivered where it came.
                 Step::Relay | Step::Abandon => return After::End,
             };
@@ -300,6 +310,16 @@ impl<'p> Performance<'p> {
             self.tally.rule = rule;
         }
         step
+    }
+
+    /// Shows the balancer the endpoints of the newest snapshot, which may be younger than that of the exchange.
+    fn follow_newest(&self, now: Instant) {
+        let Some(current) = self.shard.current() else { return };
+        let Some(Routed { target: Target::Upstream(id), .. }) = self.exchange.routed() else { return };
+        if let Some(upstream) = current.snapshot.upstreams.get(id) {
+            let balancers = &mut self.shard.desk.borrow_mut().balancers;
+            balancers.follow(upstream, current.snapshot.generation, now);
+        }
     }
 
     /// The length of a body that was received whole; `None` where it still flows.

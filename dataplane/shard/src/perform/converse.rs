@@ -143,7 +143,7 @@ impl Answering<'_> {
                 tell(&answer, request, false, &delivery.date, delivery.write_timeout, writer, to_client).await
             }
             // No second try was asked for: the body is gone.
-            (Step::Try(_), None) => Told::nothing(),
+            (Step::Try(_) | Step::Pause(_), None) => Told::nothing(),
         };
         upload.answered();
         told

@@ -31,6 +31,26 @@ on_both_drivers! {
         }
     }
 
+    fn a_request_that_finds_nobody_in_a_roll_out_waits_for_the_next_endpoints(driver) {
+        let (first, next) = (Upstream::named("first"), Upstream::named("next"));
+        let gone = Upstream::named("gone").address();
+        let to = |address| manifest::file(&[manifest::endpoints("web", &[address])]);
+        let ringress = Launch::new(driver)
+            .shards(1)
+            .manifests(&[Ingress::simple("a", "a.test", "web").yaml(), manifest::service("web")])
+            .file("slices.yaml", &to(first.address()))
+            .start();
+        assert_eq!(ringress.get("a.test", "/").status, 200);
+        ringress.apply("slices.yaml", &to(gone));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| ringress.client().get("a.test", "/"));
+            wait_until("the endpoint refused it", || ringress.metric("ringress_upstream_connect_failures_total", "") > 0.0);
+            ringress.apply("slices.yaml", &to(next.address()));
+            assert_eq!(waiting.join().unwrap().status, 200);
+        });
+        assert_eq!(next.requests().len(), 1);
+    }
+
     fn a_stale_connection_is_tried_again_only_where_that_is_safe(driver) {
         // Every connection answers once and dies on the second request, the classic race of keep-alive.
         let upstream = Upstream::start(|peer| {
