@@ -175,5 +175,6 @@ async fn admin(path: &str) -> anyhow::Result<(u16, String)> {
         let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).context("a status")?;
         Ok((status, answer))
     };
-    tokio::time::timeout(Duration::from_secs(5), asked).await.context("no answer of the admin port")?
+    let answered = tokio::time::timeout(Duration::from_secs(5), asked).await;
+    answered.context("no answer in time").flatten().with_context(|| format!("{path} of the admin port"))
 }

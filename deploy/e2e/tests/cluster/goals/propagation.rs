@@ -48,7 +48,7 @@ fn measure(routes: usize, step: usize) -> anyhow::Result<()> {
             }
             println!("{from:>5} routes: {}", Spread::of(taken));
         }
-        println!("an answer while nothing changes: {}", watcher.quiet("p0.local", 2_000)?);
+        println!("an answer while nothing changes: {}", watcher.quiet("p0.example.com", 2_000)?);
         println!("resident: {} MiB", controller.resident()? >> 20);
         Ok(())
     })
@@ -98,7 +98,7 @@ impl Watcher {
     /// # Errors
     /// A shard answered anything but 404 and then 200.
     pub(crate) async fn propagation(&self, client: &kube::Client, number: usize) -> anyhow::Result<Duration> {
-        let host = format!("p{number}.local");
+        let host = format!("p{number}.example.com");
         self.questions.send(Question::Until200(host.clone())).context("the watcher ended")?;
         api::create_ingress(client, api::ingress(&format!("p{number}"), &host, SERVICE)).await?;
         let acknowledged = Instant::now();
@@ -192,7 +192,7 @@ pub(crate) fn endpoint_gone() -> anyhow::Result<()> {
         let client = access.client().await?;
         api::create_class(&client).await?;
         api::create_service(&client, SERVICE, ADDRESS, &[stays.port, goes.port]).await?;
-        api::create_ingress(&client, api::ingress("web", "web.local", SERVICE)).await?;
+        api::create_ingress(&client, api::ingress("web", "web.example.com", SERVICE)).await?;
         let controller = Controller::start(&plan).await?;
         let mut taken = Vec::new();
         for _ in 0..30 {
@@ -223,7 +223,7 @@ async fn one_goes(
         tokio::time::sleep(Duration::from_millis(300)).await;
         Ok(acknowledged)
     };
-    let (acknowledged, seen) = load_during(Load::of(controller.http, "web.local", 8), removed).await?;
+    let (acknowledged, seen) = load_during(Load::of(controller.http, "web.example.com", 8), removed).await?;
     seen.none_failed_of(100)?;
     let last = goes.asked().last.context("a request")?;
     Ok(last.saturating_duration_since(acknowledged))

@@ -115,7 +115,7 @@ fn name(number: usize) -> String {
 }
 
 fn host(number: usize) -> String {
-    format!("route-{number}.local")
+    format!("route-{number}.example.com")
 }
 
 /// Everything there is, and the Service that routes of the measurement lead to.
@@ -149,7 +149,7 @@ async fn ready_endpoints(client: &kube::Client) -> anyhow::Result<usize> {
 async fn ensure_served(controller: &Controller) -> anyhow::Result<()> {
     let hosts: Vec<String> = (0..ROUTES).step_by(50).map(host).collect();
     let answers = futures_util::stream::iter(hosts).map(|host| async move {
-        let answer = Client::to(controller.http).get(&host).await?;
+        let answer = Client::to(controller.http).get(&host).await.with_context(|| host.clone())?;
         ensure!(answer.status == 200, "{host}: {answer:?}");
         Ok(())
     });
@@ -187,7 +187,7 @@ async fn churn(client: &kube::Client, length: Duration) -> anyhow::Result<usize>
             let path = format!("/v{changes}");
             let paths = json!([{"path": path, "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}}]);
             let name = name(changes % ROUTES);
-            let rules = json!([{"host": format!("{name}.local"), "http": {"paths": paths}}]);
+            let rules = json!([{"host": format!("{name}.example.com"), "http": {"paths": paths}}]);
             api::merge::<Ingress>(client, &name, json!({"spec": {"rules": rules}})).await?;
         }
     }
