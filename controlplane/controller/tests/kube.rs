@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringress_controller::source::Change;
-use ringress_controller::source::kube::{Access, KubeSource, Patience, Scope, Standing};
+use ringress_controller::source::kube::{Access, KubeSource, Patience, Reached, Scope, Standing};
 use ringress_shared::origin::ObjectRef;
 use ringress_translate::manifest::Loaded;
 use ringress_translate::objects::Key;
@@ -34,6 +34,7 @@ struct Tap {
     changes: mpsc::Receiver<Change>,
     standing: Arc<Standing>,
     last: Option<Loaded>,
+    reached: Reached,
 }
 
 impl Tap {
@@ -45,14 +46,14 @@ impl Tap {
         let access = Access { kubeconfig: Some(server.kubeconfig(scheme)), context: None };
         let source = KubeSource::new(access, scope, patience());
         let standing = source.standing();
-        Self { changes: source.watch().await.unwrap(), standing, last: None }
+        Self { changes: source.watch().await.unwrap(), standing, last: None, reached: Reached::default() }
     }
 
     async fn open_with(server: &ApiServer, patience: Patience) -> Self {
         let access = Access { kubeconfig: Some(server.kubeconfig("http")), context: None };
         let source = KubeSource::new(access, Scope::default(), patience);
         let standing = source.standing();
-        Self { changes: source.watch().await.unwrap(), standing, last: None }
+        Self { changes: source.watch().await.unwrap(), standing, last: None, reached: Reached::default() }
     }
 
     fn has(&self, kind: &str, key: &str) -> bool {
@@ -65,7 +66,7 @@ impl Tap {
         while !holds(self) {
             let change = tokio::time::timeout_at(deadline, self.changes.recv()).await;
             match change {
-                Ok(Some(change)) => self.last = Some(change.loaded),
+                Ok(Some(change)) => self.take(change),
                 other => panic!("never came true: {what}; {other:?}; {:#?}", self.standing.report()),
             }
         }
@@ -83,8 +84,13 @@ impl Tap {
     async fn settle(&mut self, within: Duration) {
         let until = tokio::time::Instant::now() + within;
         while let Ok(Some(change)) = tokio::time::timeout_at(until, self.changes.recv()).await {
-            self.last = Some(change.loaded);
+            self.take(change);
         }
+    }
+
+    fn take(&mut self, change: Change) {
+        self.last = Some(change.loaded);
+        self.reached = change.reached;
     }
 }
 
@@ -176,6 +182,34 @@ async fn a_version_that_expired_in_the_stream_is_listed_anew_and_what_is_gone_go
     tap.until_has("Service", "a/second").await;
     assert!(!tap.has("Service", "a/first"), "its deletion was never told");
     assert_eq!(server.lists("services"), 2);
+}
+
+#[tokio::test]
+async fn what_a_list_changes_is_asked_of_the_other_replicas() {
+    let (server, mut tap) = served().await;
+    let knows = |tap: &Tap, version: u64| {
+        let mut heard = tap.reached.heard();
+        heard.insert("services".to_owned(), version);
+        tap.reached.is_known_with(&heard)
+    };
+    let version_of = |name: &str| {
+        let object = server.object("services", "a", name).unwrap();
+        object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap()
+    };
+    let first = version_of("first");
+    assert!(knows(&tap, first) && !knows(&tap, first - 1), "of the first list");
+    server.put("services", service("a/second"));
+    tap.until_has("Service", "a/second").await;
+    let second = version_of("second");
+    assert!(knows(&tap, second) && !knows(&tap, second - 1), "of an event");
+    server.fail("services", Call::Watch, Fault::Expire, Some(1));
+    server.end_watches();
+    server.put("services", service("a/third"));
+    server.compact();
+    tap.until_has("Service", "a/third").await;
+    assert_eq!(server.lists("services"), 2, "the change came by a list");
+    let third = version_of("third");
+    assert!(knows(&tap, third) && !knows(&tap, third - 1), "of a list");
 }
 
 #[tokio::test]

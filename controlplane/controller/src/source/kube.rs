@@ -111,11 +111,6 @@ impl KubeSource {
         Arc::clone(&self.progress)
     }
 
-    /// Who we are towards which API server.
-    pub fn access(&self) -> &Access {
-        &self.access
-    }
-
     /// Watches; the receiver's first change comes when every first list is there, or from the cache. Dropping the receiver
     /// ends it.
     ///
