@@ -293,6 +293,40 @@ async fn one_undecodable_object_blinds_nobody() {
 }
 
 #[tokio::test]
+async fn an_undecodable_ingress_that_asks_for_a_protection_replaces_what_lacks_it() {
+    let protected = json!({"nginx.ingress.kubernetes.io/auth-url": "http://auth.test"});
+    let broken = |key: &str, annotations: &Value| {
+        let backend = json!({"service": {"name": "web", "port": {"number": "many"}}});
+        let path = json!({"path": "/admin", "pathType": "Prefix", "backend": backend});
+        let spec = json!({"rules": [{"host": "a.test", "http": {"paths": [path]}}]});
+        let (namespace, name) = key.split_once('/').unwrap();
+        let metadata = json!({"namespace": namespace, "name": name, "annotations": annotations});
+        json!({"metadata": metadata, "spec": spec})
+    };
+    let server = ApiServer::start().await;
+    server.put("ingresses", ingress("a/changed", "none"));
+    server.put("ingresses", ingress("a/open", "none"));
+    server.put("ingresses", broken("a/new", &protected));
+    let mut tap = Tap::open(&server).await;
+    tap.until_has("Ingress", "a/new").await;
+    server.put("ingresses", broken("a/changed", &protected));
+    server.put("ingresses", broken("a/open", &json!({})));
+    tap.until("three problems", |tap| tap.last.as_ref().is_some_and(|loaded| loaded.problems.len() == 3))
+        .await;
+    let loaded = tap.last.as_ref().unwrap();
+    for (name, is_protected) in [("new", true), ("changed", true), ("open", false)] {
+        let stored = loaded.objects.ingresses.get(&Key::new("a", name)).unwrap();
+        assert_eq!(stored.object.metadata.annotations.is_some(), is_protected, "{name}");
+        let problem = loaded.problems.iter().find(|problem| &*problem.object.name == name).unwrap();
+        assert_eq!(problem.message.ends_with("the version before goes on"), !is_protected, "{problem}");
+    }
+    server.put("ingresses", ingress("a/changed", "none"));
+    server.delete("ingresses", "a", "new");
+    tap.until_lacks("Ingress", "a/new").await;
+    assert_eq!(tap.last.as_ref().unwrap().problems.len(), 1);
+}
+
+#[tokio::test]
 async fn an_empty_list_once_takes_nothing_out() {
     let (server, mut tap) = served().await;
     server.fail("services", Call::List, Fault::Empty, Some(1));

@@ -240,7 +240,7 @@ impl Store {
             }
             Some(Content::Unread(problem)) => self.cannot_read(Kind::Secret.reference(&asked.key), *problem),
             // It is gone, which its watch will say.
-            Some(Content::Named) | None => {}
+            Some(Content::Salvaged(..) | Content::Named) | None => {}
         }
     }
 
@@ -257,6 +257,11 @@ impl Store {
                 self.read(*object, &key);
             }
             Content::Unread(problem) => self.cannot_read(reference, *problem),
+            Content::Salvaged(object, problem) => {
+                self.changed |= self.unread.get(&reference) != Some(&*problem);
+                self.unread.insert(reference, *problem);
+                self.read(*object, &key);
+            }
             Content::Named if self.secrets.users.contains_key(&key) => self.want(key),
             Content::Named => {}
         }

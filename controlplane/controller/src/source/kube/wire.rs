@@ -27,6 +27,8 @@ pub(super) enum Content {
     Read(Box<Object>),
     /// It could not be read.
     Unread(Box<Problem>),
+    /// It could not be read, and asks for a protection: as much of it as closes what it protects.
+    Salvaged(Box<Object>, Box<Problem>),
     /// Only that it exists, and has changed.
     Named,
 }
@@ -175,7 +177,13 @@ fn item_as(kind: Kind, form: Form, text: &str) -> Item {
 pub(super) fn item_of(kind: Kind, text: &str) -> Item {
     match json::object(kind.as_str(), text) {
         Ok(object) => Item { key: object.key(), content: Content::Read(Box::new(object)) },
-        Err(problem) => Item { key: Key::of(&problem.object), content: Content::Unread(problem) },
+        Err(problem) => Item {
+            key: Key::of(&problem.object),
+            content: match json::salvaged(kind.as_str(), text) {
+                Some(object) => Content::Salvaged(Box::new(object), problem),
+                None => Content::Unread(problem),
+            },
+        },
     }
 }
 
