@@ -65,6 +65,16 @@ impl Underway {
         self.waiting.push_back(Waiting { seen, published: Instant::now(), view, shift });
     }
 
+    /// Puts another view of a generation that is on its way in its place; `false`: it is live already, or was never published.
+    pub(crate) fn replaced(&mut self, view: &Arc<View>, shift: Shift) -> bool {
+        let generation = view.snapshot.generation;
+        let waiting = self.waiting.iter_mut().find(|waiting| waiting.generation() == generation);
+        let Some(waiting) = waiting else { return false };
+        waiting.view = Arc::clone(view);
+        waiting.shift.followed_by(shift, &view.problems);
+        true
+    }
+
     /// The reports of the generations that all shards have installed or left behind.
     pub(crate) fn acknowledged(&mut self, generation: Generation, shards: usize) -> Vec<GenerationReport> {
         let now = Instant::now();

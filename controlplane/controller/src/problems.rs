@@ -47,6 +47,19 @@ impl Shift {
         shift
     }
 
+    /// Adds what happened next; `problems` is what is wrong after both.
+    pub(crate) fn followed_by(&mut self, next: Self, problems: &[Problem]) {
+        let Self { appeared, solved, recovered } = next;
+        self.appeared.retain(|problem| problems.contains(problem));
+        self.appeared.extend(appeared);
+        self.solved.retain(|problem| !problems.contains(problem));
+        self.solved.extend(solved);
+        self.recovered.extend(recovered);
+        let ill: BTreeSet<&ObjectRef> =
+            problems.iter().filter(matters).map(|problem| &problem.object).collect();
+        self.recovered.retain(|object| !ill.contains(object));
+    }
+
     pub(crate) fn log(&self, generation: Generation) {
         self.appeared.iter().for_each(log_problem);
         for Problem { object, field, reason, message, .. } in &self.solved {

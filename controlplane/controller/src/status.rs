@@ -14,7 +14,7 @@
 //!
 //! `Applied` speaks for every shard of every replica that is ready: each shows in a Lease of its own how far the watches
 //! were that its shards serve, and the leader waits until all have what it serves itself. Nothing is known of Pods for that: a
-//! replica counts while it renews its Lease, which it does only while it is ready.
+//! replica counts while it renews its Lease, which it does only while it is ready. Where those Leases may not be read, it says so.
 
 mod address;
 mod announcer;

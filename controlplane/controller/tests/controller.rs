@@ -237,6 +237,25 @@ async fn a_change_that_changes_no_object_makes_no_generation() {
 }
 
 #[tokio::test]
+async fn problems_of_a_generation_that_is_on_its_way_are_reported_when_it_is_live() {
+    let running = Running::new().await;
+    running.report(1).await;
+    running.shards[0].obedient.store(false, Ordering::SeqCst);
+    running.write("api.yaml", &manifest("api", "/api"));
+    eventually(async || running.shards[0].told(), |told| told.iter().any(|told| told == "Apply(2)")).await;
+    running.write("broken.yaml", "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web\n");
+    let problems = async || get(running.admin, "/problems").await.body;
+    eventually(problems, |body| body.contains("broken.yaml")).await;
+    assert_eq!(running.reports.lock().unwrap().len(), 1, "generation 2 is not live on shard 0");
+    running.shards[0].obey();
+    let report = running.report(2).await;
+    assert_eq!((report.generation, report.fresh), (2, true));
+    let is_broken = |problem: &ringress_translate::Problem| &*problem.object.name == "broken.yaml";
+    assert!(report.problems.iter().any(is_broken) && report.appeared.iter().any(is_broken));
+    assert!(report.view.problems.iter().any(is_broken), "{:?}", report.view.problems);
+}
+
+#[tokio::test]
 async fn an_object_that_changes_makes_a_generation_even_where_the_result_is_equal() {
     let running = Running::new().await;
     let annotated = manifest("web", "/").replacen("  name: web", "  name: web\n  annotations: {a: b}", 1);

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringress_controller::source::Change;
-use ringress_controller::source::kube::{Access, KubeSource, Patience, Scope, Standing};
+use ringress_controller::source::kube::{Access, KubeSource, Patience, Reached, Scope, Standing};
 use ringress_shared::origin::ObjectRef;
 use ringress_translate::manifest::Loaded;
+use ringress_translate::objects::Key;
 use serde_json::{Value, json};
 use support::api_server::{ApiServer, Call, Fault};
 use tokio::sync::mpsc;
@@ -33,6 +34,7 @@ struct Tap {
     changes: mpsc::Receiver<Change>,
     standing: Arc<Standing>,
     last: Option<Loaded>,
+    reached: Reached,
 }
 
 impl Tap {
@@ -44,14 +46,14 @@ impl Tap {
         let access = Access { kubeconfig: Some(server.kubeconfig(scheme)), context: None };
         let source = KubeSource::new(access, scope, patience());
         let standing = source.standing();
-        Self { changes: source.watch().await.unwrap(), standing, last: None }
+        Self { changes: source.watch().await.unwrap(), standing, last: None, reached: Reached::default() }
     }
 
     async fn open_with(server: &ApiServer, patience: Patience) -> Self {
         let access = Access { kubeconfig: Some(server.kubeconfig("http")), context: None };
         let source = KubeSource::new(access, Scope::default(), patience);
         let standing = source.standing();
-        Self { changes: source.watch().await.unwrap(), standing, last: None }
+        Self { changes: source.watch().await.unwrap(), standing, last: None, reached: Reached::default() }
     }
 
     fn has(&self, kind: &str, key: &str) -> bool {
@@ -64,7 +66,7 @@ impl Tap {
         while !holds(self) {
             let change = tokio::time::timeout_at(deadline, self.changes.recv()).await;
             match change {
-                Ok(Some(change)) => self.last = Some(change.loaded),
+                Ok(Some(change)) => self.take(change),
                 other => panic!("never came true: {what}; {other:?}; {:#?}", self.standing.report()),
             }
         }
@@ -82,8 +84,13 @@ impl Tap {
     async fn settle(&mut self, within: Duration) {
         let until = tokio::time::Instant::now() + within;
         while let Ok(Some(change)) = tokio::time::timeout_at(until, self.changes.recv()).await {
-            self.last = Some(change.loaded);
+            self.take(change);
         }
+    }
+
+    fn take(&mut self, change: Change) {
+        self.last = Some(change.loaded);
+        self.reached = change.reached;
     }
 }
 
@@ -178,6 +185,34 @@ async fn a_version_that_expired_in_the_stream_is_listed_anew_and_what_is_gone_go
 }
 
 #[tokio::test]
+async fn what_a_list_changes_is_asked_of_the_other_replicas() {
+    let (server, mut tap) = served().await;
+    let knows = |tap: &Tap, version: u64| {
+        let mut heard = tap.reached.heard();
+        heard.insert("services".to_owned(), version);
+        tap.reached.is_known_with(&heard)
+    };
+    let version_of = |name: &str| {
+        let object = server.object("services", "a", name).unwrap();
+        object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap()
+    };
+    let first = version_of("first");
+    assert!(knows(&tap, first) && !knows(&tap, first - 1), "of the first list");
+    server.put("services", service("a/second"));
+    tap.until_has("Service", "a/second").await;
+    let second = version_of("second");
+    assert!(knows(&tap, second) && !knows(&tap, second - 1), "of an event");
+    server.fail("services", Call::Watch, Fault::Expire, Some(1));
+    server.end_watches();
+    server.put("services", service("a/third"));
+    server.compact();
+    tap.until_has("Service", "a/third").await;
+    assert_eq!(server.lists("services"), 2, "the change came by a list");
+    let third = version_of("third");
+    assert!(knows(&tap, third) && !knows(&tap, third - 1), "of a list");
+}
+
+#[tokio::test]
 async fn a_version_that_the_server_has_not_reached_is_listed_anew() {
     let (server, mut tap) = served().await;
     server.fail("services", Call::Watch, Fault::Future, Some(1));
@@ -254,6 +289,40 @@ async fn one_undecodable_object_blinds_nobody() {
     assert_eq!(tap.last.as_ref().unwrap().problems.len(), 2);
     server.put("services", service("a/broken"));
     tap.until_has("Service", "a/broken").await;
+    assert_eq!(tap.last.as_ref().unwrap().problems.len(), 1);
+}
+
+#[tokio::test]
+async fn an_undecodable_ingress_that_asks_for_a_protection_replaces_what_lacks_it() {
+    let protected = json!({"nginx.ingress.kubernetes.io/auth-url": "http://auth.test"});
+    let broken = |key: &str, annotations: &Value| {
+        let backend = json!({"service": {"name": "web", "port": {"number": "many"}}});
+        let path = json!({"path": "/admin", "pathType": "Prefix", "backend": backend});
+        let spec = json!({"rules": [{"host": "a.test", "http": {"paths": [path]}}]});
+        let (namespace, name) = key.split_once('/').unwrap();
+        let metadata = json!({"namespace": namespace, "name": name, "annotations": annotations});
+        json!({"metadata": metadata, "spec": spec})
+    };
+    let server = ApiServer::start().await;
+    server.put("ingresses", ingress("a/changed", "none"));
+    server.put("ingresses", ingress("a/open", "none"));
+    server.put("ingresses", broken("a/new", &protected));
+    let mut tap = Tap::open(&server).await;
+    tap.until_has("Ingress", "a/new").await;
+    server.put("ingresses", broken("a/changed", &protected));
+    server.put("ingresses", broken("a/open", &json!({})));
+    tap.until("three problems", |tap| tap.last.as_ref().is_some_and(|loaded| loaded.problems.len() == 3))
+        .await;
+    let loaded = tap.last.as_ref().unwrap();
+    for (name, is_protected) in [("new", true), ("changed", true), ("open", false)] {
+        let stored = loaded.objects.ingresses.get(&Key::new("a", name)).unwrap();
+        assert_eq!(stored.object.metadata.annotations.is_some(), is_protected, "{name}");
+        let problem = loaded.problems.iter().find(|problem| &*problem.object.name == name).unwrap();
+        assert_eq!(problem.message.ends_with("the version before goes on"), !is_protected, "{problem}");
+    }
+    server.put("ingresses", ingress("a/changed", "none"));
+    server.delete("ingresses", "a", "new");
+    tap.until_lacks("Ingress", "a/new").await;
     assert_eq!(tap.last.as_ref().unwrap().problems.len(), 1);
 }
 
@@ -436,6 +505,81 @@ async fn a_secret_of_another_type_is_seen_without_reading_those_that_nobody_name
     let is_list = |path: &str| path.ends_with("/secrets");
     let whole = server.requests().into_iter().filter(|request| is_list(&request.path) && !request.names_only);
     assert!(whole.into_iter().all(|request| request.query["fieldSelector"] == "type=kubernetes.io/tls"));
+}
+
+#[tokio::test]
+async fn a_secret_that_never_comes_delays_the_changes_of_others_once() {
+    let server = ApiServer::start().await;
+    let names: Vec<String> = (0..14).map(|number| format!("s{number}")).collect();
+    names.iter().for_each(|name| server.put("secrets", secret(&format!("a/{name}"))));
+    server.put("secrets", secret("a/x"));
+    server.fail("secrets/x", Call::List, Fault::Hang, None);
+    let mut tap = Tap::open(&server).await;
+    tap.until("the first change", |tap| tap.last.is_some()).await;
+    server.put("ingresses", ingress("a/stuck", "x"));
+    let comes = async {
+        for name in &names {
+            server.put("ingresses", ingress(&format!("a/{name}"), name));
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    };
+    let begun = Instant::now();
+    server.put("services", service("a/plain"));
+    let seen = async {
+        tap.until_has("Service", "a/plain").await;
+        begun.elapsed()
+    };
+    let (seen, ()) = tokio::join!(seen, comes);
+    assert!(seen < Duration::from_millis(2000), "{seen:?}");
+    let begun = Instant::now();
+    server.put("services", service("a/later"));
+    server.put("secrets", secret("a/new"));
+    server.put("ingresses", ingress("a/new", "new"));
+    tap.until_has("Ingress", "a/new").await;
+    assert!(begun.elapsed() < Duration::from_millis(500), "what is late holds nobody: {:?}", begun.elapsed());
+    assert!(tap.has("Secret", "a/new") && tap.has("Service", "a/later"));
+}
+
+#[tokio::test]
+async fn a_secret_that_may_not_be_fetched_is_withheld_and_not_missing() {
+    let server = ApiServer::start().await;
+    for name in ["x", "fine"] {
+        let text = json!({"type": "Opaque", "data": {"tls.crt": "eA=="}});
+        server.put("secrets", object(&format!("a/{name}"), text));
+        server.put("ingresses", ingress(&format!("a/{name}"), name));
+    }
+    server.fail("secrets/x", Call::List, Fault::Refuse(403, None), None);
+    let mut tap = Tap::open(&server).await;
+    tap.until_has("Ingress", "a/x").await;
+    let x = Key::new("a", "x");
+    let withheld = |tap: &Tap| tap.last.as_ref().unwrap().objects.withheld.contains(&x);
+    assert!(withheld(&tap) && tap.has("Secret", "a/fine"));
+    let failing = |tap: &Tap| tap.standing.report().into_iter().filter_map(|report| report.failing).collect();
+    let said: Vec<(Duration, String)> = failing(&tap);
+    assert!(said.len() == 1 && said[0].1.contains("a/x") && said[0].1.contains("refuses"), "{said:?}");
+    // A watch that begins again does not hide it.
+    tap.settle(Duration::from_millis(1500)).await;
+    assert_eq!(failing(&tap).len(), 1);
+    server.heal();
+    tap.until_has("Secret", "a/x").await;
+    assert!(!withheld(&tap));
+    assert_eq!(failing(&tap), []);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_gone_before_it_is_fetched_is_missing() {
+    let server = ApiServer::start().await;
+    server.put("secrets", object("a/x", json!({"type": "Opaque"})));
+    server.put("ingresses", ingress("a/web", "x"));
+    server.fail("secrets/x", Call::List, Fault::Refuse(403, None), None);
+    let mut tap = Tap::open(&server).await;
+    tap.until_has("Ingress", "a/web").await;
+    server.delete("secrets", "a", "x");
+    tap.until("nothing withheld", |tap| {
+        tap.last.as_ref().is_some_and(|loaded| loaded.objects.withheld.is_empty())
+    })
+    .await;
+    assert!(tap.standing.report().iter().all(|report| report.failing.is_none()));
 }
 
 #[tokio::test]

@@ -398,6 +398,31 @@ async fn what_one_leader_has_said_the_next_does_not_repeat() {
 }
 
 #[tokio::test]
+async fn where_cluster_wide_objects_may_have_no_events_it_is_tried_once() {
+    let server = cluster().await;
+    let default = |name: &str| {
+        let annotations = json!({"ingressclass.kubernetes.io/is-default-class": "true"});
+        let metadata = json!({"name": name, "uid": format!("uid-{name}"), "annotations": annotations});
+        json!({"metadata": metadata, "spec": {"controller": "ringress.dev/ingress-controller"}})
+    };
+    let _running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    server.fail("events", Call::Write, Fault::Refuse(403, None), Some(1));
+    let tries = || {
+        let requests = server.requests().into_iter();
+        requests.filter(|request| request.path.ends_with("/namespaces/default/events")).count()
+    };
+    ["one", "two"].iter().for_each(|name| server.put("ingressclasses", default(name)));
+    eventually(async || tries(), |tries| *tries == 1).await;
+    server.put("ingressclasses", default("two-and-a-half"));
+    server.put("ingresses", ingress("late", "ringress", "b.test", "missing"));
+    let is_wrong = |said: &Vec<(String, String)>| said.iter().any(|(reason, _)| reason == "BackendNotFound");
+    eventually(async || events(&server, "late"), is_wrong).await;
+    assert_eq!(tries(), 1);
+    assert!(events(&server, "two").is_empty() && events(&server, "two-and-a-half").is_empty());
+}
+
+#[tokio::test]
 async fn an_event_that_is_not_taken_is_tried_again() {
     let server = cluster().await;
     let _running = run(&server);

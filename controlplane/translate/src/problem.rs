@@ -459,11 +459,14 @@ impl Problem {
         finding(Error, Reason::SecretNotFound, "secret-missing", message).at(origin)
     }
 
-    /// The referenced Secret is there, and a cache without a key had to leave its content out.
+    /// The referenced Secret is there, and its content is not known: a cache without a key had to leave it out, or the API
+    /// server does not give it.
     pub fn secret_withheld(origin: &Origin, secret: &ObjectRef) -> Self {
         let message = format!(
-            "the content of {secret} is not known while the API server does not answer, so TLS is refused; with \
-             --cache-key-file the cache keeps certificates, encrypted"
+            "the content of {secret} is not known, so TLS is refused; if the API server answers, it does not give the \
+             content: check the right to get Secrets in the namespace {}; if a cache is served because it does not answer: \
+             with --cache-key-file the cache keeps certificates, encrypted",
+            secret.namespace
         );
         finding(Error, Reason::SecretWithheld, "secret-withheld", message).at(origin)
     }

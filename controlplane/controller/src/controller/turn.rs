@@ -235,6 +235,10 @@ impl Loop {
         let shift = Shift::between(view.state(), State { objects: &input.objects, problems: &problems });
         shift.log(generation);
         let view = self.live.show(View { problems, ..view.clone() });
+        // What no shard has acknowledged is not live: its own report says this, too, once it is.
+        if self.underway.replaced(&view, shift.clone()) {
+            return;
+        }
         (self.on_generation)(GenerationReport {
             generation,
             shards: self.live.ports.len(),

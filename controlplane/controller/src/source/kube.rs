@@ -58,7 +58,7 @@ use kube::Client;
 use ringress_translate::manifest::Loaded;
 use ringress_translate::objects::Key;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Change;
@@ -111,11 +111,6 @@ impl KubeSource {
         Arc::clone(&self.progress)
     }
 
-    /// Who we are towards which API server.
-    pub fn access(&self) -> &Access {
-        &self.access
-    }
-
     /// Watches; the receiver's first change comes when every first list is there, or from the cache. Dropping the receiver
     /// ends it.
     ///
@@ -149,12 +144,14 @@ struct Owner {
     reached: Reached,
     changes: mpsc::Sender<Change>,
     told: mpsc::Receiver<Told>,
-    fetched: mpsc::Receiver<(Asked, Option<Item>)>,
-    fetched_sender: mpsc::Sender<(Asked, Option<Item>)>,
+    fetched: mpsc::Receiver<(Asked, Answer)>,
+    fetched_sender: mpsc::Sender<(Asked, Answer)>,
     /// Tells Secrets to begin, once it is known which of them matter.
     begin_secrets: tokio::sync::watch::Sender<bool>,
     /// Tells a watch to list again.
     again: Vec<mpsc::Sender<()>>,
+    /// Secrets that are being fetched, with what ends that.
+    fetches: BTreeMap<Key, (Asked, AbortHandle)>,
     /// When to list again, by watch.
     confirmations: BTreeMap<usize, Instant>,
     /// When the oldest change that is not handed on was heard.
@@ -171,7 +168,7 @@ struct Owner {
 
 enum Wake {
     Told(Told),
-    Fetched(Asked, Option<Item>),
+    Fetched(Asked, Answer),
     Send,
     Confirm(usize),
     Held,
@@ -219,6 +216,7 @@ impl Owner {
             fetched_sender,
             begin_secrets,
             again,
+            fetches: BTreeMap::new(),
             confirmations: BTreeMap::new(),
             seen: None,
             held: None,
@@ -255,8 +253,13 @@ impl Owner {
                     self.fetch_secrets();
                     self.note_progress();
                 }
-                Wake::Fetched(asked, item) => {
+                Wake::Fetched(asked, Err(failure)) if self.store.wants(&asked) => {
+                    self.standing.cannot_fetch(asked.watch, &asked.key, &failure);
+                }
+                Wake::Fetched(_, Err(_)) => {}
+                Wake::Fetched(asked, Ok(item)) => {
                     self.store.fetched(&asked, item);
+                    self.fetch_secrets();
                     self.note_progress();
                 }
                 Wake::Send => self.send(),
@@ -265,7 +268,10 @@ impl Owner {
                     // Full: it lists again anyway.
                     let _ = self.again[watch].try_send(());
                 }
-                Wake::Held => self.held = None,
+                Wake::Held => {
+                    self.held = None;
+                    self.store.give_up_holding();
+                }
                 Wake::FallBack => self.fall_back(),
                 Wake::Over => return,
             }
@@ -273,7 +279,10 @@ impl Owner {
     }
 
     async fn wake(&mut self) -> Wake {
-        let is_held = self.held.is_some() && self.store.is_waiting();
+        if !self.store.holds_back() {
+            self.held = None;
+        }
+        let is_held = self.held.is_some();
         let is_due = self.store.is_changed() && self.store.is_whole() && !is_held;
         let confirmation =
             self.confirmations.iter().min_by_key(|(_, at)| **at).map(|(watch, at)| (*watch, *at));
@@ -281,7 +290,7 @@ impl Owner {
             biased;
             () = self.changes.closed() => Wake::Over,
             Some(told) = self.told.recv() => Wake::Told(told),
-            Some((asked, item)) = self.fetched.recv() => Wake::Fetched(asked, item),
+            Some((asked, answer)) = self.fetched.recv() => Wake::Fetched(asked, answer),
             Ok(_) = self.changes.reserve(), if is_due => Wake::Send,
             () = until(confirmation.map(|(_, at)| at)) => Wake::Confirm(confirmation.map_or(0, |(watch, _)| watch)),
             () = until(self.held), if is_held => Wake::Held,
@@ -334,6 +343,7 @@ impl Owner {
     fn send(&mut self) {
         let Ok(permit) = self.changes.try_reserve() else { return };
         let seen = self.seen.take().unwrap_or_else(Instant::now);
+        self.held = None;
         self.reached.next();
         permit.send(Change { seen, loaded: self.store.load(), reached: self.reached.clone() });
         self.note_progress();
@@ -362,32 +372,51 @@ impl Owner {
     }
 
     /// Asks for the content of Secrets that an Ingress names since now. Changes wait for it a moment, so that a new Ingress
-    /// never serves another certificate first.
+    /// never serves another certificate first; what is not there by then is withheld, see [`Store::load`].
     fn fetch_secrets(&mut self) {
         while self.tasks.try_join_next().is_some() {}
+        let (store, standing) = (&self.store, &self.standing);
+        self.fetches.retain(|key, (asked, fetch)| {
+            let goes_on = store.wants(asked);
+            if !goes_on {
+                fetch.abort();
+                standing.fetches_no_more(asked.watch, key);
+            }
+            goes_on
+        });
         for asked in self.store.wanted_secrets() {
-            self.held = Some(Instant::now() + HOLD);
+            // The first of them says until when: each further one would put off what waits already.
+            self.held.get_or_insert_with(|| Instant::now() + HOLD);
             let (client, patience) = (self.client.clone(), Arc::clone(&self.patience));
             let fetched = self.fetched_sender.clone();
-            self.tasks.spawn(async move {
-                let item = fetch(&client, &asked.key, &patience).await;
-                let _ = fetched.send((asked, item)).await;
-            });
+            let key = asked.key.clone();
+            let running = asked.clone();
+            let fetch = self.tasks.spawn(async move { fetch(&client, asked, &patience, &fetched).await });
+            self.fetches.insert(key, (running, fetch));
         }
     }
 }
 
-/// One Secret; `None` where it is gone.
-async fn fetch(client: &Client, key: &Key, patience: &Patience) -> Option<Item> {
+/// What became of a try to fetch a Secret; `None` where it is gone.
+type Answer = Result<Option<Item>, Failure>;
+
+/// Tells every try, until one succeeds.
+async fn fetch(client: &Client, asked: Asked, patience: &Patience, fetched: &mpsc::Sender<(Asked, Answer)>) {
     let mut tries = backoff::Backoff::new(patience.pause, patience.pause_max);
     loop {
-        let failure = match get(client, key, patience.answer).await {
-            Ok(item) => return Some(item),
-            Err(Failure::Missing) => return None,
-            Err(failure) => failure,
+        let failure = match get(client, &asked.key, patience.answer).await {
+            Err(failure) if failure != Failure::Missing => failure,
+            got => {
+                // Fails where the owner is gone, and then nobody waits.
+                let _ = fetched.send((asked, Ok(got.ok()))).await;
+                return;
+            }
         };
-        tracing::debug!(secret = %Kind::Secret.reference(key), error = %failure, "a Secret cannot be fetched yet");
-        sleep(tries.failed(watch::random(), failure.asks_for())).await;
+        let pause = tries.failed(watch::random(), failure.asks_for());
+        if fetched.send((asked.clone(), Err(failure))).await.is_err() {
+            return;
+        }
+        sleep(pause).await;
     }
 }
 

@@ -80,9 +80,14 @@ fn cut(mut note: String) -> String {
 }
 
 impl Event {
+    /// Whether it is about an object without a namespace, and so stands where we may have no rights.
+    pub(super) fn is_cluster_wide(&self) -> bool {
+        self.object.namespace.is_empty()
+    }
+
     /// The namespace that it stands in: cluster-wide objects have theirs in `default`.
     pub(super) fn namespace(&self) -> &str {
-        if self.object.namespace.is_empty() { "default" } else { &self.object.namespace }
+        if self.is_cluster_wide() { "default" } else { &self.object.namespace }
     }
 
     /// Its name: the same for the same thing said of the same object.

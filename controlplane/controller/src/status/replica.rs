@@ -94,8 +94,10 @@ struct Peer {
 pub(super) enum Agreement {
     /// Not all of them, or it is not known yet.
     Open,
-    /// There is nobody else that could be asked.
+    /// There is nobody else.
     Alone,
+    /// The others may not be read.
+    Unknown,
     /// Everybody has.
     Common {
         /// The others.
@@ -158,7 +160,7 @@ impl Replicas {
     pub(super) fn agreement(&self, served: &Reached, now: Instant) -> Agreement {
         let peers = match &self.peers {
             Peers::NotListed => return Agreement::Open,
-            Peers::Unknown => return Agreement::Alone,
+            Peers::Unknown => return Agreement::Unknown,
             Peers::Known(peers) => peers,
         };
         let (mut others, mut shards) = (0, 0);
@@ -270,7 +272,7 @@ mod tests {
         let mut replicas = Replicas::new("me", None);
         assert_eq!(replicas.agreement(&served(7), now), Agreement::Open);
         replicas.take(News::Refused(crate::source::kube::call::Failure::Forbidden(String::new())), now);
-        assert_eq!(replicas.agreement(&served(7), now), Agreement::Alone);
+        assert_eq!(replicas.agreement(&served(7), now), Agreement::Unknown);
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(super) struct Speaker {
     /// How often an Event was said, by name.
     counts: BTreeMap<String, u32>,
     complained: bool,
+    /// Whether Events about cluster-wide objects were refused: a scoped release has no right in `default`.
+    is_scoped: bool,
 }
 
 struct Others {
@@ -77,6 +79,7 @@ impl Speaker {
             outbox: Outbox::default(),
             counts: BTreeMap::new(),
             complained: false,
+            is_scoped: false,
         }
     }
 
@@ -252,6 +255,9 @@ impl Speaker {
     }
 
     async fn send(&mut self, letter: Letter) {
+        if self.is_scoped && letter.event.is_cluster_wide() {
+            return;
+        }
         let failure = match self.write(&letter).await {
             Ok(()) => {
                 self.complained = false;
@@ -259,6 +265,11 @@ impl Speaker {
             }
             Err(failure) => failure,
         };
+        if letter.event.is_cluster_wide() && matches!(failure, Failure::Forbidden(_)) {
+            self.is_scoped = true;
+            tracing::debug!(object = %letter.event.object, error = %failure, "Events about such objects are left out");
+            return;
+        }
         if !std::mem::replace(&mut self.complained, true) {
             tracing::warn!(object = %letter.event.object, error = %failure, "an Event cannot be written");
         }

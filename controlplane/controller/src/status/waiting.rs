@@ -102,6 +102,7 @@ fn note(live: &Live, agreement: &Agreement, now: Instant) -> Option<String> {
     match agreement {
         Agreement::Open => None,
         Agreement::Alone => Some(own),
+        Agreement::Unknown => Some(format!("{own}, of this replica; the others are unknown")),
         Agreement::Common { others, shards: more } => {
             let (shards, replicas) = (shards + more, others + 1);
             let elapsed = millis(*elapsed + now.saturating_duration_since(live.at));
@@ -161,6 +162,15 @@ mod tests {
         waiting.put(Key::new("a", "one"), change("a.test", now, false));
         let said = notes(waiting.agreed(|_| Agreement::Alone, now));
         assert_eq!(said, ["Ingress a/one Said: live as generation 7 on 2 shards after 4.2 ms"]);
+    }
+
+    #[test]
+    fn who_may_not_ask_the_others_says_so() {
+        let (mut waiting, now) = (Waiting::default(), Instant::now());
+        waiting.put(Key::new("a", "one"), change("a.test", now, true));
+        let said = notes(waiting.agreed(|_| Agreement::Unknown, now));
+        let note = "live as generation 7 on 2 shards after 4.2 ms, of this replica; the others are unknown";
+        assert_eq!(said, [format!("Ingress a/one Anew: {note}")]);
     }
 
     #[test]

@@ -176,7 +176,8 @@ impl ApiServer {
         world.log.clear();
     }
 
-    /// The next `times` calls of that kind fail so; `None`: all until [`heal`](Self::heal). `*` is every resource.
+    /// The next `times` calls of that kind fail so; `None`: all until [`heal`](Self::heal). `*` is every resource,
+    /// `secrets/x` the calls for the objects of that name.
     pub(crate) fn fail(&self, resource: &'static str, call: Call, fault: Fault, times: Option<usize>) {
         self.world.lock().unwrap().scripts.push(Script { resource, call, fault, times });
     }
@@ -258,7 +259,7 @@ impl Connection {
         let fault = {
             let mut world = self.world.lock().unwrap();
             world.requests.push(request.clone());
-            world.fault(&resource, call)
+            world.fault(&resource, name.as_deref(), call)
         };
         match &fault {
             Some(Fault::Close) => return None,
@@ -379,11 +380,12 @@ impl Connection {
 
 impl World {
     /// What goes wrong with this call.
-    fn fault(&mut self, resource: &str, call: Call) -> Option<Fault> {
-        let fits = |script: &Script| {
-            (script.resource == "*" || script.resource == resource)
-                && (script.call == Call::Any || script.call == call)
+    fn fault(&mut self, resource: &str, name: Option<&str>, call: Call) -> Option<Fault> {
+        let is_it = |script: &Script| match script.resource.split_once('/') {
+            Some((of, only)) => of == resource && Some(only) == name,
+            None => script.resource == "*" || script.resource == resource,
         };
+        let fits = |script: &Script| is_it(script) && (script.call == Call::Any || script.call == call);
         let index = self.scripts.iter().position(fits)?;
         let fault = self.scripts[index].fault.clone();
         if let Some(times) = &mut self.scripts[index].times {

@@ -4,6 +4,7 @@ use ringress_shared::origin::ObjectRef;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::salvage;
 use crate::objects::Object;
 use crate::problem::Problem;
 
@@ -30,6 +31,23 @@ pub fn object(kind: &str, json: &str) -> Result<Object, Box<Problem>> {
     };
     read.map(lean)
         .map_err(|(field, why)| Box::new(Problem::undecodable(&reference(kind, json), &field, &why)))
+}
+
+/// What can be read of an Ingress that [`object`] cannot read and that asks for a protection, so that its requests do not fall
+/// to broader paths that are open; translation closes what is wrong in it. `None` where there is nothing to protect.
+pub fn salvaged(kind: &str, json: &str) -> Option<Object> {
+    let mut value: Value = serde_json::from_str(json).ok().filter(|_| kind == "Ingress")?;
+    // Items of lists do not name it, and there is no other.
+    value.as_object_mut()?.insert("apiVersion".to_owned(), "networking.k8s.io/v1".into());
+    let readable = salvage::ingress(&value)?;
+    let mut object = object(kind, &readable.to_string()).ok()?;
+    if let Object::Ingress(ingress) = &mut object {
+        let metadata = &value["metadata"];
+        ingress.metadata.uid = metadata["uid"].as_str().map(str::to_owned);
+        ingress.metadata.creation_timestamp =
+            serde_json::from_value(metadata["creationTimestamp"].clone()).ok();
+    }
+    Some(object)
 }
 
 /// Fast where all is well; the slower way, which knows the field, is gone only for what failed.
@@ -63,6 +81,26 @@ mod tests {
         let json = r#"{"metadata": {"namespace": "shop", "name": "web"}, "spec": {"ports": [{"port": 80}]}}"#;
         let object = object("Service", json).unwrap();
         assert_eq!(object.reference(), ObjectRef::new("Service", "shop", "web"));
+    }
+
+    #[test]
+    fn of_a_protected_ingress_is_read_what_can_be_read() {
+        let text = |annotations: &str| {
+            format!(
+                r#"{{"metadata": {{"namespace": "shop", "name": "web", "uid": "u",
+                "creationTimestamp": "2020-01-01T00:00:00Z", "annotations": {annotations}}},
+                "spec": {{"rules": [{{"host": "a.test", "http": {{"paths": [{{"path": "/", "pathType": "Prefix",
+                "backend": {{"service": {{"name": "web", "port": {{"number": "x"}}}}}}}}]}}}}]}}}}"#
+            )
+        };
+        let protected = text(r#"{"nginx.ingress.kubernetes.io/auth-url": "http://x"}"#);
+        assert!(object("Ingress", &protected).is_err());
+        let Some(Object::Ingress(ingress)) = salvaged("Ingress", &protected) else { panic!("nothing") };
+        assert_eq!(ingress.metadata.uid.as_deref(), Some("u"));
+        assert!(ingress.metadata.creation_timestamp.is_some());
+        assert_eq!(ingress.spec.unwrap().rules.unwrap()[0].host.as_deref(), Some("a.test"));
+        assert!(salvaged("Ingress", &text("{}")).is_none());
+        assert!(salvaged("Service", &protected).is_none());
     }
 
     #[test]

@@ -44,7 +44,10 @@ pub const RULES: &[LintRule] = &[
     rule("external-name-refused", "An external name leads to this machine or its link."),
     rule("name-not-resolved", "An external name does not resolve."),
     rule("secret-missing", "A Secret that tls names does not exist."),
-    rule("secret-withheld", "The content of a Secret is not known without the API server."),
+    rule(
+        "secret-withheld",
+        "The content of a Secret is not known: the API server does not answer, or does not give it.",
+    ),
     rule("secret-placeholder", "A value of a Secret is a placeholder, not base64."),
     rule("certificate-invalid", "A Secret holds no certificate and key in PEM."),
     rule("certificate-mismatch", "The key of a Secret does not belong to its certificate."),

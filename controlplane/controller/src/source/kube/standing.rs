@@ -1,15 +1,17 @@
 //! How the watches stand: what the admin shows, what readiness names, what is logged once and not a thousand times.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use ringress_translate::objects::Key;
 use tokio::time::Instant;
 
 use super::cache::Locked;
 use super::call::Failure;
-use super::plan::Watch;
+use super::plan::{Kind, Watch};
 
 /// The state of all watches of a cluster.
 #[derive(Debug, Default)]
@@ -97,6 +99,10 @@ struct Inner {
     /// Whether the newest answer was that we may not.
     refused: bool,
     doubts: bool,
+    /// Objects that cannot be fetched one by one, and why.
+    unfetched: BTreeMap<Key, String>,
+    /// Since when there are such, and when that was logged.
+    unfetched_since: Option<(Instant, Instant)>,
 }
 
 #[derive(Debug, Clone)]
@@ -123,7 +129,7 @@ pub struct WatchReport {
     pub events: u64,
     /// Failed calls so far.
     pub failures: u64,
-    /// For how long it has been failing, and why.
+    /// For how long it has been failing, and why; also where it goes well and what it names cannot be fetched.
     pub failing: Option<(Duration, String)>,
     /// Whether an empty list is not believed yet.
     pub doubts: bool,
@@ -198,6 +204,39 @@ impl Standing {
         });
     }
 
+    /// Notes that a Secret cannot be fetched; logged when it is the first one, and once a minute while there are such.
+    pub(super) fn cannot_fetch(&self, watch: usize, key: &Key, failure: &Failure) {
+        let now = Instant::now();
+        self.with(watch, |watch, inner| {
+            inner.failures += 1;
+            inner.unfetched.insert(key.clone(), failure.to_string());
+            let (since, logged) = inner.unfetched_since.unwrap_or((now, now));
+            let is_news =
+                inner.unfetched_since.is_none() || now.saturating_duration_since(logged) >= LOG_AGAIN;
+            inner.unfetched_since = Some((since, if is_news { now } else { logged }));
+            if is_news {
+                let needs = format!("get secrets in the namespace {}", key.namespace);
+                tracing::error!(
+                    %watch, secret = %Kind::Secret.reference(key), error = %failure, secrets = inner.unfetched.len(), needs,
+                    "the API server does not give the content of a Secret; where none is known its hosts refuse TLS"
+                );
+            }
+        });
+    }
+
+    /// Notes that a Secret is fetched, or that nobody wants it any more.
+    pub(super) fn fetches_no_more(&self, watch: usize, key: &Key) {
+        self.with(watch, |watch, inner| {
+            inner.unfetched.remove(key);
+            if inner.unfetched.is_empty()
+                && let Some((since, _)) = inner.unfetched_since.take()
+            {
+                let after_s = since.elapsed().as_secs_f64();
+                tracing::info!(%watch, after_s, "no Secret is awaited any more");
+            }
+        });
+    }
+
     /// Notes that something is assumed, because it may not be watched.
     pub(super) fn assumed(&self, watch: usize, failure: &Failure) {
         self.with(watch, |watch, inner| {
@@ -232,7 +271,10 @@ impl Standing {
 
     /// Whether everything is listed and followed.
     pub(super) fn is_current(&self) -> bool {
-        self.report().iter().all(|report| (report.listed || report.assumed) && report.failing.is_none())
+        self.watches.iter().all(|state| {
+            let inner = state.lock();
+            (inner.listed || inner.assumed) && inner.failing.is_none()
+        })
     }
 
     fn with(&self, watch: usize, act: impl FnOnce(&Watch, &mut Inner)) {
@@ -317,6 +359,7 @@ impl State {
 
     fn report(&self, now: Instant) -> WatchReport {
         let inner = self.lock().clone();
+        let unfetched = inner.unfetched();
         WatchReport {
             watch: self.watch.to_string(),
             kind: self.watch.kind.as_str(),
@@ -325,9 +368,24 @@ impl State {
             lists: inner.lists,
             events: inner.events,
             failures: inner.failures,
-            failing: inner.failing.map(|failing| (now.saturating_duration_since(failing.since), failing.why)),
+            failing: inner
+                .failing
+                .map(|failing| (failing.since, failing.why))
+                .or(unfetched)
+                .map(|(since, why)| (now.saturating_duration_since(since), why)),
             doubts: inner.doubts,
         }
+    }
+}
+
+impl Inner {
+    /// Since when Secrets cannot be fetched, and what becomes of one of them.
+    fn unfetched(&self) -> Option<(Instant, String)> {
+        let (since, _) = self.unfetched_since?;
+        let (key, why) = self.unfetched.first_key_value()?;
+        let key = Kind::Secret.reference(key);
+        let count = self.unfetched.len();
+        Some((since, format!("the content of {count} Secrets does not come, such as {key}: {why}")))
     }
 }
 

@@ -67,12 +67,16 @@ struct Secrets {
 struct Wanted {
     ticket: u64,
     is_asked: bool,
+    /// Whether changes have waited long enough for it.
+    is_late: bool,
 }
 
 /// A Secret whose content is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) key: Key,
+    /// The watch that said last that it exists.
+    pub(super) watch: usize,
     /// What it was when it was asked for: an answer to an older question may be an older content.
     ticket: u64,
 }
@@ -138,31 +142,57 @@ impl Store {
 
     /// What a cache should keep.
     pub(super) fn held(&self) -> Held {
-        let awaited = self.secrets.wanted.keys().filter(|key| !self.objects.secrets.contains_key(key));
-        Held { awaited: awaited.cloned().collect(), objects: self.objects.clone() }
+        Held { awaited: self.awaited(), objects: self.objects.clone() }
     }
 
-    /// What is known now. Costs what copying the tables costs, and they share their entries.
+    /// Secrets that exist, are named, and of whose content no version is known.
+    fn awaited(&self) -> BTreeSet<Key> {
+        let unread = self.unread.keys().filter(|object| &*object.kind == Kind::Secret.as_str()).map(Key::of);
+        let unread = unread.filter(|key| self.secrets.users.contains_key(key));
+        let all = self.secrets.wanted.keys().cloned().chain(unread);
+        all.filter(|key| !self.objects.secrets.contains_key(key)).collect()
+    }
+
+    /// What is known now. Costs what copying the tables costs, and they share their entries. A Secret whose content does not
+    /// come is withheld, not missing: its hosts refuse TLS, and never show the default certificate in its place.
     pub(super) fn load(&mut self) -> Loaded {
         self.changed = false;
         let counts = |problem: &&Problem| self.counts(&problem.object.namespace);
         let problems = self.unread.values().filter(counts).cloned().collect();
-        Loaded { objects: self.objects.clone(), problems }
+        let objects = Objects { withheld: Arc::new(self.awaited()), ..self.objects.clone() };
+        Loaded { objects, problems }
     }
 
     /// Secrets whose content is needed; each is named once.
     pub(super) fn wanted_secrets(&mut self) -> Vec<Asked> {
-        let unasked = self.secrets.wanted.iter_mut().filter(|(_, wanted)| !wanted.is_asked);
+        let Secrets { wanted, known, .. } = &mut self.secrets;
+        let unasked = wanted.iter_mut().filter(|(_, wanted)| !wanted.is_asked);
         let ask = |(key, wanted): (&Key, &mut Wanted)| {
+            let watch = *known.get(key)?;
             wanted.is_asked = true;
-            Asked { key: key.clone(), ticket: wanted.ticket }
+            Some(Asked { key: key.clone(), watch, ticket: wanted.ticket })
         };
-        unasked.map(ask).collect()
+        unasked.filter_map(ask).collect()
+    }
+
+    /// Whether the answer to this is still of use.
+    pub(super) fn wants(&self, asked: &Asked) -> bool {
+        self.secrets.wanted.get(&asked.key).is_some_and(|wanted| wanted.ticket == asked.ticket)
     }
 
     /// Whether the content of a Secret is awaited.
     pub(super) fn is_waiting(&self) -> bool {
         !self.secrets.wanted.is_empty()
+    }
+
+    /// Whether changes should wait for the content of a Secret.
+    pub(super) fn holds_back(&self) -> bool {
+        self.secrets.wanted.values().any(|wanted| !wanted.is_late)
+    }
+
+    /// Changes wait no longer for what is awaited now: one Secret that never comes must not delay the others' changes again.
+    pub(super) fn give_up_holding(&mut self) {
+        self.secrets.wanted.values_mut().for_each(|wanted| wanted.is_late = true);
     }
 
     /// Takes news of a watch in, and tells besides whether they changed anything.
@@ -199,11 +229,10 @@ impl Store {
     /// The content of a Secret that was asked for; `None`: it is gone.
     pub(super) fn fetched(&mut self, asked: &Asked, item: Option<Item>) {
         // What a watch has said in the meantime is newer.
-        let is_newest = |wanted: &Wanted| wanted.ticket == asked.ticket;
-        if !self.secrets.wanted.get(&asked.key).is_some_and(is_newest) {
+        if !self.wants(asked) {
             return;
         }
-        self.secrets.wanted.remove(&asked.key);
+        self.forget_want(&asked.key);
         match item.map(|item| item.content) {
             Some(Content::Read(object)) => {
                 self.changed |= self.unread.remove(&Kind::Secret.reference(&asked.key)).is_some();
@@ -211,7 +240,7 @@ impl Store {
             }
             Some(Content::Unread(problem)) => self.cannot_read(Kind::Secret.reference(&asked.key), *problem),
             // It is gone, which its watch will say.
-            Some(Content::Named) | None => {}
+            Some(Content::Salvaged(..) | Content::Named) | None => {}
         }
     }
 
@@ -228,6 +257,11 @@ impl Store {
                 self.read(*object, &key);
             }
             Content::Unread(problem) => self.cannot_read(reference, *problem),
+            Content::Salvaged(object, problem) => {
+                self.changed |= self.unread.get(&reference) != Some(&*problem);
+                self.unread.insert(reference, *problem);
+                self.read(*object, &key);
+            }
             Content::Named if self.secrets.users.contains_key(&key) => self.want(key),
             Content::Named => {}
         }
@@ -251,7 +285,7 @@ impl Store {
                 self.changed |= self.take_out(&Kind::Secret.reference(key));
                 return;
             }
-            Object::Secret(_) => drop(self.secrets.wanted.remove(key)),
+            Object::Secret(_) => self.forget_want(key),
             Object::Namespace(_) => self.select(&key.name),
             _ => {}
         }
@@ -276,7 +310,7 @@ impl Store {
         match kind {
             Kind::Ingress => self.follow_names(key, BTreeSet::new()),
             Kind::Secret => {
-                self.secrets.wanted.remove(key);
+                self.forget_want(key);
                 self.secrets.known.remove(key);
             }
             Kind::Namespace => self.deselect(&key.name),
@@ -386,14 +420,22 @@ impl Store {
             return;
         }
         self.secrets.users.remove(key);
-        self.secrets.wanted.remove(key);
+        self.forget_want(key);
         self.changed |= self.take_out(&Kind::Secret.reference(key));
     }
 
     /// Asks for the content of a Secret, whatever was asked before.
     fn want(&mut self, key: Key) {
         self.secrets.tickets += 1;
-        self.secrets.wanted.insert(key, Wanted { ticket: self.secrets.tickets, is_asked: false });
+        self.changed |= !self.is_known(&Kind::Secret.reference(&key));
+        let is_late = self.secrets.wanted.get(&key).is_some_and(|wanted| wanted.is_late);
+        self.secrets.wanted.insert(key, Wanted { ticket: self.secrets.tickets, is_asked: false, is_late });
+    }
+
+    /// What was withheld may be something else now.
+    fn forget_want(&mut self, key: &Key) {
+        let was_wanted = self.secrets.wanted.remove(key).is_some();
+        self.changed |= was_wanted && !self.is_known(&Kind::Secret.reference(key));
     }
 }
 

@@ -24,7 +24,7 @@ use super::call::{self, Failure, Lines};
 use super::plan::{Watch, escape};
 use super::reached;
 use super::standing::Standing;
-use super::wire::{self, Content, Form, Item, Line};
+use super::wire::{self, Form, Item, Line};
 use ringress_translate::objects::Key;
 
 /// How patient we are with the API server.
@@ -194,7 +194,7 @@ impl Watcher {
             let page = wire::page(self.watch.kind, self.form(), &body)
                 .map_err(|error| Failure::Broken(format!("a list has no sense: {error}")))?;
             drop(body);
-            self.tell(heard, newest(&page.items), News::Page(page.items)).await?;
+            self.tell(heard, page.newest, News::Page(page.items)).await?;
             match page.next {
                 Some(token) => next = Some(token),
                 None => return Ok(page.resource_version),
@@ -276,15 +276,6 @@ impl Watcher {
         // Refusals are no exception: a server that has just started refuses everybody until it has read its roles.
         sleep(tries.failed(random(), failure.asks_for())).await;
     }
-}
-
-/// The newest version among the objects of a page.
-fn newest(items: &[Item]) -> u64 {
-    let versions = items.iter().filter_map(|item| {
-        let Content::Read(object) = &item.content else { return None };
-        object.metadata().resource_version.as_deref().map(reached::number)
-    });
-    versions.max().unwrap_or(0)
 }
 
 /// Why a list was not finished.

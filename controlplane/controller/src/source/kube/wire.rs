@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::plan::Kind;
+use super::reached;
 
 /// One object of a page or a line.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(super) enum Content {
     Read(Box<Object>),
     /// It could not be read.
     Unread(Box<Problem>),
+    /// It could not be read, and asks for a protection: as much of it as closes what it protects.
+    Salvaged(Box<Object>, Box<Problem>),
     /// Only that it exists, and has changed.
     Named,
 }
@@ -41,6 +44,8 @@ pub(super) enum Form {
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) items: Vec<Item>,
+    /// The newest version among its objects; 0 where they have none.
+    pub(super) newest: u64,
     pub(super) resource_version: String,
     /// Asks for the next page; `None`: this was the last.
     pub(super) next: Option<String>,
@@ -119,13 +124,12 @@ pub(super) fn page(kind: Kind, form: Form, body: &[u8]) -> Result<Page, serde_js
         r#continue: String,
     }
     let raw: Raw<'_> = serde_json::from_slice(body)?;
+    let items = raw.items.unwrap_or_default();
+    // From the texts: what is kept of an object has no version.
+    let versions = items.iter().filter_map(|item| resource_version(item.get()));
     Ok(Page {
-        items: raw
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(|item| item_as(kind, form, item.get()))
-            .collect(),
+        newest: versions.map(|version| reached::number(&version)).max().unwrap_or(0),
+        items: items.iter().map(|item| item_as(kind, form, item.get())).collect(),
         resource_version: raw.metadata.resource_version,
         next: Some(raw.metadata.r#continue).filter(|token| !token.is_empty()),
     })
@@ -173,7 +177,13 @@ fn item_as(kind: Kind, form: Form, text: &str) -> Item {
 pub(super) fn item_of(kind: Kind, text: &str) -> Item {
     match json::object(kind.as_str(), text) {
         Ok(object) => Item { key: object.key(), content: Content::Read(Box::new(object)) },
-        Err(problem) => Item { key: Key::of(&problem.object), content: Content::Unread(problem) },
+        Err(problem) => Item {
+            key: Key::of(&problem.object),
+            content: match json::salvaged(kind.as_str(), text) {
+                Some(object) => Content::Salvaged(Box::new(object), problem),
+                None => Content::Unread(problem),
+            },
+        },
     }
 }
 
@@ -205,6 +215,18 @@ mod tests {
             page.items.iter().map(|item| matches!(item.content, Content::Read(_))).collect();
         assert_eq!(good, [false, true, false]);
         assert_eq!(page.items[0].key, Key::new("a", "x"));
+    }
+
+    #[test]
+    fn a_page_tells_the_newest_version_of_its_objects() {
+        let body = br#"{"metadata":{"resourceVersion":"70"},"items":[
+            {"metadata":{"namespace":"a","name":"x","resourceVersion":"9"},"spec":{}},
+            {"metadata":{"namespace":"a","name":"y","resourceVersion":"12"},"spec":{"ports":"many"}},
+            {"metadata":{"namespace":"a","name":"z","resourceVersion":"7"}}, 17]}"#;
+        for (kind, form) in [(Kind::Service, Form::Whole), (Kind::Secret, Form::Named)] {
+            assert_eq!(page(kind, form, body).unwrap().newest, 12, "{form:?}");
+        }
+        assert_eq!(page(Kind::Service, Form::Whole, br#"{"items":[]}"#).unwrap().newest, 0);
     }
 
     #[test]
