@@ -53,6 +53,7 @@ impl Plan {
 #[derive(Debug)]
 pub(crate) struct Controller {
     child: Child,
+    log: PathBuf,
     pub(crate) http: SocketAddr,
     /// From the start to the first time that it was ready.
     pub(crate) ready_after: Duration,
@@ -60,6 +61,13 @@ pub(crate) struct Controller {
 
 impl Drop for Controller {
     fn drop(&mut self) {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().rev().take(5).collect();
+            eprintln!(
+                "ringress ended by itself with {status}; the end of its log, last line first: {lines:#?}"
+            );
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -97,7 +105,7 @@ impl Controller {
             .stderr(log)
             .spawn()
             .context("cannot start setpriv (package util-linux)")?;
-        Ok(Self { child, http: HTTP.parse()?, ready_after: Duration::ZERO })
+        Ok(Self { child, log: plan.log.clone(), http: HTTP.parse()?, ready_after: Duration::ZERO })
     }
 
     /// One connection to each shard, in their order: which one accepted is read from its counter.
