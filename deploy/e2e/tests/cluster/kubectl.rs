@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Case;
 use crate::support::World;
@@ -181,7 +181,28 @@ fn refuses(installed: &Installed<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// An Ingress with TLS whose Secret is of no particular type.
+fn secured(host: &str) -> anyhow::Result<String> {
+    let pair = rcgen::generate_simple_self_signed([host.to_owned()])?;
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "opaque"}, "type": "Opaque",
+        "stringData": {"tls.crt": pair.cert.pem(), "tls.key": pair.signing_key.serialize_pem()},
+    });
+    let tls = |name: &str, host: &str, secret: &str| {
+        let rule = json!({"host": host, "http": {"paths": [{
+            "path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}}]}});
+        let tls = json!([{"hosts": [host], "secretName": secret}]);
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name},
+            "spec": {"ingressClassName": CLASS, "rules": [rule], "tls": tls},
+        })
+    };
+    let items = [secret, tls("opaque", host, "opaque"), tls("unsecured", "unsecured.asked.test", "nowhere")];
+    Ok(json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())
+}
+
 fn judges(installed: &Installed<'_>) -> anyhow::Result<()> {
+    installed.world.apply(&secured("opaque.asked.test")?)?;
     let findings = installed.json(&["lint"], 1)?;
     let found = |name: &str, rule: &str| {
         let mut all = findings.as_array().into_iter().flatten();
@@ -190,6 +211,7 @@ fn judges(installed: &Installed<'_>) -> anyhow::Result<()> {
         })
     };
     ensure!(found("foreign", "class-not-ours") && !found("web", "class-not-ours"), "{findings}");
+    ensure!(found("unsecured", "secret-missing") && !found("opaque", "secret-missing"), "{findings}");
     let doctor = installed.json(&["doctor"], 0)?;
     let lines = doctor.as_array().context("lines")?;
     let has = |check: &str, state: &str, part: &str| {
