@@ -25,6 +25,10 @@ const COMMANDS: [(&str, &str); 6] = [
     ("mount", "mount"),
 ];
 
+/// Commands that tests need besides.
+const COMMANDS_OF_TESTS: [(&str, &str); 3] =
+    [("setpriv", "util-linux"), ("openssl", "openssl"), ("curl", "curl")];
+
 /// Brings a box up.
 ///
 /// # Errors
@@ -87,15 +91,20 @@ impl Programs {
 
 /// Says everything at once that keeps this machine from holding a box.
 fn check_machine(kubernetes: &GoProgram) -> anyhow::Result<()> {
-    let missing = missing(kubernetes);
+    let missing = missing(kubernetes, &COMMANDS);
     if !missing.is_empty() {
         bail!("this machine cannot hold a box: {}", missing.join("; "));
     }
     Ok(())
 }
 
+/// What keeps this machine from running the tests.
+pub fn missing_for_tests(kubernetes: &GoProgram) -> Vec<String> {
+    missing(kubernetes, &[&COMMANDS[..], &COMMANDS_OF_TESTS].concat())
+}
+
 /// What keeps this machine from holding a box.
-pub fn missing(kubernetes: &GoProgram) -> Vec<String> {
+fn missing(kubernetes: &GoProgram, commands: &[(&str, &str)]) -> Vec<String> {
     let mut missing = Vec::new();
     if !rustix::process::geteuid().is_root() {
         missing.push("it needs root".to_owned());
@@ -104,7 +113,7 @@ pub fn missing(kubernetes: &GoProgram) -> Vec<String> {
         .chain(["/usr/sbin".into(), "/sbin".into()])
         .collect();
     let found = |command: &str| folders.iter().any(|folder| folder.join(command).is_file());
-    for (command, package) in COMMANDS {
+    for (command, package) in commands {
         if !found(command) {
             missing.push(format!("no command {command} (apt-get install {package})"));
         }

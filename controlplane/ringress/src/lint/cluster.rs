@@ -3,10 +3,13 @@
 //! What may not be read is said once, and nothing is called missing that may well be there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::Context;
+use futures_util::{StreamExt, TryStreamExt};
 use ringress_translate::manifest::{Folder, Loaded, json};
-use ringress_translate::{Level, Objects, Problem, Reason, Settings};
+use ringress_translate::references::secrets_of;
+use ringress_translate::{Key, Level, Objects, Problem, Reason, Settings};
 use serde::Deserialize;
 
 use super::{Finding, finding, problems, sorted};
@@ -29,7 +32,6 @@ pub(super) struct Judged {
 struct Source {
     kind: &'static str,
     path: (&'static str, &'static str),
-    query: &'static str,
     is_namespaced: bool,
     unjudged: &'static [Reason],
 }
@@ -38,37 +40,38 @@ const NETWORKING: &str = "/apis/networking.k8s.io/v1";
 
 const INGRESSES: (&str, &str) = (NETWORKING, "ingresses");
 
-const SOURCES: [Source; 4] = [
+/// What is listed.
+const SOURCES: [Source; 3] = [
     Source {
         kind: "IngressClass",
         path: (NETWORKING, "ingressclasses"),
-        query: "",
         is_namespaced: false,
         unjudged: &[Reason::ClassNotFound, Reason::ClassNotOwned],
     },
     Source {
         kind: "Service",
         path: ("/api/v1", "services"),
-        query: "",
         is_namespaced: true,
         unjudged: &[Reason::BackendNotFound, Reason::PortNotFound, Reason::NoReadyEndpoints],
     },
     Source {
         kind: "EndpointSlice",
         path: ("/apis/discovery.k8s.io/v1", "endpointslices"),
-        query: "",
         is_namespaced: true,
         unjudged: &[Reason::NoReadyEndpoints, Reason::PortNotFound],
     },
-    Source {
-        kind: "Secret",
-        path: ("/api/v1", "secrets"),
-        // As the controller reads them: no others are anybody's business.
-        query: "&fieldSelector=type%3Dkubernetes.io%2Ftls",
-        is_namespaced: true,
-        unjudged: &[Reason::SecretNotFound],
-    },
 ];
+
+/// Secrets are asked for by name, of whichever type: what no Ingress names is nobody's business.
+const SECRETS: Source = Source {
+    kind: "Secret",
+    path: ("/api/v1", "secrets"),
+    is_namespaced: true,
+    unjudged: &[Reason::SecretWithheld],
+};
+
+/// How many Secrets are asked for at once.
+const AT_ONCE: usize = 16;
 
 /// Reads what the user's namespaces hold.
 ///
@@ -94,6 +97,9 @@ pub(super) async fn read(
             Err(Refusal::Forbidden(why)) => unreadable.push((source, why)),
             Err(why) => return Err(unreachable(format!("cannot list {}: {why}", source.path.1))),
         }
+    }
+    if let Some(why) = take_secrets(cluster, &mut loaded).await? {
+        unreadable.push((&SECRETS, why));
     }
     if unreadable.iter().any(|(source, _)| source.kind == "IngressClass") {
         take("IngressClass", &assumed_class(&settings), &mut loaded);
@@ -143,8 +149,50 @@ fn as_told(settings: Settings, flags: &BTreeMap<String, String>) -> Settings {
 async fn listed(cluster: &Cluster, source: &Source, selection: &Selection) -> Result<Vec<String>, Refusal> {
     let everywhere = Selection::All;
     let selection = if source.is_namespaced { selection } else { &everywhere };
-    let items = cluster.list(source.path, selection, source.query).await?;
+    let items = cluster.list(source.path, selection, "").await?;
     Ok(items.iter().map(|item| item.get().to_owned()).collect())
+}
+
+/// Takes the Secrets that the Ingresses name, and says why one may not be read: those are withheld, as nobody can say whether
+/// they are there.
+async fn take_secrets(cluster: &Cluster, loaded: &mut Loaded) -> anyhow::Result<Option<String>> {
+    let ingresses = loaded.objects.ingresses.iter();
+    let named: BTreeSet<Key> =
+        ingresses.flat_map(|(key, ingress)| secrets_of(key, &ingress.object)).collect();
+    let asked = futures_util::stream::iter(named).map(|key| async {
+        let (Key { namespace, name }, (group, resource)) = (&key, SECRETS.path);
+        let path = format!("{group}/namespaces/{namespace}/{resource}/{}", escape(name));
+        match cluster.text(&path).await {
+            Ok(text) => Ok((key, Ok(Some(text)))),
+            Err(Refusal::Missing) => Ok((key, Ok(None))),
+            Err(Refusal::Forbidden(why)) => Ok((key, Err(why))),
+            Err(Refusal::Broken(why)) => {
+                Err(unreachable(format!("cannot read Secret {namespace}/{name}: {why}")))
+            }
+        }
+    });
+    let answers: Vec<_> = asked.buffered(AT_ONCE).try_collect().await?;
+    Ok(take_answers(answers, loaded))
+}
+
+/// A Secret, `None` where there is none, or why it may not be read.
+type Answer = Result<Option<String>, String>;
+
+fn take_answers(answers: Vec<(Key, Answer)>, loaded: &mut Loaded) -> Option<String> {
+    let mut refusal = None;
+    let mut withheld = BTreeSet::new();
+    for (key, answer) in answers {
+        match answer {
+            Ok(Some(text)) => take(SECRETS.kind, &text, loaded),
+            Ok(None) => {}
+            Err(why) => {
+                withheld.insert(key);
+                refusal.get_or_insert(why);
+            }
+        }
+    }
+    loaded.objects.withheld = Arc::new(withheld);
+    refusal
 }
 
 /// The class of the flags, where classes may not be read: as the controller does it.
@@ -238,10 +286,13 @@ mod tests {
         ["a", "b"].iter().for_each(|name| take("Ingress", &ingress(name), &mut loaded));
         take("IngressClass", &assumed_class(&Settings::default()), &mut loaded);
         let sources = SOURCES.iter().filter(|source| unreadable.contains(&source.kind));
-        let unreadable = sources.map(|source| (source, "no".to_owned())).collect();
+        let mut unread: Vec<_> = sources.map(|source| (source, "no".to_owned())).collect();
+        let gone = Key { namespace: "shop".into(), name: "gone".into() };
+        let answer = if unreadable.contains(&"Secret") { Err("no".to_owned()) } else { Ok(None) };
+        unread.extend(take_answers(vec![(gone, answer)], &mut loaded).map(|why| (&SECRETS, why)));
         let meant = meant.map(|name| BTreeSet::from([("shop".to_owned(), name.to_owned())]));
         let settings = Settings { apply_default_class: false, ..Settings::default() };
-        let findings = Judged { settings, loaded, unreadable, meant }.findings(0);
+        let findings = Judged { settings, loaded, unreadable: unread, meant }.findings(0);
         assert!(findings.iter().all(|finding| finding.file.is_none() && finding.line.is_none()));
         findings.into_iter().map(|finding| (finding.object.name, finding.rule)).collect()
     }

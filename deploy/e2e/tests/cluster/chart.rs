@@ -17,6 +17,7 @@ pub(crate) const CASES: &[Case] = &[
     ("a_release_makes_the_class_nginx_where_there_is_none", makes_nginx),
     ("a_daemon_set_listens_on_the_ports_of_its_nodes", daemon_set),
     ("the_manifest_installs_what_the_chart_does", manifest),
+    ("the_api_server_takes_everything_that_the_chart_can_render", dry_run),
 ];
 
 /// A release in the namespace of a test.
@@ -229,6 +230,16 @@ fn manifest(world: &World) -> anyhow::Result<()> {
     let changed = again.lines().filter(|line| !line.ends_with(" unchanged"));
     ensure!(changed.clone().all(|line| line.starts_with("poddisruptionbudget")), "{again}");
     world.exec(&["kubectl", "delete", "-f", &file, "--wait=false"]).map(drop)
+}
+
+/// In a box of its own: namespaces of others come and go, and foreign kinds are defined.
+fn dry_run(_: &World) -> anyhow::Result<()> {
+    let own = World::start("dry-run", &["--nodes", "1"])?;
+    let said = own.exec(&[&deploy("helm/test.sh"), "--server"]);
+    own.end_now();
+    let taken = said?.lines().filter(|line| line.starts_with("ok ")).count();
+    ensure!(taken > 1, "{taken} files were taken");
+    Ok(())
 }
 
 /// An Ingress of this class and host with a Service and a pod behind it.

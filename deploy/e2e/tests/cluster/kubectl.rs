@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Case;
 use crate::support::World;
@@ -113,7 +113,8 @@ fn asked(world: &World) -> anyhow::Result<()> {
     waits(&installed)?;
     tells(&installed)?;
     refuses(&installed)?;
-    judges(&installed)
+    judges(&installed)?;
+    judges_secrets(&installed)
 }
 
 /// Right after an apply, over and over: a yes is never about the version before.
@@ -178,6 +179,37 @@ fn refuses(installed: &Installed<'_>) -> anyhow::Result<()> {
     installed.says(&["wait", "ingress/nowhere"], 2)?;
     let (code, text) = installed.run(&["shards", "--controller-namespace", "kube-public"])?;
     ensure!(code == 3 && text.contains("no controller runs"), "{code}: {text}");
+    Ok(())
+}
+
+/// An Ingress with TLS whose Secret is of no particular type.
+fn secured(host: &str) -> anyhow::Result<String> {
+    let pair = rcgen::generate_simple_self_signed([host.to_owned()])?;
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "opaque"}, "type": "Opaque",
+        "stringData": {"tls.crt": pair.cert.pem(), "tls.key": pair.signing_key.serialize_pem()},
+    });
+    let tls = |name: &str, host: &str, secret: &str| {
+        let rule = json!({"host": host, "http": {"paths": [{
+            "path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}}]}});
+        let tls = json!([{"hosts": [host], "secretName": secret}]);
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name},
+            "spec": {"ingressClassName": CLASS, "rules": [rule], "tls": tls},
+        })
+    };
+    let items = [secret, tls("opaque", host, "opaque"), tls("unsecured", "unsecured.asked.test", "nowhere")];
+    Ok(json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())
+}
+
+/// Whatever type they are of, as the controller serves them.
+fn judges_secrets(installed: &Installed<'_>) -> anyhow::Result<()> {
+    installed.world.apply(&secured("opaque.asked.test")?)?;
+    let findings = installed.json(&["lint"], 1)?;
+    let all = findings.as_array().context("findings")?;
+    let missing = all.iter().filter(|finding| finding["rule"] == "secret-missing");
+    let of: Vec<_> = missing.map(|finding| finding["object"]["name"].as_str()).collect();
+    ensure!(of == [Some("unsecured")], "{findings}");
     Ok(())
 }
 

@@ -11,6 +11,7 @@
 
 mod api;
 mod backend;
+mod bounds;
 mod client;
 mod controller;
 mod interposer;

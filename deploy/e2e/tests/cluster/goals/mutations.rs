@@ -1,9 +1,11 @@
 //! Objects are broken one after the other: what others answer never changes, and each broken one is named by an Event.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use k8s_openapi::api::core::v1::{Event, Secret};
+use k8s_openapi::api::core::v1::{Event, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::ListParams;
 use serde_json::{Value, json};
@@ -27,8 +29,16 @@ pub(crate) fn long() -> anyhow::Result<()> {
     mutate(1_000, 500)
 }
 
-/// What is done to an object that was right, and the reason that its Event gives.
-type Mutation = (&'static str, fn(&Object) -> Value);
+/// What is done to something that was right, and the reason that an Event on it gives.
+type Mutation = (&'static str, fn(&Object) -> Change);
+
+/// What is merged, and into what: the Ingress, or what it has of its own under the same name.
+enum Change {
+    Ingress(Value),
+    Service(Value),
+    EndpointSlice(Value),
+    Secret(Value),
+}
 
 /// An object about to be mutated.
 struct Object {
@@ -59,14 +69,20 @@ const MUTATIONS: &[Mutation] = &[
         spec(rule(&object.host, path("/a/../b/%2e%2e/", "ImplementationSpecific", "mutants", 80)))
     }),
     ("Applied", |_| spec(rule("*.local", path("/", "Prefix", "mutants", 80)))),
-    (
-        "Applied",
-        |_| json!({"spec": {"rules": null, "defaultBackend": {"service": {"name": "mutants", "port": {"number": 80}}}}}),
-    ),
+    ("Applied", |_| {
+        let backend = json!({"service": {"name": "mutants", "port": {"number": 80}}});
+        Change::Ingress(json!({"spec": {"rules": null, "defaultBackend": backend}}))
+    }),
+    ("PortNotFound", |_| Change::Service(json!({"spec": {"ports": [{"port": 81, "name": "other"}]}}))),
+    ("NoReadyEndpoints", |_| Change::EndpointSlice(json!({"endpoints": []}))),
+    // The last good certificate goes on.
+    ("Quarantined", |_| {
+        Change::Secret(json!({"stringData": {"tls.crt": "no certificate", "tls.key": "no key"}}))
+    }),
 ];
 
-fn spec(rule: Value) -> Value {
-    json!({"spec": {"rules": [rule], "tls": null}})
+fn spec(rule: Value) -> Change {
+    Change::Ingress(json!({"spec": {"rules": [rule], "tls": null}}))
 }
 
 fn rule(host: &str, path: Value) -> Value {
@@ -77,12 +93,13 @@ fn path(path: &str, kind: &str, service: &str, port: u16) -> Value {
     json!({"path": path, "pathType": kind, "backend": {"service": {"name": service, "port": {"number": port}}}})
 }
 
-fn tls(host: &str, secret: &str) -> Value {
-    json!({"spec": {"rules": [rule(host, path("/", "Prefix", "mutants", 80))], "tls": [{"hosts": [host], "secretName": secret}]}})
+fn tls(host: &str, secret: &str) -> Change {
+    let rules = [rule(host, path("/", "Prefix", "mutants", 80))];
+    Change::Ingress(json!({"spec": {"rules": rules, "tls": [{"hosts": [host], "secretName": secret}]}}))
 }
 
-fn annotation(name: &str, value: &str) -> Value {
-    json!({"metadata": {"annotations": {name: value}}})
+fn annotation(name: &str, value: &str) -> Change {
+    Change::Ingress(json!({"metadata": {"annotations": {name: value}}}))
 }
 
 fn mutate(objects: usize, mutations: usize) -> anyhow::Result<()> {
@@ -96,11 +113,12 @@ fn mutate(objects: usize, mutations: usize) -> anyhow::Result<()> {
         api::create_service(&client, "mutants", ADDRESS, &[other.port]).await?;
         api::create_service(&client, "empty", ADDRESS, &[]).await?;
         api::create_many::<Secret>(&client, [api::tls_secret("garbage", "no certificate", "no key")]).await?;
-        api::create_many::<Ingress>(&client, (0..objects).map(|number| api::object(healthy(number)))).await?;
+        let mutants = Mutant::choose(objects, mutations)?;
+        create_all(&client, objects, &mutants, other.port).await?;
         let controller = Controller::start(&plan).await?;
         let witnesses = (0..objects).filter(|number| is_witness(*number)).map(host).collect();
         let load = Load { address: controller.http, hosts: witnesses, clients: 4, body: Some("9001") };
-        let (unnamed, seen) = load_during(load, all(&client, objects, mutations)).await?;
+        let (unnamed, seen) = load_during(load, all(&client, mutants, other.port)).await?;
         println!("{} requests to {} witnesses beside {mutations} mutants", seen.asked, objects / WITNESSES);
         ensure!(
             unnamed.is_empty(),
@@ -120,21 +138,87 @@ fn host(number: usize) -> String {
     format!("host-{number}.local")
 }
 
-fn healthy(number: usize) -> Value {
-    let service = if is_witness(number) { "witnesses" } else { "mutants" };
-    api::ingress(&format!("object-{number}"), &host(number), service)
+fn name(number: usize) -> String {
+    format!("object-{number}")
+}
+
+/// An object, and what becomes of it.
+struct Mutant {
+    number: usize,
+    reason: &'static str,
+    change: Change,
+}
+
+impl Mutant {
+    /// Takes the mutations in turn, each for an object that is no witness.
+    fn choose(objects: usize, mutations: usize) -> anyhow::Result<Vec<Self>> {
+        let numbers = (0..objects).filter(|number| !is_witness(*number));
+        let chosen =
+            numbers.zip(MUTATIONS.iter().cycle()).take(mutations).map(|(number, (reason, change))| {
+                let object = Object { host: host(number), witness: host(number / WITNESSES * WITNESSES) };
+                Self { number, reason, change: change(&object) }
+            });
+        let chosen: Vec<Self> = chosen.collect();
+        ensure!(chosen.len() == mutations, "{objects} objects are too few for {mutations} mutations");
+        Ok(chosen)
+    }
+
+    /// Whether something is mutated that the Ingress needs, so that it has one of its own.
+    fn has_its_own(&self) -> bool {
+        !matches!(self.change, Change::Ingress(_))
+    }
+
+    /// A Service of its own that leads to this port, and a Secret.
+    async fn create_its_own(&self, client: &kube::Client, port: u16) -> anyhow::Result<()> {
+        let name = name(self.number);
+        api::create_service(client, &name, ADDRESS, &[port]).await?;
+        let pair = rcgen::generate_simple_self_signed([host(self.number)])?;
+        let secret = api::tls_secret(&name, &pair.cert.pem(), &pair.signing_key.serialize_pem());
+        api::create_many::<Secret>(client, [secret]).await
+    }
+
+    async fn mutate(self, client: &kube::Client, port: u16) -> anyhow::Result<()> {
+        let name = name(self.number);
+        match self.change {
+            Change::Ingress(patch) => api::merge::<Ingress>(client, &name, patch).await,
+            Change::Service(patch) => api::merge::<Service>(client, &name, patch).await,
+            Change::EndpointSlice(patch) => {
+                api::merge::<EndpointSlice>(client, &format!("{name}-{port}"), patch).await
+            }
+            Change::Secret(patch) => api::merge::<Secret>(client, &name, patch).await,
+        }
+    }
+}
+
+/// Creates the objects, all of them right.
+async fn create_all(
+    client: &kube::Client,
+    objects: usize,
+    mutants: &[Mutant],
+    port: u16,
+) -> anyhow::Result<()> {
+    let mut with_own = BTreeSet::new();
+    for mutant in mutants.iter().filter(|mutant| mutant.has_its_own()) {
+        mutant.create_its_own(client, port).await?;
+        with_own.insert(mutant.number);
+    }
+    let ingresses = (0..objects).map(|number| {
+        let (name, host) = (name(number), host(number));
+        api::object(match (is_witness(number), with_own.contains(&number)) {
+            (true, _) => api::ingress(&name, &host, "witnesses"),
+            (false, false) => api::ingress(&name, &host, "mutants"),
+            (false, true) => api::ingress_with_tls(&name, &host, &name, &name),
+        })
+    });
+    api::create_many::<Ingress>(client, ingresses).await
 }
 
 /// Mutates them, and says which of them no Event names.
-async fn all(client: &kube::Client, objects: usize, mutations: usize) -> anyhow::Result<Vec<String>> {
-    let mut expected = Vec::with_capacity(mutations);
-    let mutants = (0..objects).filter(|number| !is_witness(*number)).cycle();
-    for (mutation, number) in mutants.take(mutations).enumerate() {
-        let (reason, mutated) = MUTATIONS[mutation % MUTATIONS.len()];
-        let object = Object { host: host(number), witness: host(number / WITNESSES * WITNESSES) };
-        let name = format!("object-{number}");
-        api::merge::<Ingress>(client, &name, mutated(&object)).await?;
-        expected.push((name, reason));
+async fn all(client: &kube::Client, mutants: Vec<Mutant>, port: u16) -> anyhow::Result<Vec<String>> {
+    let mut expected = Vec::with_capacity(mutants.len());
+    for mutant in mutants {
+        expected.push((name(mutant.number), mutant.reason));
+        mutant.mutate(client, port).await?;
         // One after the other, so that each is a generation of its own.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

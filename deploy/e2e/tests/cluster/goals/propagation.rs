@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::api::{self, Access};
 use super::backend::{ADDRESS, Backend};
+use super::bounds::{Misses, ensure_release};
 use super::client::{Client, Load, load_during};
 use super::controller::{Controller, Plan};
 use super::{OwnBox, inside};
@@ -23,34 +24,43 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sixty routes.
 pub(crate) fn short() -> anyhow::Result<()> {
-    measure(60, 20)
+    measure(&OwnBox::up("routes")?, 60, 20).map(drop)
 }
 
 /// As the published benchmarks do it: three thousand, one after the other, each with a host of its own.
 pub(crate) fn long() -> anyhow::Result<()> {
-    measure(3_000, 500)
+    let world = OwnBox::up("routes")?;
+    ensure_release(&world)?;
+    let mut misses = Misses::default();
+    for (from, spread) in measure(&world, 3_000, 500)? {
+        misses.propagation(&format!("{from} routes"), &spread);
+    }
+    misses.none()
 }
 
-fn measure(routes: usize, step: usize) -> anyhow::Result<()> {
-    let world = OwnBox::up("routes")?;
-    let backend = Backend::start(&world, 9001)?;
-    let (access, plan) = (Access::of(&world)?, Plan::of(&world));
-    inside(&world, move || async move {
+/// How many routes there were, and how long the next ones took.
+fn measure(world: &OwnBox, routes: usize, step: usize) -> anyhow::Result<Vec<(usize, Spread)>> {
+    let backend = Backend::start(world, 9001)?;
+    let (access, plan) = (Access::of(world)?, Plan::of(world));
+    inside(world, move || async move {
         let client = access.client().await?;
         api::create_class(&client).await?;
         api::create_service(&client, SERVICE, ADDRESS, &[backend.port]).await?;
         let controller = Controller::start(&plan).await?;
         let watcher = Watcher::start(controller.connection_per_shard().await?)?;
+        let mut steps = Vec::new();
         for from in (0..routes).step_by(step) {
             let mut taken = Vec::with_capacity(step);
             for number in from..from + step {
                 taken.push(watcher.propagation(&client, number).await?);
             }
-            println!("{from:>5} routes: {}", Spread::of(taken));
+            let spread = Spread::of(taken);
+            println!("{from:>5} routes: {spread}");
+            steps.push((from, spread));
         }
         println!("an answer while nothing changes: {}", watcher.quiet("p0.example.com", 2_000)?);
         println!("resident: {} MiB", controller.resident()? >> 20);
-        Ok(())
+        Ok(steps)
     })
 }
 
@@ -170,7 +180,8 @@ impl Spread {
         Self { sorted: durations }
     }
 
-    fn quantile(&self, per_mille: usize) -> f64 {
+    /// In milliseconds; no number where nothing was measured.
+    pub(crate) fn quantile(&self, per_mille: usize) -> f64 {
         let rank = (self.sorted.len() * per_mille).div_ceil(1000).max(1) - 1;
         self.sorted.get(rank).map_or(f64::NAN, |duration| duration.as_secs_f64() * 1e3)
     }
@@ -186,6 +197,7 @@ impl std::fmt::Display for Spread {
 /// An endpoint is taken out of its slice: when did it see its last request?
 pub(crate) fn endpoint_gone() -> anyhow::Result<()> {
     let world = OwnBox::up("endpoint")?;
+    ensure_release(&world)?;
     let (stays, goes) = (Backend::start(&world, 9001)?, Backend::start(&world, 9002)?);
     let (access, plan) = (Access::of(&world)?, Plan::of(&world));
     inside(&world, move || async move {
@@ -198,8 +210,11 @@ pub(crate) fn endpoint_gone() -> anyhow::Result<()> {
         for _ in 0..30 {
             taken.push(one_goes(&client, &controller, &goes).await?);
         }
-        println!("last request after the endpoint was gone: {}", Spread::of(taken));
-        Ok(())
+        let spread = Spread::of(taken);
+        println!("last request after the endpoint was gone: {spread}");
+        let mut misses = Misses::default();
+        misses.at_most("the last request to an endpoint that is gone", spread.quantile(1000), 20.0, "ms");
+        misses.none()
     })
 }
 

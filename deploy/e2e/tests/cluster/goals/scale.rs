@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::api::{self, Access};
 use super::backend::{ADDRESS, Backend};
+use super::bounds::{Misses, ensure_release};
 use super::client::Client;
 use super::controller::{Controller, Plan};
 use super::propagation::{Spread, Watcher};
@@ -23,40 +24,52 @@ const CERTIFICATES: usize = 2_500;
 const PATIENCE: Duration = Duration::from_secs(600);
 const CHURN: Duration = Duration::from_secs(60);
 
+const READY_S_MAX: f64 = 3.0;
+const RESIDENT_MIB_MAX: f64 = 80.0;
+const CHANGE_MS_MAX: f64 = 20.0;
+const CHURN_PERCENT_MAX: f64 = 3.0;
+const CERTIFICATES_MIB_MAX: f64 = 60.0;
+
 /// Start, memory, one change, and the processor time of steady churn.
 pub(crate) fn five_thousand() -> anyhow::Result<()> {
     let world = OwnBox::up("scale")?;
+    ensure_release(&world)?;
     let backend = Backend::start(&world, 9001)?;
     let (access, plan) = (Access::of(&world)?, Plan::of(&world));
     inside(&world, move || async move {
         let client = access.client().await?;
         populate(&client, &backend).await?;
+        let mut misses = Misses::default();
         for start in 1..=3 {
             let controller = Controller::start(&plan).await?;
-            let after = controller.ready_after;
-            println!(
-                "start {start}: ready after {:.2} s, resident {}",
-                after.as_secs_f64(),
-                resident(&controller)?
-            );
+            let (after, resident) = (controller.ready_after.as_secs_f64(), resident_mib(&controller)?);
+            println!("start {start}: ready after {after:.2} s, resident {resident:.1} MiB");
+            misses.at_most(&format!("start {start}, ready after"), after, READY_S_MAX, "s");
+            misses.at_most(&format!("start {start}, resident"), resident, RESIDENT_MIB_MAX, "MiB");
         }
         let controller = Controller::start(&plan).await?;
         ensure_served(&controller).await?;
         let watcher = Watcher::start(controller.connection_per_shard().await?)?;
-        println!("a route more: {}", added(&client, &watcher, 0..200).await?);
+        let more = added(&client, &watcher, 0..200).await?;
+        println!("a route more: {more}");
+        misses.at_most("a route more, p99", more.quantile(990), CHANGE_MS_MAX, "ms");
         let before = controller.processor_time()?;
         let churned = churn(&client, CHURN).await?;
         let used = controller.processor_time()? - before;
-        let share = used.as_secs_f64() / CHURN.as_secs_f64();
-        println!("{churned} changes in {} s: {:.2} % of a core", CHURN.as_secs(), share * 100.0);
-        println!("resident after all that: {}", resident(&controller)?);
-        Ok(())
+        let percent = used.as_secs_f64() / CHURN.as_secs_f64() * 100.0;
+        println!("{churned} changes in {} s: {percent:.2} % of a core", CHURN.as_secs());
+        misses.at_most("steady churn", percent, CHURN_PERCENT_MAX, "% of a core");
+        let resident = resident_mib(&controller)?;
+        println!("resident after all that: {resident:.1} MiB");
+        misses.at_most("resident after all that", resident, RESIDENT_MIB_MAX, "MiB");
+        misses.none()
     })
 }
 
 /// Routes are added while others change.
 pub(crate) fn propagation_beside_churn() -> anyhow::Result<()> {
     let world = OwnBox::up("churn")?;
+    ensure_release(&world)?;
     let backend = Backend::start(&world, 9001)?;
     let (access, plan) = (Access::of(&world)?, Plan::of(&world));
     inside(&world, move || async move {
@@ -64,25 +77,28 @@ pub(crate) fn propagation_beside_churn() -> anyhow::Result<()> {
         populate(&client, &backend).await?;
         let controller = Controller::start(&plan).await?;
         let watcher = Watcher::start(controller.connection_per_shard().await?)?;
-        println!("nothing else changes: {}", added(&client, &watcher, 0..300).await?);
+        let quiet = added(&client, &watcher, 0..300).await?;
+        println!("nothing else changes: {quiet}");
         let churning = async {
             churn(&client, Duration::MAX).await?;
-            Ok(())
+            bail!("the churn ended")
         };
-        let adding = async {
-            println!("{ROUTES} churn: {}", added(&client, &watcher, 300..900).await?);
-            anyhow::Ok(())
-        };
-        tokio::select! {
+        let beside: Spread = tokio::select! {
             churned = churning => churned,
-            added = adding => added,
-        }
+            beside = added(&client, &watcher, 300..900) => beside,
+        }?;
+        println!("{ROUTES} churn: {beside}");
+        let mut misses = Misses::default();
+        misses.propagation("nothing else changes", &quiet);
+        misses.propagation(&format!("{ROUTES} churn"), &beside);
+        misses.none()
     })
 }
 
 /// What 2,500 certificates cost in memory.
 pub(crate) fn certificates() -> anyhow::Result<()> {
     let world = OwnBox::up("certificates")?;
+    ensure_release(&world)?;
     let backend = Backend::start(&world, 9001)?;
     let (access, plan) = (Access::of(&world)?, Plan::of(&world));
     inside(&world, move || async move {
@@ -92,7 +108,7 @@ pub(crate) fn certificates() -> anyhow::Result<()> {
         let plain =
             (0..CERTIFICATES).map(|number| api::object(api::ingress(&name(number), &host(number), "web")));
         api::create_many::<Ingress>(&client, plain).await?;
-        let before = Controller::start(&plan).await?.resident()?;
+        let before = resident_mib(&Controller::start(&plan).await?)?;
         let secrets = (0..CERTIFICATES).map(|number| {
             let pair = rcgen::generate_simple_self_signed([host(number)])?;
             api::tls_secret(&name(number), &pair.cert.pem(), &pair.signing_key.serialize_pem())
@@ -103,10 +119,12 @@ pub(crate) fn certificates() -> anyhow::Result<()> {
             api::merge::<Ingress>(&client, &name(number), tls).await?;
         }
         let controller = Controller::start(&plan).await?;
-        let more = controller.resident()?.saturating_sub(before);
-        println!("{CERTIFICATES} certificates: {:.1} MiB more", more as f64 / f64::from(1 << 20));
+        let more = resident_mib(&controller)? - before;
+        println!("{CERTIFICATES} certificates: {more:.1} MiB more");
         println!("ready after {:.2} s", controller.ready_after.as_secs_f64());
-        Ok(())
+        let mut misses = Misses::default();
+        misses.at_most(&format!("{CERTIFICATES} certificates"), more, CERTIFICATES_MIB_MAX, "MiB");
+        misses.none()
     })
 }
 
@@ -172,7 +190,9 @@ async fn added(
 /// A route changes every second, and an endpoint twice as often; says how many changes that were.
 async fn churn(client: &kube::Client, length: Duration) -> anyhow::Result<usize> {
     let slices = api::all::<EndpointSlice>(client).list(&ListParams::default().limit(500)).await?;
-    let slices: Vec<String> = slices.into_iter().filter_map(|slice| slice.metadata.name).collect();
+    let names = slices.into_iter().filter_map(|slice| slice.metadata.name);
+    // Those of the API server and of the Service that answers stay as they are.
+    let slices: Vec<String> = names.filter(|name| name.starts_with("route-")).collect();
     let began = Instant::now();
     let mut changes = 0;
     let mut tick = tokio::time::interval(Duration::from_millis(500));
@@ -194,6 +214,6 @@ async fn churn(client: &kube::Client, length: Duration) -> anyhow::Result<usize>
     Ok(changes + changes / 2)
 }
 
-fn resident(controller: &Controller) -> anyhow::Result<String> {
-    Ok(format!("{:.1} MiB", controller.resident()? as f64 / f64::from(1 << 20)))
+fn resident_mib(controller: &Controller) -> anyhow::Result<f64> {
+    Ok(controller.resident()? as f64 / f64::from(1 << 20))
 }
