@@ -118,7 +118,7 @@ pub(crate) fn from_the_cache() -> anyhow::Result<()> {
         let client = access.client().await?;
         populate(&client, &backend).await?;
         let before = Controller::start(&with_key).await?;
-        until("the cache is written", || written()).await?;
+        until("the cache is written", written).await?;
         drop(before);
 
         let fault = inner.clone();
