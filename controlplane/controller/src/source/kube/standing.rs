@@ -240,6 +240,8 @@ impl Standing {
     /// Notes that something is assumed, because it may not be watched.
     pub(super) fn assumed(&self, watch: usize, failure: &Failure) {
         self.with(watch, |watch, inner| {
+            // An answer, if no welcome one: an outage before it is over.
+            inner.failing = None;
             if !std::mem::replace(&mut inner.assumed, true) {
                 tracing::warn!(
                     %watch, error = %failure, needs = watch.right(),
@@ -400,3 +402,19 @@ fn log(watch: &Watch, failure: &Failure, error: &str, since_s: f64) {
 
 /// A failure that stays is said again after this.
 const LOG_AGAIN: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::{self, Scope};
+    use super::*;
+
+    #[test]
+    fn what_is_assumed_after_an_outage_does_not_fail_any_more() {
+        let standing = Standing::new(&plan::watches(&Scope::default()));
+        standing.failed(0, &Failure::Broken("no connection".to_owned()));
+        assert!(standing.report()[0].failing.is_some());
+        standing.assumed(0, &Failure::Forbidden("by the roles".to_owned()));
+        let report = &standing.report()[0];
+        assert!(report.assumed && report.failing.is_none(), "{report:?}");
+    }
+}
