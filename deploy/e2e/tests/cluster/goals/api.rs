@@ -83,15 +83,18 @@ fn slice(service: &str, address: &str, port: u16) -> Value {
     })
 }
 
+/// What fake pods listen on: another port than ringress beside them, for their addresses are those of the box itself.
+const FAKE_PORT: u16 = 8088;
+
 /// A fake pod behind a Service of its own: the controllers make its EndpointSlice.
 pub(crate) fn fake_pod(name: &str) -> anyhow::Result<(Pod, Service)> {
     let pod = object(json!({
         "metadata": {"name": name, "labels": {"app": name}, "annotations": {"e2e.ringress.dev/fake": "true"}},
-        "spec": {"nodeName": "node-1", "containers": [{"name": "c", "image": "anything", "ports": [{"containerPort": 8080}]}]},
+        "spec": {"nodeName": "node-1", "containers": [{"name": "c", "image": "anything", "ports": [{"containerPort": FAKE_PORT}]}]},
     }))?;
     let service = object(json!({
         "metadata": {"name": name},
-        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080, "name": "http"}]},
+        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": FAKE_PORT, "name": "http"}]},
     }))?;
     Ok((pod, service))
 }
