@@ -16,26 +16,12 @@ use ringress_shared::certificate::CertificateStore;
 use ringress_translate::Settings;
 use serde_json::{Value, json};
 use support::api_server::{ApiServer, Call, Fault};
-use support::{FakeShard, eventually, get, ports, shards};
+use support::{FakeShard, eventually, get, patience, ports, shards};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 const CONFIRM: Duration = Duration::from_millis(600);
 const AFTER: Duration = Duration::from_millis(300);
-
-/// Short enough for tests, in the same proportions.
-fn patience() -> Patience {
-    Patience {
-        answer: Duration::from_millis(600),
-        watch: Duration::from_secs(1),
-        slack: Duration::from_millis(500),
-        pause: Duration::from_millis(20),
-        pause_max: Duration::from_millis(200),
-        list_pause_max: Duration::from_millis(400),
-        refused: Duration::from_millis(200),
-        confirm: CONFIRM,
-    }
-}
 
 fn cache(dir: &Path, key: Option<&str>) -> CacheConfig {
     let mut config = CacheConfig::new(dir.join("cache"));
@@ -64,7 +50,8 @@ struct Running {
 impl Running {
     fn start(server: &ApiServer, cache: CacheConfig) -> Self {
         let access = Access { kubeconfig: Some(server.kubeconfig("http")), context: None };
-        let source = KubeSource::new(access, Scope::default(), patience()).with_cache(cache);
+        let source = KubeSource::new(access, Scope::default(), Patience { confirm: CONFIRM, ..patience() })
+            .with_cache(cache);
         let standing = source.standing();
         let loopback = || Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let config = Config {

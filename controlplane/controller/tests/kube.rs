@@ -13,21 +13,8 @@ use ringress_translate::manifest::Loaded;
 use ringress_translate::objects::Key;
 use serde_json::{Value, json};
 use support::api_server::{ApiServer, Call, Fault};
+use support::patience;
 use tokio::sync::mpsc;
-
-/// Short enough for tests, in the same proportions.
-fn patience() -> Patience {
-    Patience {
-        answer: Duration::from_millis(600),
-        watch: Duration::from_secs(1),
-        slack: Duration::from_millis(500),
-        pause: Duration::from_millis(20),
-        pause_max: Duration::from_millis(200),
-        list_pause_max: Duration::from_millis(400),
-        refused: Duration::from_millis(200),
-        confirm: Duration::from_millis(700),
-    }
-}
 
 /// A source that watches the scripted server.
 struct Tap {

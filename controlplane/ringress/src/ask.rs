@@ -23,7 +23,7 @@ use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 
 pub(crate) use crate::args::Asked;
-pub(crate) use cluster::{Cluster, Refusal, escape};
+pub(crate) use cluster::{Cluster, Refusal};
 pub(crate) use connection::{Answer, Connection};
 pub(crate) use replica::Replica;
 pub(crate) use selection::Selection;

@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use futures_util::future::join_all;
+use ringress_controller::source::kube::escape;
 use ringress_translate::Key;
 use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::args::{self, Asked};
 use crate::ask::{
-    self, Answer, Cluster, Connection, Refusal, Replica, Selection, Target, Unreachable, escape, unreachable,
+    self, Answer, Cluster, Connection, Refusal, Replica, Selection, Target, Unreachable, unreachable,
 };
 use crate::files::{self, Names};
 use crate::terminal::{self, Style};

@@ -164,8 +164,8 @@ pub struct Exchange {
     routed: Option<Routed>,
     no_route: Option<NoRoute>,
     tries: usize,
-    /// Those of them whose connection was refused.
-    refusals: usize,
+    /// Those of them that do not count: whose connection was refused, and all before a pause.
+    uncounted: usize,
     pauses: usize,
     /// What is answered if a pause does not help.
     unreachable: Option<ConnectFailure>,
@@ -240,7 +240,7 @@ impl Exchange {
 
     fn after_connect_failure(&mut self, failure: ConnectFailure, env: &mut Env<'_>) -> Step {
         self.failed.extend(self.last);
-        self.refusals += usize::from(failure == ConnectFailure::Refused);
+        self.uncounted += usize::from(failure == ConnectFailure::Refused);
         // Nothing was sent, so another endpoint can always be asked.
         let elsewhere = self.may_try() && self.has_elsewhere(env);
         let retry = if elsewhere { self.try_next(env) } else { self.pause(failure, env) };
@@ -259,7 +259,7 @@ impl Exchange {
     /// Everybody may be asked again: some are new, and whoever refused may have come back.
     fn resume(&mut self, env: &mut Env<'_>) -> Step {
         self.failed.clear();
-        self.refusals = self.tries;
+        self.uncounted = self.tries;
         let failure = self.unreachable.unwrap_or(ConnectFailure::Other);
         self.try_next(env).unwrap_or_else(|| Step::Answer(unreachable(failure)))
     }
@@ -294,7 +294,7 @@ impl Exchange {
     }
 
     fn may_try(&self) -> bool {
-        self.tries - self.refusals < TRIES_MAX && self.failed.len() < REFUSALS_MAX
+        self.tries - self.uncounted < TRIES_MAX && self.failed.len() < REFUSALS_MAX
     }
 
     fn may_repeat(&self, failure: NoAnswer, head: &Head, env: &mut Env<'_>) -> bool {

@@ -70,8 +70,8 @@ use watch::{News, Told, Watcher};
 use wire::Item;
 
 pub use cache::{CacheConfig, CacheKey, KeyError};
-pub use connect::{Access, AccessError};
-pub use plan::Scope;
+pub use connect::{Access, AccessError, chain};
+pub use plan::{Scope, escape};
 pub use reached::{Progress, Reached};
 pub use standing::{CacheReport, FromCache, Standing, WatchReport};
 pub use watch::Patience;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use ringress_controller::source::kube::Patience;
 use ringress_shared::command::{Command, DriverReport, Event, IoDriver, ReportReply, ShardPort, ShardStatus};
 use ringress_shared::metric::{COUNTERS, ShardReport};
 use ringress_shared::snapshot::Snapshot;
@@ -168,6 +169,20 @@ async fn request(address: SocketAddr, text: &str) -> Answer {
     let (head, body) = answer.split_once("\r\n\r\n").expect("no head");
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, body: body.to_owned() }
+}
+
+/// Short enough for tests, in the same proportions.
+pub(crate) fn patience() -> Patience {
+    Patience {
+        answer: Duration::from_millis(600),
+        watch: Duration::from_secs(1),
+        slack: Duration::from_millis(500),
+        pause: Duration::from_millis(20),
+        pause_max: Duration::from_millis(200),
+        list_pause_max: Duration::from_millis(400),
+        refused: Duration::from_millis(200),
+        confirm: Duration::from_millis(700),
+    }
 }
 
 /// Asks again and again until `holds`; fails after ten seconds.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt};
+use ringress_controller::source::kube::escape;
 use ringress_translate::manifest::{Folder, Loaded, json};
 use ringress_translate::references::secrets_of;
 use ringress_translate::{Key, Level, Objects, Problem, Reason, Settings};
@@ -14,7 +15,7 @@ use serde::Deserialize;
 
 use super::{Finding, finding, problems, sorted};
 use crate::args::Choice;
-use crate::ask::{Cluster, Refusal, Replica, Selection, Target, escape, unreachable};
+use crate::ask::{Cluster, Refusal, Replica, Selection, Target, unreachable};
 use crate::wire::ObjectName;
 
 /// What was read.

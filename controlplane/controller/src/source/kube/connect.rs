@@ -61,7 +61,7 @@ impl Access {
 }
 
 /// An error with everything that it stems from, without saying anything twice.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -228,7 +228,7 @@ const OTHER_SECRETS: [&str; 6] = [
 ];
 
 /// Percent-encodes a value of a query.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
