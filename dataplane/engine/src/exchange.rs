@@ -46,6 +46,10 @@ const TRIES_MAX: usize = 3;
 /// many pods, of which several have gone before their endpoints have, fails no request.
 const REFUSALS_MAX: usize = 16;
 
+/// How often a request may come through ringress. Once more is common (a hostname of ours behind an ExternalName or an
+/// auth URL, an inner controller behind an outer one); a route that leads back to itself never ends.
+const PASSES_MAX: u16 = 8;
+
 /// How long a request waits for new endpoints, each time that nobody is left.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(50),
@@ -220,6 +224,9 @@ impl Exchange {
             }
         };
         env.found = Some(rule);
+        if head.facts.passes >= PASSES_MAX {
+            return Step::Answer(Answer::looping());
+        }
         let facts = RequestFacts { is_https: env.is_https, framing: head.facts.framing };
         let backend = route::choose_backend(&rule.backends, env.random);
         let target = backend.map_or(Target::Answer(503), |backend| backend.target);

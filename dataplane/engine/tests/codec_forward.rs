@@ -13,7 +13,7 @@ use ringress_engine::http::forward::{
 use ringress_engine::http::{Framing, Head, Version};
 
 const DATE: &[u8] = b"Sat, 21 Nov 2026 12:00:00 GMT";
-const OURS: &str = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: a\r\nX-Forwarded-Port: 8443\r\n\
+const OURS: &str = "CDN-Loop: ringress\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: a\r\nX-Forwarded-Port: 8443\r\n\
                     X-Forwarded-Proto: https\r\nX-Real-IP: 192.0.2.1\r\nX-Request-ID: id-1\r\n";
 
 fn forward(peer: &PeerText) -> ForwardRequest<'_> {
@@ -90,6 +90,8 @@ fn what_belongs_to_the_connection_stays_here() {
         ("CVE-2024-45410 Cookie", "Connection: cookie\r\nCookie: x\r\n", "Cookie: x\r\n"),
         ("CVE-2024-45410 Host", "Connection: host\r\n", ""),
         ("CVE-2024-45410 forwarding", "Connection: x-forwarded-for, x-real-ip, X-Request-ID\r\n", ""),
+        ("RFC 8586 §2.1", "CDN-Loop: a, b;x=1\r\ncdn-loop: c\r\n", "CDN-Loop: a, b;x=1\r\ncdn-loop: c\r\n"),
+        ("RFC 8586 §2.1", "Connection: cdn-loop\r\nCDN-Loop: a\r\n", "CDN-Loop: a\r\n"),
         ("httpoxy CVE-2016-5385", "Proxy: http://evil\r\n", ""),
         ("§4.7 10", "X_Y: 1\r\nContent_Length: 5\r\nX-Y: 2\r\n", "X-Y: 2\r\n"),
         ("§4.7 10 other token bytes pass", "X.Y: 1\r\nX!: 2\r\n", "X.Y: 1\r\nX!: 2\r\n"),
@@ -220,7 +222,7 @@ fn a_trusted_peer_is_believed() {
     let believed = ForwardRequest { trusted: true, client: &client, ..forward(&peer) };
     let found = sent_with(&good_request(bytes.as_bytes()), &believed);
     let expected = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Host: b\r\nX-Forwarded-Prefix: /p\r\nForwarded: for=x\r\n\
-                    X-Forwarded-For: 10.0.0.1, 10.0.0.2, 10.0.0.3, 192.0.2.1\r\nX-Forwarded-Port: 8443\r\n\
+                    CDN-Loop: ringress\r\nX-Forwarded-For: 10.0.0.1, 10.0.0.2, 10.0.0.3, 192.0.2.1\r\nX-Forwarded-Port: 8443\r\n\
                     X-Forwarded-Proto: https\r\nX-Real-IP: 10.0.0.2\r\nX-Request-ID: id-1\r\n\r\n";
     assert_eq!(found, expected);
     let bare = good_request(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For:\r\n\r\n");
@@ -318,6 +320,8 @@ fn policies_cannot_break_a_head() {
         Edit::Set { name: b"Host", value: b"evil" },
         Edit::Remove { name: b"host" },
         Edit::Set { name: b"Connection", value: b"close" },
+        Edit::Set { name: b"CDN-Loop", value: b"none" },
+        Edit::Remove { name: b"cdn-loop" },
     ];
     let found = sent_with(&head, &ForwardRequest { edits: &edits, ..forward(&peer) });
     assert_eq!(found, format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nA: 1\r\n{OURS}\r\n"));

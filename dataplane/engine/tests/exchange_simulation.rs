@@ -425,3 +425,31 @@ fn an_upstream_without_endpoints_is_503_and_an_unknown_path_404() {
     };
     assert_eq!((answer.status, answer.token.as_str()), (404, "destination_not_found"));
 }
+
+#[test]
+fn a_request_that_keeps_coming_back_is_508() {
+    let rows = [
+        ("", None),
+        ("CDN-Loop: ringress\r\n", None),
+        ("CDN-Loop: a, ringress, b, ringress, c, d, e, f, g, h\r\n", None),
+        ("CDN-Loop: ringress-1, ringress.example, aringress\r\n", None),
+        ("CDN-Loop: ringress,ringress,ringress,ringress,ringress,ringress,ringress\r\n", None),
+        ("CDN-Loop: ringress,ringress,ringress,ringress,ringress,ringress,ringress,ringress\r\n", Some(508)),
+        (
+            "CDN-Loop: ringress;a=b, RINGRESS ;c, ringress, ringress\r\ncdn-loop: ringress,, ringress,\r\nCDN-LOOP: ringress,ringress\r\n",
+            Some(508),
+        ),
+    ];
+    for (fields, expected) in rows {
+        let head = request(&format!("GET /x HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        let mut world = World::new(3, 1, PolicySet::default());
+        let status = match world.next(&mut Exchange::new(), Outcome::HeadComplete, &head, false) {
+            Step::Answer(answer) => {
+                assert_eq!(answer.token.as_str(), "proxy_loop_detected", "{fields}");
+                Some(answer.status)
+            }
+            _ => None,
+        };
+        assert_eq!(status, expected, "{fields}");
+    }
+}

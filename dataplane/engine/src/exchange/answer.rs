@@ -40,6 +40,8 @@ pub enum Token {
     HttpRequestError,
     /// The request body is too large.
     RequestBodyTooLarge,
+    /// The request came back to us too often.
+    ProxyLoopDetected,
     /// A configuration of ours cannot be applied.
     ProxyConfigurationError,
     /// A defect of ours.
@@ -63,6 +65,7 @@ impl Token {
             Self::HttpResponseTimeout => "http_response_timeout",
             // A body over the limit is a request error too: the registry has no finer token.
             Self::HttpRequestError | Self::RequestBodyTooLarge => "http_request_error",
+            Self::ProxyLoopDetected => "proxy_loop_detected",
             Self::ProxyConfigurationError => "proxy_configuration_error",
             Self::ProxyInternalError => "proxy_internal_error",
             Self::Other(token) => token,
@@ -79,6 +82,15 @@ impl Answer {
     /// An answer after which the connection must end.
     pub fn closing(status: u16, token: Token, message: &'static str) -> Self {
         Self { close: true, ..Self::new(status, token, message) }
+    }
+
+    /// A route that leads back to us. RFC 9209 §2.3.32 recommends 502; 508 tells it from an endpoint that fails.
+    pub fn looping() -> Self {
+        Self::new(
+            508,
+            Token::ProxyLoopDetected,
+            "the request came through ringress too often: its route leads back here",
+        )
     }
 
     /// Nobody to ask.

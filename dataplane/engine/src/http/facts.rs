@@ -5,6 +5,7 @@
 use smallvec::SmallVec;
 
 use super::error::HeadError;
+use super::forward;
 use super::framing::{self, Coding, Framing, Length, ResponseContext};
 use super::head::{Head, Span, Version};
 use super::hop;
@@ -38,6 +39,8 @@ pub struct Facts {
     pub path: Span,
     /// What follows the `?`.
     pub query: Option<Span>,
+    /// How often the message went through ringress before: our marks in `CDN-Loop` (RFC 8586).
+    pub passes: u16,
     /// Fields that Connection takes off the message, without those it may not name.
     pub nominated: SmallVec<[Span; 4]>,
     pub(crate) present: u64,
@@ -50,6 +53,7 @@ pub(crate) fn of_request(head: &Head) -> Result<Facts, HeadError> {
         framing: framing::of_request(head.version, seen.length, seen.coding)?,
         keep_alive: seen.keep_alive(head.version),
         te_trailers: seen.te_trailers,
+        passes: seen.passes,
         present: seen.present,
         ..Facts::default()
     };
@@ -132,6 +136,7 @@ struct Seen {
     upgrades: u16,
     expectations: u16,
     te_trailers: bool,
+    passes: u16,
     options: u16,
     close: bool,
     keep: bool,
@@ -165,6 +170,10 @@ impl Seen {
                 self.upgrades += 1;
             }
             Known::Expect => self.expectations += 1,
+            Known::CdnLoop => {
+                let ours = list(value).filter(|(_, item)| is_our_mark(item)).count();
+                self.passes = self.passes.saturating_add(ours.try_into().unwrap_or(u16::MAX));
+            }
             Known::Te => {
                 self.te_trailers |= list(value).any(|(_, item)| item.eq_ignore_ascii_case(b"trailers"));
             }
@@ -220,6 +229,12 @@ impl Seen {
     }
 }
 
+/// RFC 8586 §2: a name, and parameters that are none of our business.
+fn is_our_mark(item: &[u8]) -> bool {
+    let name = item.split(|byte| *byte == b';').next().unwrap_or(item);
+    name.trim_ascii_end().eq_ignore_ascii_case(forward::PRODUCT)
+}
+
 /// One `token[/token]`; h2c would tunnel requests past every rule.
 fn is_one_protocol(value: &[u8]) -> bool {
     let mut parts = value.splitn(2, |byte| *byte == b'/');
@@ -248,6 +263,16 @@ mod tests {
     fn a_list_is_split_with_offsets() {
         let items: Vec<_> = list(b" a, ,bc ,\td").collect();
         assert_eq!(items, [(1, &b"a"[..]), (5, b"bc"), (10, b"d")]);
+    }
+
+    #[test]
+    fn our_mark_is_a_name_with_or_without_parameters() {
+        for ours in ["ringress", "Ringress", "ringress;hop=1", "ringress ; hop=1"] {
+            assert!(is_our_mark(ours.as_bytes()), "{ours}");
+        }
+        for others in ["", "ringress2", "cdn;by=ringress", "ringress.example"] {
+            assert!(!is_our_mark(others.as_bytes()), "{others}");
+        }
     }
 
     #[test]

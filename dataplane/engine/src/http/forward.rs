@@ -41,8 +41,8 @@ impl Scheme {
     }
 }
 
-/// What we call ourselves where an endpoint does not name itself.
-pub const SERVER: &[u8] = b"ringress";
+/// What we call ourselves: in `CDN-Loop` towards endpoints, and in `Server` where an endpoint does not name itself.
+pub const PRODUCT: &[u8] = b"ringress";
 
 fn write_status_line(status: u16, reason: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");

@@ -2,7 +2,9 @@
 
 use crate::support::manifest::{self, Ingress};
 use crate::support::upstream::{echo, ok};
+use crate::support::process::Ports;
 use crate::support::{Client, Launch, Upstream, on_both_drivers, wait_until};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -29,6 +31,28 @@ on_both_drivers! {
         for round in 0..40 {
             assert_eq!(client.get("a.test", "/").status, 200, "round {round}");
         }
+    }
+
+    fn endpoints_that_are_ringress_itself_are_a_loop_that_ends(driver) {
+        let upstream = Upstream::named("web");
+        let ports = Ports::free();
+        let to_itself = SocketAddr::from(([127, 0, 0, 1], ports.http));
+        let ringress = Launch::new(driver)
+            .ports(ports)
+            .manifests(&[
+                Ingress::simple("loop", "loop.test", "itself").yaml(),
+                manifest::service("itself"),
+                manifest::endpoints("itself", &[to_itself]),
+                Ingress::simple("a", "a.test", "web").yaml(),
+                manifest::service("web"),
+                manifest::endpoints("web", &[upstream.address()]),
+            ])
+            .start();
+        let answer = ringress.get("loop.test", "/");
+        assert_eq!(answer.status, 508);
+        assert!(answer.field("proxy-status").is_some_and(|value| value.contains("proxy_loop_detected")), "{:?}", answer.fields);
+        assert_eq!(ringress.metric("ringress_upstream_connects_total", ""), 8.0, "eight times round, and no further");
+        assert_eq!(ringress.get("a.test", "/").status, 200, "and nobody else notices");
     }
 
     fn a_request_that_finds_nobody_in_a_roll_out_waits_for_the_next_endpoints(driver) {

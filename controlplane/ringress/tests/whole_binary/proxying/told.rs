@@ -13,9 +13,10 @@ on_both_drivers! {
         assert_eq!(request.target(), "/a%2e/b?c=%zz&d", "the target goes on as sent");
         let mut names: Vec<_> = request.fields.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
         names.sort();
-        let expected = ["accept", "host", "user-agent", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip", "x-request-id"];
+        let expected = ["accept", "cdn-loop", "host", "user-agent", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip", "x-request-id"];
         assert_eq!(names, expected);
         for (name, expected) in [
+            ("cdn-loop", "ringress".into()),
             ("host", format!("A.test:{port}")),
             ("x-forwarded-for", "127.0.0.1".into()),
             ("x-forwarded-host", format!("A.test:{port}")),

@@ -1,6 +1,6 @@
 //! Answers of our own.
 
-use super::{FORWARD_BYTES_EXTRA, SERVER, line, number_line, write_persistence, write_status_line};
+use super::{FORWARD_BYTES_EXTRA, PRODUCT, line, number_line, write_persistence, write_status_line};
 use crate::http::head::{Version, is_field_value};
 use crate::http::status;
 
@@ -30,7 +30,7 @@ pub fn write_local_answer(answer: &LocalAnswer<'_>, out: &mut Vec<u8>) {
     out.reserve(answer.body.len() + FORWARD_BYTES_EXTRA);
     write_status_line(answer.status, status::reason(answer.status).as_bytes(), out);
     line(out, b"Date", answer.date);
-    line(out, b"Server", SERVER);
+    line(out, b"Server", PRODUCT);
     let bodiless = answer.status < 200 || matches!(answer.status, 204 | 304);
     if !bodiless {
         line(out, b"Content-Type", b"text/plain; charset=utf-8");

@@ -6,7 +6,7 @@ use crate::http::hop;
 use crate::http::known::Known;
 use crate::http::uri::is_token;
 
-/// One change to the fields of a head. Framing, Host and hop-by-hop fields are out of reach, as are values that would
+/// One change to the fields of a head. Framing, Host, CDN-Loop and hop-by-hop fields are out of reach, as are values that would
 /// end their line: such an edit does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edit<'a> {
@@ -61,7 +61,10 @@ pub(super) fn write_edits(edits: &[Edit<'_>], out: &mut Vec<u8>) {
 fn is_editable(name: &[u8], value: &[u8]) -> bool {
     let ours = |known| {
         hop::is_hop_by_hop(known)
-            || matches!(known, Known::Host | Known::ContentLength | Known::Expect | Known::Trailer)
+            || matches!(
+                known,
+                Known::CdnLoop | Known::ContentLength | Known::Expect | Known::Host | Known::Trailer
+            )
     };
     is_token(name) && is_field_value(value) && !Known::of(name).is_some_and(ours)
 }

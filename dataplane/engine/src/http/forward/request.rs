@@ -2,7 +2,7 @@
 
 use super::edit::{Edit, is_edited, keep, write_edits};
 use super::peer::PeerText;
-use super::{FORWARD_BYTES_EXTRA, Scheme, line, write_framing};
+use super::{FORWARD_BYTES_EXTRA, PRODUCT, Scheme, line, write_framing};
 use crate::http::framing::Framing;
 use crate::http::head::{Field, Head, Span, is_field_value};
 use crate::http::hop;
@@ -69,6 +69,8 @@ impl RequestWriter<'_> {
         };
         match known {
             Known::Host => self.host(name),
+            // RFC 8586 §2.1: neither removed nor changed.
+            Known::CdnLoop => line(self.out, name, self.head.bytes(field.value)),
             Known::ContentLength | Known::TransferEncoding => self.framing(name),
             Known::Expect if self.head.facts.expect_continue => line(self.out, name, b"100-continue"),
             Known::Expect | Known::Proxy | Known::XForwardedFor | Known::XRealIp => {}
@@ -125,6 +127,7 @@ impl RequestWriter<'_> {
     }
 
     fn forwarding(&mut self) {
+        line(self.out, b"CDN-Loop", PRODUCT);
         self.forwarded_for();
         let host = self.head.authority();
         if !host.is_empty() {

@@ -1,7 +1,7 @@
 //! The head that a client sees.
 
 use super::edit::{Edit, is_edited, keep, write_edits};
-use super::{FORWARD_BYTES_EXTRA, SERVER, line, write_framing, write_persistence, write_status_line};
+use super::{FORWARD_BYTES_EXTRA, PRODUCT, line, write_framing, write_persistence, write_status_line};
 use crate::http::framing::Framing;
 use crate::http::head::{Field, Head, Version};
 use crate::http::hop;
@@ -69,7 +69,7 @@ impl ResponseWriter<'_> {
         if self.head.status >= 200 {
             self.framing(None);
             self.supply(Known::Date, b"Date", self.forward.date);
-            self.supply(Known::Server, b"Server", SERVER);
+            self.supply(Known::Server, b"Server", PRODUCT);
             write_persistence(self.forward.version, self.body.keep_alive, self.out);
         } else if let Some(protocol) = self.head.upgrade() {
             line(self.out, b"Connection", b"upgrade");
