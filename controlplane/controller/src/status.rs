@@ -19,6 +19,7 @@
 mod address;
 mod announcer;
 mod api;
+mod clear;
 mod decide;
 mod event;
 mod follow;
@@ -27,6 +28,7 @@ mod known;
 mod lease;
 mod nodes;
 mod outbox;
+mod owner;
 mod replica;
 mod scribe;
 mod speaker;
@@ -41,6 +43,7 @@ use tokio::sync::watch;
 use crate::acknowledge::GenerationReport;
 use crate::source::kube::{Access, Progress};
 
+pub use clear::{ClearError, Cleared, Clearing, clear};
 pub use writer::Writer;
 
 /// Where the addresses of Ingresses come from.

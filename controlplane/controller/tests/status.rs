@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ringress_controller::source::kube::{Access, KubeSource, Patience, Scope};
-use ringress_controller::status::{self, Publish, StatusConfig};
+use ringress_controller::status::{self, ClearError, Cleared, Clearing, Publish, StatusConfig};
 use ringress_controller::{Config, Controller, Ended, Error, Source};
 use ringress_translate::Settings;
 use serde_json::{Value, json};
@@ -142,9 +142,11 @@ async fn an_ingress_gets_the_address_and_loses_it_with_its_class() {
     let running = run(&server);
     eventually(async || addresses(&server, "web"), |found| *found == json!([{"ip": "192.0.2.7"}])).await;
     assert_eq!(addresses(&server, "foreign"), Value::Null);
-    // As the API server does it: a change of the spec leaves the status.
+    // As the API server does it: a change of the spec leaves the status, and who wrote it.
     let mut moved = ingress("web", "other", "a.test", "web");
-    moved["status"] = server.object("ingresses", "shop", "web").unwrap()["status"].clone();
+    let known = server.object("ingresses", "shop", "web").unwrap();
+    moved["status"] = known["status"].clone();
+    moved["metadata"]["managedFields"] = known["metadata"]["managedFields"].clone();
     server.put("ingresses", moved);
     eventually(async || addresses(&server, "web"), |found| found.is_null()).await;
     let writes = server.requests().into_iter().filter(|request| request.path.ends_with("/status")).count();
@@ -342,6 +344,57 @@ async fn addresses_stay_where_the_flag_says_so() {
     eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
     running.end().await;
     assert_eq!((holder(&server), addresses(&server, "web")), (String::new(), json!([{"ip": "192.0.2.7"}])));
+}
+
+/// What takes the addresses out when ringress is gone.
+fn clearing(server: &ApiServer) -> Clearing {
+    Clearing {
+        access: Access { kubeconfig: Some(server.kubeconfig("http")), context: None },
+        namespace: Some("ringress".to_owned()),
+        election_id: "ringress-leader".to_owned(),
+        watched: ["shop".to_owned()].into(),
+        is_forced: false,
+    }
+}
+
+#[tokio::test]
+async fn what_ringress_left_in_statuses_is_told_by_who_wrote_it() {
+    let server = cluster().await;
+    // The same address, written by somebody else.
+    let mut theirs = ingress("theirs", "other", "b.test", "web");
+    theirs["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}});
+    server.put("ingresses", theirs);
+    let running = run_with(&server, Flags { clear_on_shutdown: false, ..Flags::default() });
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    until_shown(&server, 1).await;
+    let held = status::clear(&clearing(&server)).await.unwrap_err();
+    assert!(matches!(&held, ClearError::Held { holder, .. } if holder.starts_with("ringress-0_")), "{held}");
+    assert!(addresses(&server, "web").is_array(), "a leader that runs would not notice");
+    running.end().await;
+    // Neither can be asked any more.
+    server.delete("ingressclasses", "", "ringress");
+    let cleared = status::clear(&clearing(&server)).await.unwrap();
+    assert_eq!(cleared, Cleared { ingresses: 1, leases: 1 });
+    assert_eq!(addresses(&server, "web"), Value::Null);
+    assert_eq!(addresses(&server, "theirs"), json!([{"ip": "192.0.2.7"}]));
+    assert_eq!(server.objects("leases").len(), 0);
+    assert_eq!(status::clear(&clearing(&server)).await.unwrap(), Cleared::default(), "nothing is left");
+}
+
+#[tokio::test]
+async fn a_lease_that_is_held_by_nobody_with_rights_is_no_obstacle_to_who_insists() {
+    let server = cluster().await;
+    let running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    let forced = Clearing { is_forced: true, ..clearing(&server) };
+    server.fail("ingresses", Call::Write, Fault::Refuse(403, None), Some(1));
+    let refused = status::clear(&forced).await.unwrap_err().to_string();
+    assert!(refused.contains("patch ingresses/status"), "{refused}");
+    // Changed in between: looked at again.
+    server.fail("ingresses", Call::Write, Fault::Refuse(409, None), Some(1));
+    assert_eq!(status::clear(&forced).await.unwrap().ingresses, 1);
+    assert_eq!(addresses(&server, "web"), Value::Null);
+    drop(running);
 }
 
 #[tokio::test]

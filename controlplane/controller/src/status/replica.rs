@@ -40,9 +40,7 @@ pub(super) struct Shown {
 impl Replica {
     pub(super) fn new(pod: &str, me: &str, namespace: &str, election_id: &str) -> Self {
         let name: String = format!("ringress-replica-{pod}").chars().take(NAME_MAX).collect();
-        let group: String = election_id.chars().take(LABEL_MAX).collect();
-        let group = group.trim_end_matches(['-', '.', '_']).to_owned();
-        Self { name, group, namespace: namespace.to_owned(), me: me.to_owned() }
+        Self { name, group: group_of(election_id), namespace: namespace.to_owned(), me: me.to_owned() }
     }
 
     /// The Lease, whole enough to be created and to be merged into what is there.
@@ -196,6 +194,12 @@ fn shown(lease: &Value) -> Shown {
         shards: annotation(SHARDS).parse().unwrap_or(0),
         generation: annotation(GENERATION).parse().unwrap_or(0),
     }
+}
+
+/// The value of [`LABEL`] of those that elect a leader by this Lease.
+pub(super) fn group_of(election_id: &str) -> String {
+    let group: String = election_id.chars().take(LABEL_MAX).collect();
+    group.trim_end_matches(['-', '.', '_']).to_owned()
 }
 
 /// The name of a Lease.

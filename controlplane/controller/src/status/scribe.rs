@@ -19,6 +19,7 @@ use super::follow::{Collection, News, follow};
 use super::known::{addresses_of, read_statuses};
 use super::lease::Role;
 use super::nodes::Nodes;
+use super::owner::Owner;
 use crate::acknowledge::GenerationReport;
 use crate::live::View;
 use crate::source::kube::call::Failure;
@@ -26,6 +27,7 @@ use crate::source::kube::call::Failure;
 /// Writes statuses while it leads.
 pub(super) struct Scribe {
     client: Client,
+    owner: Owner,
     place: Place,
     role: watch::Receiver<Role>,
     /// `None`: the statuses were not read since we lead.
@@ -61,9 +63,10 @@ impl Place {
 }
 
 impl Scribe {
-    pub(super) fn new(client: Client, place: Place, role: watch::Receiver<Role>) -> Self {
+    pub(super) fn new(client: Client, owner: Owner, place: Place, role: watch::Receiver<Role>) -> Self {
         Self {
             client,
+            owner,
             place,
             role,
             ledger: None,
@@ -229,11 +232,17 @@ impl Scribe {
                 self.note(key, uid, addresses_of(&now));
                 return Ok(());
             }
+            if !self.owner.wrote_addresses(&now) {
+                // Another controller is reached at the same address.
+                self.forget(&key);
+                return Ok(());
+            }
             metadata["resourceVersion"] = now["metadata"]["resourceVersion"].clone();
         }
         let listed = if addresses.is_empty() { Value::Null } else { json!(addresses) };
         let patch = json!({"metadata": metadata, "status": {"loadBalancer": {"ingress": listed}}});
-        match api::write(&self.client, Verb::Merge, &format!("{path}/status"), &patch).await {
+        let path = format!("{path}/status?{}", self.owner.query());
+        match api::write(&self.client, Verb::Merge, &path, &patch).await {
             Ok(()) => self.note(key, uid, addresses),
             // Gone, or another object of that name: the next generation says which.
             Err(Failure::Missing | Failure::Conflict) => self.forget(&key),

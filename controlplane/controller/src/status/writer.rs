@@ -13,6 +13,7 @@ use super::announcer::Announcer;
 use super::api::{self, Verb};
 use super::holder::Holder;
 use super::nodes::Nodes;
+use super::owner::Owner;
 use super::replica::{LABEL, Replica, name_of};
 use super::scribe::{Place, Scribe};
 use super::speaker::Speaker;
@@ -64,7 +65,7 @@ impl Writer {
             readiness.clone(),
         );
         let speaker = Speaker::new(calls(), replica.clone(), me.clone(), holder.role());
-        let scribe = Scribe::new(client.clone(), self.place(&who), holder.role());
+        let scribe = Scribe::new(client.clone(), self.owner(&who), self.place(&who), holder.role());
         tokio::select! {
             biased;
             () = readiness.stopped() => {}
@@ -96,6 +97,10 @@ impl Writer {
         let me = format!("{pod}_{process:08x}");
         let replica = Replica::new(&pod, &me, &namespace, &self.config.election_id);
         Some(Identity { client, namespace, me, replica })
+    }
+
+    fn owner(&self, who: &Identity) -> Owner {
+        Owner::new(&who.namespace, &self.config.election_id)
     }
 
     fn place(&self, who: &Identity) -> Place {
@@ -145,7 +150,8 @@ impl Writer {
                 sleep(HANDED_OVER / 10).await;
             }
         }
-        let left = Scribe::new(who.client.clone(), self.place(who), role).clear(&report.view).await?;
+        let mut scribe = Scribe::new(who.client.clone(), self.owner(who), self.place(who), role);
+        let left = scribe.clear(&report.view).await?;
         tracing::info!(left, "the last replica ends; addresses are taken out of the statuses of Ingresses");
         Ok(())
     }

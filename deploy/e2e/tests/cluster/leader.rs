@@ -27,7 +27,8 @@ impl<'w> Release<'w> {
     fn install(world: &'w World, name: &'static str) -> anyhow::Result<Self> {
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm/ringress");
         let chart = chart.to_str().context("a plain path")?;
-        let mut command = vec!["helm", "template", name, chart, "--namespace", world.namespace()];
+        let mut command =
+            vec!["helm", "template", name, chart, "--no-hooks", "--namespace", world.namespace()];
         let full_name = format!("fullnameOverride={name}");
         let class = format!("controller.ingressClassResource.name={name}");
         for value in [
