@@ -14,7 +14,7 @@ use ringress_controller::{Config, Controller, Ended, Error, Source};
 use ringress_translate::Settings;
 use serde_json::{Value, json};
 use support::api_server::{ApiServer, Call, Fault};
-use support::{FakeShard, eventually, get, ports, shards};
+use support::{FakeShard, eventually, get, ports, post, shards};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -497,6 +497,30 @@ async fn an_object_that_is_again_what_it_was_is_applied_again() {
         server.put("ingresses", ingress("web", "ringress", host, "web"));
         eventually(async || events(&server, "web").len(), |found| *found == count + 1).await;
     }
+}
+
+#[tokio::test]
+async fn an_object_that_is_again_what_it_was_is_not_served_before_it_is_heard_of() {
+    let server = cluster().await;
+    let running = run(&server);
+    let state = async || {
+        let object = server.object("ingresses", "shop", "web").unwrap();
+        let answer = post(running.admin, "/applied", &object.to_string()).await.json();
+        (answer["state"].as_str().unwrap_or_default().to_owned(), answer["why"].to_string())
+    };
+    eventually(state, |(state, _)| state == "applied").await;
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    eventually(state, |(state, _)| state == "applied").await;
+    // The watch is cut off while somebody changes the object, and changes it back.
+    server.fail("ingresses", Call::Any, Fault::Refuse(503, None), None);
+    server.end_watches();
+    let first = server.object("ingresses", "shop", "web").unwrap();
+    server.put("ingresses", ingress("web", "ringress", "b.test", "web"));
+    server.put("ingresses", first);
+    let (waiting, why) = state().await;
+    assert!(waiting == "waiting" && why.contains("has not come as far"), "{waiting}: {why}");
+    server.heal();
+    eventually(state, |(state, _)| state == "applied").await;
 }
 
 #[tokio::test]
