@@ -573,6 +573,27 @@ async fn the_routes_page_lists_what_the_shards_serve() {
 }
 
 #[tokio::test]
+async fn the_backends_page_tells_what_each_shard_knows_of_an_endpoint() {
+    let running = Running::new().await;
+    running.report(1).await;
+    let page = get(running.admin, "/backends").await.json();
+    let endpoint = &page["backends"][0]["endpoints"][0];
+    assert_eq!((&endpoint["address"], &endpoint["shards"]), (&json!("10.1.2.3:8000"), &Value::Null));
+    let serving = running.shards[0].serving.lock().unwrap().clone().unwrap();
+    let upstream = serving.upstreams.values().next().unwrap();
+    *running.shards[1].loads.lock().unwrap() = vec![EndpointLoad {
+        upstream: upstream.id,
+        endpoint: upstream.endpoints.endpoints[0].id,
+        in_flight: 3,
+        failures: 1,
+        ejected: Some(Duration::from_millis(1500)),
+    }];
+    let page = get(running.admin, "/backends").await.json();
+    let expected = json!([{"shard": 1, "in_flight": 3, "failures": 1, "ejected_s": 1.5}]);
+    assert_eq!(page["backends"][0]["endpoints"][0]["shards"], expected);
+}
+
+#[tokio::test]
 async fn the_routes_page_says_what_is_wrong_and_what_is_done_in_spite_of_it() {
     let running = Running::new().await;
     running.report(1).await;

@@ -233,8 +233,8 @@ impl Scribe {
                 return Ok(());
             }
             if !self.owner.wrote_addresses(&now) {
-                // Another controller is reached at the same address.
-                self.forget(&key);
+                // Another controller is reached at the same address: none of it is ours.
+                self.note(key, uid, Vec::new());
                 return Ok(());
             }
             metadata["resourceVersion"] = now["metadata"]["resourceVersion"].clone();
