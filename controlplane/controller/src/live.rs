@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::admin::certificates::ShownSince;
 use crate::problems::State;
 use crate::source::kube::{self, Progress, Reached};
+use crate::status::troubles::Troubles;
 
 /// One generation with everything that it came from.
 #[derive(Debug, Clone)]
@@ -68,6 +69,8 @@ pub(crate) struct Live {
     pub(crate) watches: Option<Arc<kube::Standing>>,
     /// How far they have come; `None` without a cluster.
     pub(crate) progress: Option<Arc<Progress>>,
+    /// What cannot be written to the cluster.
+    pub(crate) troubles: Arc<Troubles>,
     /// Seconds from a change being seen to its generation being live on all shards.
     pub(crate) apply: Histogram,
     /// Whether the process was asked to stop.
@@ -142,6 +145,7 @@ impl Live {
             ports,
             watches: cluster.map(kube::KubeSource::standing),
             progress: cluster.map(kube::KubeSource::progress),
+            troubles: Arc::default(),
             apply: Histogram::new(APPLY_BUCKETS),
             stopping: watch::Sender::new(false),
             shown_since: ShownSince::default(),

@@ -32,6 +32,7 @@ mod owner;
 mod replica;
 mod scribe;
 mod speaker;
+pub(crate) mod troubles;
 mod waiting;
 mod writer;
 

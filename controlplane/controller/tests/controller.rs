@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use ringress_controller::{Config, Controller, Ended, Error, GenerationReport, Refused, Source};
 use ringress_shared::command::Event;
-use ringress_shared::metric::Counter;
+use ringress_shared::metric::{Counter, EndpointLoad};
 use ringress_translate::Settings;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Answer, FakeShard, empty_report, eventually, get, ports, post, shards};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;

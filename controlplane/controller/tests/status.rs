@@ -287,6 +287,19 @@ async fn a_change_is_applied_once_every_shard_of_every_replica_serves_it() {
 }
 
 #[tokio::test]
+async fn applied_does_not_speak_for_others_where_replicas_may_not_show_themselves() {
+    let server = cluster().await;
+    server.fail("leases/ringress-replica-ringress-0", Call::Write, Fault::Refuse(403, None), None);
+    let _running = run(&server);
+    until_led_by(&server, "ringress-0").await;
+    let is_told = async || get(_running.admin, "/writes").await.json()["troubles"].to_string();
+    eventually(is_told, |told| told.contains("show in a Lease")).await;
+    server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
+    let said = eventually(async || events(&server, "late"), |found| !found.is_empty()).await;
+    assert!(said[0].1.ends_with("of this replica; the others are unknown"), "{said:?}");
+}
+
+#[tokio::test]
 async fn what_a_replica_serves_is_written_at_once_and_then_once_a_second() {
     let server = cluster().await;
     let (_one, _two) = two(&server).await;
@@ -473,6 +486,35 @@ async fn where_cluster_wide_objects_may_have_no_events_it_is_tried_once() {
     eventually(async || events(&server, "late"), is_wrong).await;
     assert_eq!(tries(), 1);
     assert!(events(&server, "two").is_empty() && events(&server, "two-and-a-half").is_empty());
+}
+
+#[tokio::test]
+async fn what_may_not_be_written_stands_on_a_page_until_it_may() {
+    let server = cluster().await;
+    for resource in ["ingresses", "events", "leases"] {
+        server.fail(resource, Call::Write, Fault::Refuse(403, None), None);
+    }
+    let running = run(&server);
+    let refused = async || {
+        let page = get(running.admin, "/writes").await.json();
+        let troubles = page["troubles"].as_array().cloned().unwrap_or_default();
+        let refused = troubles.iter().filter(|trouble| trouble["refused"] == true);
+        refused.map(|trouble| trouble["needs"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let told = eventually(refused, |told| told.len() == 2).await;
+    assert!(told.iter().all(|needs| needs.contains("leases")), "nobody leads yet: {told:?}");
+    server.heal();
+    for resource in ["ingresses", "events"] {
+        server.fail(resource, Call::Write, Fault::Refuse(403, None), None);
+    }
+    until_led_by(&server, "ringress-0").await;
+    server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
+    let told = eventually(refused, |told| told.len() == 2 && !told[0].contains("leases")).await;
+    assert!(told[0].contains("ingresses/status") && told[1].contains("events"), "{told:?}");
+    server.heal();
+    eventually(async || addresses(&server, "late"), |found| found.is_array()).await;
+    server.put("ingresses", ingress("later", "ringress", "c.test", "web"));
+    eventually(refused, |told| told.is_empty()).await;
 }
 
 #[tokio::test]

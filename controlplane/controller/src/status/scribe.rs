@@ -20,6 +20,7 @@ use super::known::{addresses_of, read_statuses};
 use super::lease::Role;
 use super::nodes::Nodes;
 use super::owner::Owner;
+use super::troubles::{Task, Troubles};
 use crate::acknowledge::GenerationReport;
 use crate::live::View;
 use crate::source::kube::call::Failure;
@@ -38,7 +39,7 @@ pub(super) struct Scribe {
     view: Option<Arc<View>>,
     /// Its Ingresses.
     present: BTreeMap<Key, Present>,
-    complained: bool,
+    troubles: Arc<Troubles>,
 }
 
 /// Where clients reach us, as the flags say it.
@@ -63,7 +64,13 @@ impl Place {
 }
 
 impl Scribe {
-    pub(super) fn new(client: Client, owner: Owner, place: Place, role: watch::Receiver<Role>) -> Self {
+    pub(super) fn new(
+        client: Client,
+        owner: Owner,
+        place: Place,
+        role: watch::Receiver<Role>,
+        troubles: Arc<Troubles>,
+    ) -> Self {
         Self {
             client,
             owner,
@@ -73,7 +80,7 @@ impl Scribe {
             addresses: None,
             view: None,
             present: BTreeMap::new(),
-            complained: false,
+            troubles,
         }
     }
 
@@ -153,10 +160,11 @@ impl Scribe {
             Place::Nodes(nodes) => nodes.addresses().await,
         };
         match looked {
-            Ok(addresses) => self.addresses = addresses.or(self.addresses.take()),
-            Err(failure) => {
-                self.complain(&failure, "cannot read where clients reach us; statuses stay as they are")
+            Ok(addresses) => {
+                self.troubles.over(&[Task::Addresses]);
+                self.addresses = addresses.or(self.addresses.take());
             }
+            Err(failure) => self.complain(Task::Addresses, &failure),
         }
     }
 
@@ -167,15 +175,20 @@ impl Scribe {
             }
             News::Changed(service) => self.addresses = Some(address::of_service(&service)),
             News::Deleted(_) => self.addresses = Some(Vec::new()),
-            News::Refused(failure) => {
-                self.complain(&failure, "cannot read where clients reach us; statuses stay as they are");
-            }
+            News::Refused(failure) => return self.complain(Task::Addresses, &failure),
         }
+        self.troubles.over(&[Task::Addresses]);
     }
 
-    fn complain(&mut self, failure: &Failure, what: &str) {
-        if !std::mem::replace(&mut self.complained, true) {
-            tracing::warn!(error = %failure, "{what}");
+    fn complain(&self, task: Task, failure: &Failure) {
+        if self.troubles.note(task, failure) {
+            let needs = task.needs();
+            match task {
+                Task::Addresses => {
+                    tracing::warn!(error = %failure, needs, "cannot read where clients reach us; statuses stay as they are");
+                }
+                _ => tracing::warn!(error = %failure, needs, "statuses cannot be written; trying again"),
+            }
         }
     }
 
@@ -183,15 +196,16 @@ impl Scribe {
     async fn turn(&mut self) -> bool {
         if !self.leads() {
             self.ledger = None;
+            self.troubles.over(&[Task::Addresses, Task::Statuses]);
             return false;
         }
         match self.write_some(BETWEEN_WRITES).await {
             Ok(more) => {
-                self.complained = false;
+                self.troubles.over(&[Task::Statuses]);
                 more
             }
             Err(failure) => {
-                self.complain(&failure, "statuses cannot be written; trying again");
+                self.complain(Task::Statuses, &failure);
                 false
             }
         }
