@@ -30,8 +30,8 @@ metadata:
     app.kubernetes.io/instance: ringress
     pod-security.kubernetes.io/enforce: restricted
 HEADER
-    # helm does not manage what kubectl applies.
-    render ringress/ci/manifest-values.yaml | sed -e '/^# Source: /d' -e '/helm\.sh\/chart: /d' -e '/app\.kubernetes\.io\/managed-by: Helm/d'
+    # helm does not manage what kubectl applies, and nobody runs its hooks.
+    render ringress/ci/manifest-values.yaml --no-hooks | sed -e '/^# Source: /d' -e '/helm\.sh\/chart: /d' -e '/app\.kubernetes\.io\/managed-by: Helm/d'
 }
 
 main "$@"

@@ -16,9 +16,9 @@ helm() {
     KUBECONFIG=/dev/null HELM_NAMESPACE=ringress "$helm_binary" "$@"
 }
 
-# render VALUES
+# render VALUES [FLAG…]
 render() {
-    helm template ringress ringress --namespace ringress -f "$1"
+    helm template ringress ringress --namespace ringress -f "$@"
 }
 
 # notes VALUES

@@ -46,6 +46,7 @@ check() {
     done
     check_that 'no golden file is left over' no_leftovers
     check_that 'deploy/ringress.yaml is what the chart says' ../manifest.sh --check
+    check_that 'kubectl ringress finds the pods of every golden file' pods_are_found
     check_that 'every metric of the alerts and the dashboard exists' metrics_exist
     if [[ -n ${RINGRESS:-} ]]; then
         check_that 'the flags of the chart are those of the binary' flags_are_known
@@ -122,6 +123,21 @@ no_leftovers() {
         fi
     done
     return "$found"
+}
+
+# By a label that no value changes.
+pods_are_found() {
+    local label file missing=0
+    label=$(sed -nE 's/^pub\(crate\) const LABEL: &str = "(.*)=(.*)";$/\1: \2/p' ../../controlplane/ringress/src/ask/cluster.rs)
+    [[ -n $label ]] || { echo 'the plugin names no label'; return 1; }
+    for file in "$golden"/*.yaml ../ringress.yaml; do
+        # Eight spaces: in the template of a Deployment or DaemonSet.
+        if ! grep -qx "        $label" "$file"; then
+            echo "$file has no pods with $label"
+            missing=1
+        fi
+    done
+    return "$missing"
 }
 
 # Histograms and counters are exposed under longer names than they are declared with.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::listener::SocketId;
-use crate::metric::ShardReport;
+use crate::metric::{EndpointLoad, ShardReport};
 use crate::snapshot::{Generation, Snapshot};
 
 /// The number of a shard, from 0.
@@ -49,10 +49,15 @@ pub enum Command {
     },
     /// Answer with counters and latencies.
     Report(ReportReply),
+    /// Answer with what is known of the endpoints that are in use or fail. Walks all of them: for questions of people.
+    Loads(LoadsReply),
 }
 
 /// Takes the answer to [`Command::Report`]; called on the shard's thread, so it must not block.
 pub type ReportReply = Box<dyn FnOnce(ShardReport) + Send>;
+
+/// Takes the answer to [`Command::Loads`], as [`ReportReply`] does; endpoints that are idle and well are left out.
+pub type LoadsReply = Box<dyn FnOnce(Vec<EndpointLoad>) + Send>;
 
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,6 +69,7 @@ impl fmt::Debug for Command {
             Self::Unlisten(socket) => write!(f, "Unlisten({socket})"),
             Self::Drain { within } => write!(f, "Drain({within:?})"),
             Self::Report(_) => f.write_str("Report"),
+            Self::Loads(_) => f.write_str("Loads"),
         }
     }
 }

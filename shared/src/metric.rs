@@ -3,9 +3,11 @@
 //! A shard counts in plain cells and hands out copies; nothing on the way of a request is shared between cores. The
 //! exporter adds the shards up.
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
 
-use crate::id::{IdMap, RuleId};
+use crate::id::{EndpointId, IdMap, RuleId, UpstreamId};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident => $name:literal, [$($key:literal = $value:literal),*], $help:literal;)*) => {
@@ -87,4 +89,19 @@ pub struct ShardReport {
     pub rules: IdMap<RuleId, [u64; 5]>,
     /// Idle upstream connections in the pools.
     pub pooled: u64,
+}
+
+/// What one shard knows of one endpoint at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointLoad {
+    /// Behind which upstream.
+    pub upstream: UpstreamId,
+    /// Which endpoint of it.
+    pub endpoint: EndpointId,
+    /// Tries under way.
+    pub in_flight: u32,
+    /// Failures in a row, since it last answered or was last left out.
+    pub failures: u32,
+    /// For how long it is left out yet; `None`: it is not.
+    pub ejected: Option<Duration>,
 }

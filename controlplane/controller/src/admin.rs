@@ -14,6 +14,7 @@
 //! | `GET /problems` | what is wrong with which object, alone |
 //! | `GET /shards` | core, driver, generation, connections and requests of each shard |
 //! | `GET /watches` | how the watches of the API server stand |
+//! | `GET /writes` | what cannot be written to the cluster, and which rights it takes |
 //! | `GET /certificates` | what is shown for which host, and what is missing |
 //! | `GET /backends` | the Services behind rules, with their endpoints, chosen or not |
 //! | `GET /flags` | flags, and who gave them |
@@ -31,6 +32,7 @@ mod routes;
 mod serve;
 mod shards;
 mod watches;
+mod writes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +93,7 @@ pub(crate) fn router(pages: Pages, admin: Admin) -> Router {
             .route("/problems", get(routes::problems))
             .route("/shards", get(shards::shards))
             .route("/watches", get(watches::watches))
+            .route("/writes", get(writes::writes))
             .route("/certificates", get(certificates::certificates))
             .route("/backends", get(backends::backends))
             .route("/flags", get(dump::flags))

@@ -79,10 +79,11 @@ impl Controller {
         if config.settings.fallback_certificate.is_none() {
             config.settings.fallback_certificate = Some(Arc::new(default_certificate::self_signed()?));
         }
-        let watches = match &config.source {
-            Source::Cluster(source) => Some(source.standing()),
+        let cluster = match &config.source {
+            Source::Cluster(source) => Some(&**source),
             Source::Folder(_) | Source::Texts(_) => None,
         };
+        let live = Live::new(ports, cluster);
         Ok(Self {
             source: config.source,
             settings: Arc::new(config.settings),
@@ -93,7 +94,7 @@ impl Controller {
             flags: Arc::default(),
             on_generation: config.on_generation,
             events,
-            live: Live::new(ports, watches),
+            live,
             tickets: TicketKeys::new().map_err(|_| Error::NoRandomness)?,
             admin,
             health,

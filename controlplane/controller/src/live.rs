@@ -17,7 +17,8 @@ use tokio::time::Instant;
 
 use crate::admin::certificates::ShownSince;
 use crate::problems::State;
-use crate::source::kube::{self, Reached};
+use crate::source::kube::{self, Progress, Reached};
+use crate::status::troubles::Troubles;
 
 /// One generation with everything that it came from.
 #[derive(Debug, Clone)]
@@ -66,6 +67,10 @@ pub(crate) struct Live {
     pub(crate) ports: Vec<Arc<dyn ShardPort>>,
     /// How the watches stand; `None` without a cluster.
     pub(crate) watches: Option<Arc<kube::Standing>>,
+    /// How far they have come; `None` without a cluster.
+    pub(crate) progress: Option<Arc<Progress>>,
+    /// What cannot be written to the cluster.
+    pub(crate) troubles: Arc<Troubles>,
     /// Seconds from a change being seen to its generation being live on all shards.
     pub(crate) apply: Histogram,
     /// Whether the process was asked to stop.
@@ -135,10 +140,12 @@ pub(crate) struct Beat {
 }
 
 impl Live {
-    pub(crate) fn new(ports: Vec<Arc<dyn ShardPort>>, watches: Option<Arc<kube::Standing>>) -> Arc<Self> {
+    pub(crate) fn new(ports: Vec<Arc<dyn ShardPort>>, cluster: Option<&kube::KubeSource>) -> Arc<Self> {
         Arc::new(Self {
             ports,
-            watches,
+            watches: cluster.map(kube::KubeSource::standing),
+            progress: cluster.map(kube::KubeSource::progress),
+            troubles: Arc::default(),
             apply: Histogram::new(APPLY_BUCKETS),
             stopping: watch::Sender::new(false),
             shown_since: ShownSince::default(),

@@ -1,8 +1,10 @@
-//! Whether requests should come here, for those who have to know it and are no part of the loop.
+//! Whether requests should come here, for those who have to know it and are no part of the loop; and where they say what they
+//! cannot do.
 
 use std::sync::Arc;
 
 use crate::live::Live;
+use crate::status::troubles::Troubles;
 
 /// The readiness of the process, now and later.
 #[derive(Clone)]
@@ -16,6 +18,11 @@ impl Readiness {
     /// Whether `/readyz` says so.
     pub(crate) fn is_ready(&self) -> bool {
         self.0.is_ready().is_empty()
+    }
+
+    /// Where the writer notes what it cannot do.
+    pub(crate) fn troubles(&self) -> Arc<Troubles> {
+        Arc::clone(&self.0.troubles)
     }
 
     /// Waits until the process is asked to stop, or ends for another reason.

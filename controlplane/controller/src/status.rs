@@ -19,6 +19,7 @@
 mod address;
 mod announcer;
 mod api;
+mod clear;
 mod decide;
 mod event;
 mod follow;
@@ -27,9 +28,11 @@ mod known;
 mod lease;
 mod nodes;
 mod outbox;
+mod owner;
 mod replica;
 mod scribe;
 mod speaker;
+pub(crate) mod troubles;
 mod waiting;
 mod writer;
 
@@ -41,6 +44,7 @@ use tokio::sync::watch;
 use crate::acknowledge::GenerationReport;
 use crate::source::kube::{Access, Progress};
 
+pub use clear::{ClearError, Cleared, Clearing, clear};
 pub use writer::Writer;
 
 /// Where the addresses of Ingresses come from.

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use ringress_controller::{Config, Controller, Ended, Error, GenerationReport, Refused, Source};
 use ringress_shared::command::Event;
-use ringress_shared::metric::Counter;
+use ringress_shared::metric::{Counter, EndpointLoad};
 use ringress_translate::Settings;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Answer, FakeShard, empty_report, eventually, get, ports, post, shards};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -570,6 +570,27 @@ async fn the_routes_page_lists_what_the_shards_serve() {
     let upstream = &route["backends"][0]["upstream"];
     assert_eq!((&upstream["service"], &upstream["port"]), (&json!("web"), &json!("80")));
     assert_eq!(upstream["endpoints"], json!(["10.1.2.3:8000"]));
+}
+
+#[tokio::test]
+async fn the_backends_page_tells_what_each_shard_knows_of_an_endpoint() {
+    let running = Running::new().await;
+    running.report(1).await;
+    let page = get(running.admin, "/backends").await.json();
+    let endpoint = &page["backends"][0]["endpoints"][0];
+    assert_eq!((&endpoint["address"], &endpoint["shards"]), (&json!("10.1.2.3:8000"), &Value::Null));
+    let serving = running.shards[0].serving.lock().unwrap().clone().unwrap();
+    let upstream = serving.upstreams.values().next().unwrap();
+    *running.shards[1].loads.lock().unwrap() = vec![EndpointLoad {
+        upstream: upstream.id,
+        endpoint: upstream.endpoints.endpoints[0].id,
+        in_flight: 3,
+        failures: 1,
+        ejected: Some(Duration::from_millis(1500)),
+    }];
+    let page = get(running.admin, "/backends").await.json();
+    let expected = json!([{"shard": 1, "in_flight": 3, "failures": 1, "ejected_s": 1.5}]);
+    assert_eq!(page["backends"][0]["endpoints"][0]["shards"], expected);
 }
 
 #[tokio::test]

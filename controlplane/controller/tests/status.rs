@@ -9,12 +9,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ringress_controller::source::kube::{Access, KubeSource, Patience, Scope};
-use ringress_controller::status::{self, Publish, StatusConfig};
+use ringress_controller::status::{self, ClearError, Cleared, Clearing, Publish, StatusConfig};
 use ringress_controller::{Config, Controller, Ended, Error, Source};
 use ringress_translate::Settings;
 use serde_json::{Value, json};
 use support::api_server::{ApiServer, Call, Fault};
-use support::{FakeShard, eventually, get, ports, shards};
+use support::{FakeShard, eventually, get, ports, post, shards};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -142,9 +142,11 @@ async fn an_ingress_gets_the_address_and_loses_it_with_its_class() {
     let running = run(&server);
     eventually(async || addresses(&server, "web"), |found| *found == json!([{"ip": "192.0.2.7"}])).await;
     assert_eq!(addresses(&server, "foreign"), Value::Null);
-    // As the API server does it: a change of the spec leaves the status.
+    // As the API server does it: a change of the spec leaves the status, and who wrote it.
     let mut moved = ingress("web", "other", "a.test", "web");
-    moved["status"] = server.object("ingresses", "shop", "web").unwrap()["status"].clone();
+    let known = server.object("ingresses", "shop", "web").unwrap();
+    moved["status"] = known["status"].clone();
+    moved["metadata"]["managedFields"] = known["metadata"]["managedFields"].clone();
     server.put("ingresses", moved);
     eventually(async || addresses(&server, "web"), |found| found.is_null()).await;
     let writes = server.requests().into_iter().filter(|request| request.path.ends_with("/status")).count();
@@ -285,6 +287,19 @@ async fn a_change_is_applied_once_every_shard_of_every_replica_serves_it() {
 }
 
 #[tokio::test]
+async fn applied_does_not_speak_for_others_where_replicas_may_not_show_themselves() {
+    let server = cluster().await;
+    server.fail("leases/ringress-replica-ringress-0", Call::Write, Fault::Refuse(403, None), None);
+    let _running = run(&server);
+    until_led_by(&server, "ringress-0").await;
+    let is_told = async || get(_running.admin, "/writes").await.json()["troubles"].to_string();
+    eventually(is_told, |told| told.contains("show in a Lease")).await;
+    server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
+    let said = eventually(async || events(&server, "late"), |found| !found.is_empty()).await;
+    assert!(said[0].1.ends_with("of this replica; the others are unknown"), "{said:?}");
+}
+
+#[tokio::test]
 async fn what_a_replica_serves_is_written_at_once_and_then_once_a_second() {
     let server = cluster().await;
     let (_one, _two) = two(&server).await;
@@ -342,6 +357,57 @@ async fn addresses_stay_where_the_flag_says_so() {
     eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
     running.end().await;
     assert_eq!((holder(&server), addresses(&server, "web")), (String::new(), json!([{"ip": "192.0.2.7"}])));
+}
+
+/// What takes the addresses out when ringress is gone.
+fn clearing(server: &ApiServer) -> Clearing {
+    Clearing {
+        access: Access { kubeconfig: Some(server.kubeconfig("http")), context: None },
+        namespace: Some("ringress".to_owned()),
+        election_id: "ringress-leader".to_owned(),
+        watched: ["shop".to_owned()].into(),
+        is_forced: false,
+    }
+}
+
+#[tokio::test]
+async fn what_ringress_left_in_statuses_is_told_by_who_wrote_it() {
+    let server = cluster().await;
+    // The same address, written by somebody else.
+    let mut theirs = ingress("theirs", "other", "b.test", "web");
+    theirs["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}});
+    server.put("ingresses", theirs);
+    let running = run_with(&server, Flags { clear_on_shutdown: false, ..Flags::default() });
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    until_shown(&server, 1).await;
+    let held = status::clear(&clearing(&server)).await.unwrap_err();
+    assert!(matches!(&held, ClearError::Held { holder, .. } if holder.starts_with("ringress-0_")), "{held}");
+    assert!(addresses(&server, "web").is_array(), "a leader that runs would not notice");
+    running.end().await;
+    // Neither can be asked any more.
+    server.delete("ingressclasses", "", "ringress");
+    let cleared = status::clear(&clearing(&server)).await.unwrap();
+    assert_eq!(cleared, Cleared { ingresses: 1, leases: 1 });
+    assert_eq!(addresses(&server, "web"), Value::Null);
+    assert_eq!(addresses(&server, "theirs"), json!([{"ip": "192.0.2.7"}]));
+    assert_eq!(server.objects("leases").len(), 0);
+    assert_eq!(status::clear(&clearing(&server)).await.unwrap(), Cleared::default(), "nothing is left");
+}
+
+#[tokio::test]
+async fn a_lease_that_is_held_by_nobody_with_rights_is_no_obstacle_to_who_insists() {
+    let server = cluster().await;
+    let running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    let forced = Clearing { is_forced: true, ..clearing(&server) };
+    server.fail("ingresses", Call::Write, Fault::Refuse(403, None), Some(1));
+    let refused = status::clear(&forced).await.unwrap_err().to_string();
+    assert!(refused.contains("patch ingresses/status"), "{refused}");
+    // Changed in between: looked at again.
+    server.fail("ingresses", Call::Write, Fault::Refuse(409, None), Some(1));
+    assert_eq!(status::clear(&forced).await.unwrap().ingresses, 1);
+    assert_eq!(addresses(&server, "web"), Value::Null);
+    drop(running);
 }
 
 #[tokio::test]
@@ -423,6 +489,35 @@ async fn where_cluster_wide_objects_may_have_no_events_it_is_tried_once() {
 }
 
 #[tokio::test]
+async fn what_may_not_be_written_stands_on_a_page_until_it_may() {
+    let server = cluster().await;
+    for resource in ["ingresses", "events", "leases"] {
+        server.fail(resource, Call::Write, Fault::Refuse(403, None), None);
+    }
+    let running = run(&server);
+    let refused = async || {
+        let page = get(running.admin, "/writes").await.json();
+        let troubles = page["troubles"].as_array().cloned().unwrap_or_default();
+        let refused = troubles.iter().filter(|trouble| trouble["refused"] == true);
+        refused.map(|trouble| trouble["needs"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let told = eventually(refused, |told| told.len() == 2).await;
+    assert!(told.iter().all(|needs| needs.contains("leases")), "nobody leads yet: {told:?}");
+    server.heal();
+    for resource in ["ingresses", "events"] {
+        server.fail(resource, Call::Write, Fault::Refuse(403, None), None);
+    }
+    until_led_by(&server, "ringress-0").await;
+    server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
+    let told = eventually(refused, |told| told.len() == 2 && !told[0].contains("leases")).await;
+    assert!(told[0].contains("ingresses/status") && told[1].contains("events"), "{told:?}");
+    server.heal();
+    eventually(async || addresses(&server, "late"), |found| found.is_array()).await;
+    server.put("ingresses", ingress("later", "ringress", "c.test", "web"));
+    eventually(refused, |told| told.is_empty()).await;
+}
+
+#[tokio::test]
 async fn an_event_that_is_not_taken_is_tried_again() {
     let server = cluster().await;
     let _running = run(&server);
@@ -444,6 +539,30 @@ async fn an_object_that_is_again_what_it_was_is_applied_again() {
         server.put("ingresses", ingress("web", "ringress", host, "web"));
         eventually(async || events(&server, "web").len(), |found| *found == count + 1).await;
     }
+}
+
+#[tokio::test]
+async fn an_object_that_is_again_what_it_was_is_not_served_before_it_is_heard_of() {
+    let server = cluster().await;
+    let running = run(&server);
+    let state = async || {
+        let object = server.object("ingresses", "shop", "web").unwrap();
+        let answer = post(running.admin, "/applied", &object.to_string()).await.json();
+        (answer["state"].as_str().unwrap_or_default().to_owned(), answer["why"].to_string())
+    };
+    eventually(state, |(state, _)| state == "applied").await;
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    eventually(state, |(state, _)| state == "applied").await;
+    // The watch is cut off while somebody changes the object, and changes it back.
+    server.fail("ingresses", Call::Any, Fault::Refuse(503, None), None);
+    server.end_watches();
+    let first = server.object("ingresses", "shop", "web").unwrap();
+    server.put("ingresses", ingress("web", "ringress", "b.test", "web"));
+    server.put("ingresses", first);
+    let (waiting, why) = state().await;
+    assert!(waiting == "waiting" && why.contains("has not come as far"), "{waiting}: {why}");
+    server.heal();
+    eventually(state, |(state, _)| state == "applied").await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 
 mod ask;
 mod check;
+mod clear;
 mod cluster;
 mod told;
 mod values;
@@ -115,6 +116,8 @@ pub(crate) enum Verb {
     Backends(TellArgs),
     /// Print the effective configuration: flags, routes, upstreams. Never keys.
     Dump(DumpArgs),
+    /// Take the addresses of a ringress that is gone out of the statuses of Ingresses.
+    ClearStatus(clear::ClearArgs),
     /// Restore the indentation of manifests that lost it.
     Fmt(FmtArgs),
     /// Answer every request with what was received.

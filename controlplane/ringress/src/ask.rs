@@ -11,6 +11,7 @@
 
 mod cluster;
 mod connection;
+mod list;
 mod replica;
 mod selection;
 mod voice;
@@ -25,6 +26,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use crate::args::Asked;
 pub(crate) use cluster::{Cluster, Refusal};
 pub(crate) use connection::{Answer, Connection};
+pub(crate) use list::{Listed, list};
 pub(crate) use replica::Replica;
 pub(crate) use selection::Selection;
 pub(crate) use voice::{Voice, voices};

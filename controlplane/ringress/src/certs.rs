@@ -4,26 +4,18 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::args::{Output, Tell};
-use crate::ask::{self, Gathered, Selection, Target, Voice};
-use crate::terminal::{self, Style, escaped, table};
+use crate::ask::{self, Listed, Selection, Voice};
+use crate::terminal::{Style, escaped, table};
 
 /// Lists them; 1 where one is missing or has ended, 3 where a ready replica cannot be asked.
 ///
 /// # Errors
 /// No replica can be asked.
-pub(crate) fn run(Tell { asked, output }: Tell) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(tell: Tell) -> anyhow::Result<ExitCode> {
     ask::block_on(async {
-        let target = Target::open(asked).await?;
-        let gathered = Gathered::<Value>::ask(target.serving().await?, "/certificates").await?;
-        let conclusion = gathered.conclude();
-        let answers = gathered.answers.into_iter().map(|(replica, says)| (replica.name, says));
-        let lists = ask::voices(answers).into_iter().map(|voice| List::of(voice, target.selection()));
-        let lists: Vec<List> = lists.collect::<Result<_, _>>()?;
-        let text = || lists.iter().map(|list| list.text(output, lists.len() > 1)).collect::<String>();
-        terminal::print(&terminal::structured(output, &lists)?.unwrap_or_else(text));
+        let (lists, conclusion) = ask::list::<List>(tell, "/certificates").await?;
         let is_wrong = lists.iter().any(List::is_wrong);
         Ok(if is_wrong { ExitCode::FAILURE } else { conclusion })
     })
@@ -73,15 +65,17 @@ struct List {
 }
 
 impl List {
-    fn of(Voice { replicas, says }: Voice, selection: &Selection) -> serde_json::Result<Self> {
-        let Page { mut certificates, mut missing } = serde_json::from_value(says)?;
-        certificates.retain(|found| selection.takes(found.namespace.as_deref().unwrap_or_default()));
-        missing.retain(|missing| selection.takes(&missing.namespace));
-        Ok(Self { replicas, certificates, missing })
-    }
-
     fn is_wrong(&self) -> bool {
         !self.missing.is_empty() || self.certificates.iter().any(|found| found.days_left(now()) < 0)
+    }
+}
+
+impl Listed for List {
+    fn of(voice: Voice, selection: &Selection) -> serde_json::Result<Self> {
+        let Page { mut certificates, mut missing } = serde_json::from_value(voice.first())?;
+        certificates.retain(|found| selection.takes(found.namespace.as_deref().unwrap_or_default()));
+        missing.retain(|missing| selection.takes(&missing.namespace));
+        Ok(Self { replicas: voice.replicas, certificates, missing })
     }
 
     fn text(&self, output: Output, is_one_of_many: bool) -> String {
@@ -155,7 +149,7 @@ mod tests {
         let certificates =
             [certificate("*", None), certificate("a.test", Some("shop")), certificate("b", Some("b"))];
         let says = json!({"generation": 1, "certificates": certificates, "missing": [missing]});
-        List::of(Voice { replicas: vec!["r/a".to_owned()], says }, selection).unwrap()
+        List::of(Voice { replicas: vec!["r/a".to_owned()], says: vec![says] }, selection).unwrap()
     }
 
     #[test]

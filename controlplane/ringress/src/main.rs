@@ -4,6 +4,7 @@
 //! args ─► run, dev ─► boot ─► shards + controller       (the only place that knows both wings)
 //!      ├► explain, lint, fmt                              (answers about manifests)
 //!      ├► explain, lint, wait, shards, … ─► ask               (answers about what runs: a cluster or a process)
+//!      ├► clear-status                                    (what a ringress that is gone left in a cluster)
 //!      └► echo                                            (a backend to try things with)
 //! ```
 //!
@@ -16,6 +17,7 @@ mod ask;
 mod backends;
 mod boot;
 mod certs;
+mod clear_status;
 mod dev;
 mod doctor;
 mod dump;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Verb::Certs(args) => answer(args.check(caller), certs::run),
         Verb::Backends(args) => answer(args.check(caller), backends::run),
         Verb::Dump(args) => answer(args.check(caller), dump::run),
+        Verb::ClearStatus(args) => answer(args.check(), clear_status::run),
         Verb::Version => {
             terminal::print(&format!("ringress {}\n", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringress_shared::id::{EndpointId, IdMap, UpstreamId};
+use ringress_shared::metric::EndpointLoad;
 use ringress_shared::snapshot::Generation;
 use ringress_shared::upstream::{Balance, EndpointSet, Upstream, UpstreamTable};
 
@@ -107,6 +108,16 @@ impl Balancers {
         balancer.is_some_and(|balancer| balancer.endpoints.iter().any(|state| !avoid.contains(&state.id)))
     }
 
+    /// The endpoints that are in use, fail or are left out. Walks all that were ever picked from.
+    pub fn loads(&self, now: Instant) -> Vec<EndpointLoad> {
+        let of = |(upstream, balancer): (&UpstreamId, &Balancer)| {
+            let loads: Vec<_> =
+                balancer.endpoints.iter().filter_map(|state| state.told(*upstream, now)).collect();
+            loads
+        };
+        self.by_upstream.iter().flat_map(of).collect()
+    }
+
     /// Forgets upstreams that are gone. Called after a snapshot was installed, off the way of requests.
     pub fn retain(&mut self, upstreams: &UpstreamTable) {
         self.by_upstream.retain(|id, _| upstreams.contains_key(id));
@@ -184,6 +195,14 @@ fn carry_over(set: &EndpointSet, known: &[Rc<EndpointState>]) -> Rc<[Rc<Endpoint
 impl EndpointState {
     fn is_available(&self, now: Instant) -> bool {
         self.health.get().is_available(now)
+    }
+
+    /// What there is to tell of it; `None` where it is idle and well.
+    fn told(&self, upstream: UpstreamId, now: Instant) -> Option<EndpointLoad> {
+        let health = self.health.get();
+        let (in_flight, failures, ejected) = (self.in_flight.get(), health.failures(), health.ejected(now));
+        let is_quiet = in_flight == 0 && failures == 0 && ejected.is_none();
+        (!is_quiet).then_some(EndpointLoad { upstream, endpoint: self.id, in_flight, failures, ejected })
     }
 
     fn load(&self, now: Instant) -> f64 {
@@ -374,6 +393,34 @@ mod tests {
         assert_eq!(state.in_flight.get(), 1);
         drop(lease);
         assert_eq!(state.in_flight.get(), 0);
+    }
+
+    #[test]
+    fn what_is_in_use_or_fails_is_told_and_what_is_well_is_not() {
+        let mut bench = Bench::new(0);
+        let pair = upstream(&[1, 2], Balance::RoundRobin);
+        let told = |bench: &Bench| -> Vec<(u16, u32, u32, bool)> {
+            let port = |id| pair.endpoints.endpoints.iter().find(|one| one.id == id).unwrap().address.port();
+            let loads = bench.balancers.loads(bench.now).into_iter();
+            loads
+                .map(|load| (port(load.endpoint), load.in_flight, load.failures, load.ejected.is_some()))
+                .collect()
+        };
+        assert_eq!(told(&bench), [], "nobody was picked");
+        let (first, second) = (bench.pick(&pair, &[]).unwrap(), bench.pick(&pair, &[]).unwrap());
+        first.report(TryResult::Failed, bench.now);
+        assert_eq!(told(&bench), [(1, 1, 1, false), (2, 1, 0, false)]);
+        second.report(TryResult::Answered, bench.now);
+        drop((first, second));
+        assert_eq!(told(&bench), [(1, 0, 1, false)]);
+        for _ in 0..4 {
+            let lease = bench.pick(&pair, &[]).unwrap();
+            let result = if lease.address().port() == 1 { TryResult::Failed } else { TryResult::Answered };
+            lease.report(result, bench.now);
+        }
+        assert_eq!(told(&bench), [(1, 0, 0, true)], "left out");
+        bench.now += Duration::from_secs(20);
+        assert_eq!(told(&bench), [], "taken in again");
     }
 
     #[test]

@@ -31,6 +31,17 @@ impl Health {
         self.ejected_until.is_none_or(|until| now >= until)
     }
 
+    /// Failures in a row, since it last answered or was last left out.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// For how long it is left out yet; `None`: it is not.
+    pub fn ejected(&self, now: Instant) -> Option<Duration> {
+        let left = self.ejected_until?.saturating_duration_since(now);
+        Some(left).filter(|left| !left.is_zero())
+    }
+
     /// The endpoint answered.
     pub fn succeeded(&mut self) {
         *self = Self::default();

@@ -323,6 +323,7 @@ impl Shard {
                 Command::Unlisten(socket) => self.unlisten(socket),
                 Command::Drain { within } => self.drain(within),
                 Command::Report(reply) => reply(self.report()),
+                Command::Loads(reply) => reply(self.desk.borrow().balancers.loads(Clock::now())),
             }
         }
     }

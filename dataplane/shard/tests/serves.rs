@@ -16,7 +16,7 @@ use ringress_shared::listener::{
     AccessLogFormat, ClientTimeouts, HeadLimits, HttpSettings, Listener, ListenerId, Routing, Socket,
     SocketId, Transport,
 };
-use ringress_shared::metric::Counter;
+use ringress_shared::metric::{Counter, EndpointLoad};
 use ringress_shared::origin::{ObjectRef, Origin};
 use ringress_shared::policy::PolicySet;
 use ringress_shared::route::{
@@ -206,6 +206,14 @@ fn counters(port: &Arc<dyn ShardPort>) -> [u64; ringress_shared::metric::COUNTER
     receiver.recv_timeout(WITHIN).unwrap()
 }
 
+fn loads(port: &Arc<dyn ShardPort>) -> Vec<EndpointLoad> {
+    let (sender, receiver) = channel();
+    port.send(Command::Loads(Box::new(move |loads| {
+        let _ = sender.send(loads);
+    })));
+    receiver.recv_timeout(WITHIN).unwrap()
+}
+
 const GET: &[u8] = b"GET /web HTTP/1.1\r\nHost: example.com\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
@@ -241,6 +249,23 @@ fn unknown_paths_are_404_and_dead_endpoints_502() {
         client.write_all(b"GET /web HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
         let answer = read_until(&mut client, "\0");
         assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("connection_refused"), "{answer}");
+    }
+}
+
+#[test]
+fn a_shard_tells_what_is_in_flight() {
+    for driver in DRIVERS {
+        // It takes the request and never answers.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = silent.local_addr().unwrap();
+        let running = start(driver, &[address], ClientTimeouts::default(), RuleTimeouts::default());
+        assert!(loads(&running.port).is_empty());
+        let mut client = connect(running.address);
+        client.write_all(GET).unwrap();
+        let (kept, _) = silent.accept().unwrap();
+        let told = loads(&running.port);
+        assert_eq!(told.iter().map(|load| (load.in_flight, load.failures)).collect::<Vec<_>>(), [(1, 0)]);
+        drop((client, kept));
     }
 }
 

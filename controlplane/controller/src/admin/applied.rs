@@ -1,8 +1,9 @@
 //! `POST /applied`: whether this process serves an Ingress as it is now, on every shard.
 //!
 //! Whoever asks brings the object as the API server has it, and it is read and hashed here as the watch reads it. So the answer
-//! is about that very content, and never about a number that only this process counts: a process that lags behind, or one
-//! whose API server is another one, cannot say yes by mistake.
+//! is about that very content, and never about a number that only this process counts: a process whose API server is another
+//! one cannot say yes by mistake. Nor can one that lags behind where an object is again what it was: the watch must have come
+//! as far as the version of the object, too.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -13,7 +14,7 @@ use ringress_shared::origin::ObjectRef;
 use ringress_translate::manifest::json;
 use ringress_translate::objects::Object;
 use ringress_translate::{ClassVerdict, Key, Level, Objects, Problem, Reason};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Admin, refused};
 use crate::live::View;
@@ -30,7 +31,29 @@ pub(super) async fn applied(State(admin): State<Admin>, body: Bytes) -> Response
         return Json(Applied::waiting(0, shards, "nothing is served yet".to_owned())).into_response();
     };
     let shards = admin.live.ports.iter().map(|port| port.status().generation()).collect();
-    Json(Applied::of(object, &view, shards)).into_response()
+    let is_heard = match &admin.live.progress {
+        Some(progress) => {
+            let Versioned { metadata } = serde_json::from_str(&text).unwrap_or_default();
+            let reached = progress.with(&view.reached.load());
+            reached.has_heard("ingresses", &object.key().namespace, &metadata.resource_version)
+        }
+        // What a folder holds has no versions.
+        None => true,
+    };
+    Json(Applied::of(object, is_heard, &view, shards)).into_response()
+}
+
+/// The version of an object, which is no part of what we keep of it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Versioned {
+    metadata: Version,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Version {
+    resource_version: String,
 }
 
 /// What is said of an Ingress.
@@ -74,7 +97,7 @@ impl Applied {
         Self { state: Progress::Waiting, generation, shards, why, problems: Vec::new() }
     }
 
-    fn of(object: Object, view: &View, shards: Vec<u64>) -> Self {
+    fn of(object: Object, is_heard: bool, view: &View, shards: Vec<u64>) -> Self {
         let generation = view.snapshot.generation;
         let (key, reference) = (object.key(), object.reference());
         let mut wanted = Objects::default();
@@ -90,6 +113,10 @@ impl Applied {
                     shards,
                     "another version of the object is served".to_owned(),
                 );
+            }
+            _ if !is_heard => {
+                let why = "the watch of Ingresses has not come as far as this version of the object";
+                return Self::waiting(generation, shards, why.to_owned());
             }
             _ => {}
         }

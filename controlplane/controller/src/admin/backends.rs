@@ -1,4 +1,5 @@
-//! The upstreams of the generation: which Service, how it is balanced, who is behind it and who is not chosen.
+//! The upstreams of the generation: which Service, how it is balanced, who is behind it and who is not chosen; and what
+//! each shard knows of those endpoints, which it keeps to itself until it is asked.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,17 +9,23 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use ringress_shared::command::Command;
+use ringress_shared::id::{EndpointId, UpstreamId};
+use ringress_shared::metric::EndpointLoad;
 use ringress_shared::origin::ObjectRef;
 use ringress_shared::upstream::Upstream;
 use ringress_translate::Objects;
 use serde::Serialize;
 
-use super::{Admin, NOTHING_YET, plain};
+use super::{Admin, NOTHING_YET, metrics, plain};
 use crate::live::View;
 
 pub(super) async fn backends(State(admin): State<Admin>) -> Response {
     match admin.live.view() {
-        Some(view) => Json(Backends::of(&view)).into_response(),
+        Some(view) => {
+            let told = metrics::ask_all(&admin.live.ports, |reply| Command::Loads(reply)).await;
+            Json(Backends::of(&view, &Loads::of(told))).into_response()
+        }
         None => plain(StatusCode::SERVICE_UNAVAILABLE, NOTHING_YET),
     }
 }
@@ -27,6 +34,9 @@ pub(super) async fn backends(State(admin): State<Admin>) -> Response {
 #[derive(Debug, Serialize)]
 pub(super) struct Backends {
     generation: u64,
+    /// Shards that did not tell in time what they know of endpoints.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    silent: Vec<usize>,
     /// By namespace, Service and port.
     pub(super) backends: Vec<Backend>,
 }
@@ -53,17 +63,57 @@ struct Endpoint {
     state: &'static str,
     /// Whether requests go there.
     chosen: bool,
+    /// What shards know of it: those where it is in use, fails or is left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shards: Vec<Load>,
+}
+
+/// What one shard knows of one endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Load {
+    shard: usize,
+    /// Tries under way.
+    in_flight: u32,
+    /// Failures in a row.
+    failures: u32,
+    /// Seconds for which it is left out yet; `null`: it is not.
+    ejected_s: Option<f64>,
+}
+
+/// What the shards told.
+#[derive(Debug, Default)]
+pub(super) struct Loads {
+    silent: Vec<usize>,
+    by_endpoint: BTreeMap<(UpstreamId, EndpointId), Vec<Load>>,
+}
+
+impl Loads {
+    fn of(told: Vec<Option<Vec<EndpointLoad>>>) -> Self {
+        let mut all = Self::default();
+        for (shard, told) in told.into_iter().enumerate() {
+            let Some(told) = told else {
+                all.silent.push(shard);
+                continue;
+            };
+            for EndpointLoad { upstream, endpoint, in_flight, failures, ejected } in told {
+                let load =
+                    Load { shard, in_flight, failures, ejected_s: ejected.map(|left| left.as_secs_f64()) };
+                all.by_endpoint.entry((upstream, endpoint)).or_default().push(load);
+            }
+        }
+        all
+    }
 }
 
 impl Backends {
-    pub(super) fn of(view: &View) -> Self {
+    pub(super) fn of(view: &View, loads: &Loads) -> Self {
         let slices = by_service(&view.objects);
         let mut backends: Vec<_> =
-            view.snapshot.upstreams.values().map(|upstream| Backend::of(upstream, &slices)).collect();
+            view.snapshot.upstreams.values().map(|upstream| Backend::of(upstream, &slices, loads)).collect();
         backends.sort_by(|a, b| {
             (&a.namespace, &a.service, &a.port, &a.id).cmp(&(&b.namespace, &b.service, &b.port, &b.id))
         });
-        Self { generation: view.snapshot.generation, backends }
+        Self { generation: view.snapshot.generation, silent: loads.silent.clone(), backends }
     }
 }
 
@@ -81,7 +131,7 @@ fn by_service(objects: &Objects) -> Slices<'_> {
 }
 
 impl Backend {
-    fn of(upstream: &Upstream, slices: &Slices<'_>) -> Self {
+    fn of(upstream: &Upstream, slices: &Slices<'_>, loads: &Loads) -> Self {
         let ObjectRef { namespace, name, .. } = &upstream.service;
         let named = named(slices.get(&(&**namespace, &**name)).into_iter().flatten());
         let mut endpoints: Vec<Endpoint> = upstream
@@ -93,12 +143,19 @@ impl Backend {
                 target: endpoint.target.as_ref().map(ToString::to_string),
                 state: named.get(&endpoint.address.ip()).map_or("given", |(state, _)| state),
                 chosen: true,
+                shards: loads.by_endpoint.get(&(upstream.id, endpoint.id)).cloned().unwrap_or_default(),
             })
             .collect();
         let is_chosen =
             |ip: &IpAddr| upstream.endpoints.endpoints.iter().any(|endpoint| endpoint.address.ip() == *ip);
         endpoints.extend(named.iter().filter(|(ip, _)| !is_chosen(ip)).map(|(ip, (state, target))| {
-            Endpoint { address: ip.to_string(), target: target.clone(), state, chosen: false }
+            Endpoint {
+                address: ip.to_string(),
+                target: target.clone(),
+                state,
+                chosen: false,
+                shards: Vec::new(),
+            }
         }));
         Self {
             id: upstream.id.to_string(),

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::backends::{Backend, Backends};
+use super::backends::{Backend, Backends, Loads};
 use super::certificates::{Certificates, Missing, Shown};
 use super::routes::problems::Troubled;
 use super::routes::{Route, Routes};
@@ -35,7 +35,7 @@ pub(super) async fn dump(State(admin): State<Admin>) -> Response {
         degraded,
         flags: &admin.flags,
         routes,
-        backends: Backends::of(&view).backends,
+        backends: Backends::of(&view, &Loads::default()).backends,
         certificates,
         missing_certificates: missing,
         problems,

@@ -48,21 +48,28 @@ pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
 
 /// The copies of all shards, asked for at the same time; `None` where one does not answer in time.
 pub(super) async fn gather(ports: &[Arc<dyn ShardPort>]) -> Vec<Option<ShardReport>> {
-    let until = tokio::time::Instant::now() + REPORT_TIMEOUT;
-    let asked: Vec<_> = ports.iter().map(|port| ask(port.as_ref())).collect();
-    let mut reports = Vec::with_capacity(asked.len());
-    for answer in asked {
-        let answer = tokio::time::timeout_at(until, answer).await;
-        reports.push(answer.ok().and_then(Result::ok));
-    }
-    reports
+    ask_all(ports, |reply| Command::Report(reply)).await
 }
 
-fn ask(port: &dyn ShardPort) -> oneshot::Receiver<ShardReport> {
-    let (sender, receiver) = oneshot::channel();
-    // Nobody takes the answer where the scrape has given up.
-    port.send(Command::Report(Box::new(move |report| drop(sender.send(report)))));
-    receiver
+/// Asks all shards at the same time; `None` for one that does not answer in time.
+pub(super) async fn ask_all<T: Send + 'static>(
+    ports: &[Arc<dyn ShardPort>],
+    question: impl Fn(Box<dyn FnOnce(T) + Send>) -> Command,
+) -> Vec<Option<T>> {
+    let until = tokio::time::Instant::now() + REPORT_TIMEOUT;
+    let ask = |port: &Arc<dyn ShardPort>| {
+        let (sender, receiver) = oneshot::channel();
+        // Nobody takes the answer where we have given up.
+        port.send(question(Box::new(move |answer| drop(sender.send(answer)))));
+        receiver
+    };
+    let asked: Vec<_> = ports.iter().map(ask).collect();
+    let mut answers = Vec::with_capacity(asked.len());
+    for answer in asked {
+        let answer = tokio::time::timeout_at(until, answer).await;
+        answers.push(answer.ok().and_then(Result::ok));
+    }
+    answers
 }
 
 /// Everything that one answer says.

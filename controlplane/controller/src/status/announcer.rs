@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::api::{self, Verb};
 use super::replica::{Replica, Shown};
+use super::troubles::{Task, Troubles};
 use crate::acknowledge::GenerationReport;
 use crate::live::View;
 use crate::readiness::Readiness;
@@ -36,7 +37,7 @@ pub(super) struct Announcer {
     earliest: Instant,
     /// Until when what changes is written at once.
     hasty_until: Instant,
-    complained: bool,
+    troubles: Arc<Troubles>,
 }
 
 impl Announcer {
@@ -48,6 +49,7 @@ impl Announcer {
         readiness: Readiness,
     ) -> Self {
         let now = Instant::now();
+        let troubles = readiness.troubles();
         Self {
             client,
             replica,
@@ -60,7 +62,7 @@ impl Announcer {
             due: now,
             earliest: now,
             hasty_until: now,
-            complained: false,
+            troubles,
         }
     }
 
@@ -112,12 +114,12 @@ impl Announcer {
         match self.write(&shown).await {
             Ok(()) => {
                 self.shown = Some(shown);
-                self.complained = false;
+                self.troubles.over(&[Task::OwnLease]);
                 self.due = begun + RENEW;
             }
             Err(failure) => {
-                if !std::mem::replace(&mut self.complained, true) {
-                    let needs = "create and patch leases in its own namespace";
+                if self.troubles.note(Task::OwnLease, &failure) {
+                    let needs = Task::OwnLease.needs();
                     tracing::warn!(
                         lease = self.replica.name, error = %failure, needs,
                         "what this replica serves cannot be shown; Applied does not speak for it"

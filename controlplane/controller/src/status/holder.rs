@@ -1,5 +1,7 @@
 //! Holds the Lease, waits for it, and gives it back in the end.
 
+use std::sync::Arc;
+
 use kube::Client;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -7,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::api::{self, Verb};
 use super::lease::{Election, LOOK, Role, Step};
+use super::troubles::{Task, Troubles};
 use crate::source::kube::call::Failure;
 
 /// The part of a replica in the election.
@@ -17,18 +20,24 @@ pub(super) struct Holder {
     leases: String,
     name: String,
     role: watch::Sender<Role>,
-    complained: bool,
+    troubles: Arc<Troubles>,
 }
 
 impl Holder {
-    pub(super) fn new(client: Client, me: &str, namespace: &str, name: &str) -> Self {
+    pub(super) fn new(
+        client: Client,
+        me: &str,
+        namespace: &str,
+        name: &str,
+        troubles: Arc<Troubles>,
+    ) -> Self {
         Self {
             client,
             election: Election::new(me, namespace, name),
             leases: api::leases(namespace),
             name: name.to_owned(),
             role: watch::Sender::default(),
-            complained: false,
+            troubles,
         }
     }
 
@@ -40,10 +49,10 @@ impl Holder {
     pub(super) async fn run(&mut self) {
         loop {
             match self.turn().await {
-                Ok(()) => self.complained = false,
-                Err(failure) if !self.complained => {
-                    tracing::warn!(lease = self.name, error = %failure, "the Lease cannot be held or read");
-                    self.complained = true;
+                Ok(()) => self.troubles.over(&[Task::Election]),
+                Err(failure) if self.troubles.note(Task::Election, &failure) => {
+                    let needs = Task::Election.needs();
+                    tracing::warn!(lease = self.name, error = %failure, needs, "the Lease cannot be held or read");
                 }
                 Err(_) => {}
             }

@@ -4,7 +4,7 @@
 //! A replica counts while it is *fresh*: it renews its Lease every few seconds, only while it is ready, and takes it away when
 //! it ends. So nobody need ask for Pods or EndpointSlices to know who is ready. One that is killed, frozen or cut off from the
 //! API server stops counting a quarter of a minute later, by the leader's own clock, and never holds `Applied` up for longer:
-//! what such a replica still serves, `Applied` does not speak for.
+//! what such a replica still serves, `Applied` does not speak for, and names it as long as its Lease is there.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,9 +40,7 @@ pub(super) struct Shown {
 impl Replica {
     pub(super) fn new(pod: &str, me: &str, namespace: &str, election_id: &str) -> Self {
         let name: String = format!("ringress-replica-{pod}").chars().take(NAME_MAX).collect();
-        let group: String = election_id.chars().take(LABEL_MAX).collect();
-        let group = group.trim_end_matches(['-', '.', '_']).to_owned();
-        Self { name, group, namespace: namespace.to_owned(), me: me.to_owned() }
+        Self { name, group: group_of(election_id), namespace: namespace.to_owned(), me: me.to_owned() }
     }
 
     /// The Lease, whole enough to be created and to be merged into what is there.
@@ -104,6 +102,8 @@ pub(super) enum Agreement {
         others: usize,
         /// Their shards.
         shards: usize,
+        /// The pods of those that did not, and are waited for no more.
+        silent: Vec<String>,
     },
 }
 
@@ -163,15 +163,21 @@ impl Replicas {
             Peers::Unknown => return Agreement::Unknown,
             Peers::Known(peers) => peers,
         };
-        let (mut others, mut shards) = (0, 0);
-        for peer in peers.values().filter(|peer| peer.counts(now)) {
-            if !served.is_known_with(&peer.shown.heard) {
-                return Agreement::Open;
+        let (mut others, mut shards, mut silent) = (0, 0, Vec::new());
+        for peer in peers.values().filter(|peer| !peer.holder.is_empty()) {
+            match (peer.counts(now), served.is_known_with(&peer.shown.heard)) {
+                (true, false) => return Agreement::Open,
+                (true, true) => {
+                    others += 1;
+                    shards += peer.shown.shards;
+                }
+                (false, _) => silent.push(peer.pod().to_owned()),
             }
-            others += 1;
-            shards += peer.shown.shards;
         }
-        if others == 0 { Agreement::Alone } else { Agreement::Common { others, shards } }
+        match others == 0 && silent.is_empty() {
+            true => Agreement::Alone,
+            false => Agreement::Common { others, shards, silent },
+        }
     }
 
     /// Leases that nobody has renewed for so long that their replica will not take them away itself: name and version.
@@ -184,7 +190,12 @@ impl Replicas {
 
 impl Peer {
     fn counts(&self, now: Instant) -> bool {
-        !self.is_deposed && !self.holder.is_empty() && now.saturating_duration_since(self.since) < FRESH
+        !self.is_deposed && now.saturating_duration_since(self.since) < FRESH
+    }
+
+    /// Without the number of the process.
+    fn pod(&self) -> &str {
+        self.holder.rsplit_once('_').map_or(&self.holder, |(pod, _)| pod)
     }
 }
 
@@ -196,6 +207,12 @@ fn shown(lease: &Value) -> Shown {
         shards: annotation(SHARDS).parse().unwrap_or(0),
         generation: annotation(GENERATION).parse().unwrap_or(0),
     }
+}
+
+/// The value of [`LABEL`] of those that elect a leader by this Lease.
+pub(super) fn group_of(election_id: &str) -> String {
+    let group: String = election_id.chars().take(LABEL_MAX).collect();
+    group.trim_end_matches(['-', '.', '_']).to_owned()
 }
 
 /// The name of a Lease.
@@ -230,6 +247,10 @@ mod tests {
         lease
     }
 
+    fn common(others: usize, shards: usize) -> Agreement {
+        Agreement::Common { others, shards, silent: Vec::new() }
+    }
+
     fn served(version: u64) -> Reached {
         let mut reached = Reached::of_test("ingresses");
         reached.change_of_test(version);
@@ -258,9 +279,9 @@ mod tests {
         let now = Instant::now();
         let mut replicas = listed(&[lease("me", "1", 0), lease("a", "1", 9), lease("b", "1", 6)], now);
         assert_eq!(replicas.agreement(&served(7), now), Agreement::Open);
-        assert_eq!(replicas.agreement(&served(6), now), Agreement::Common { others: 2, shards: 4 });
+        assert_eq!(replicas.agreement(&served(6), now), common(2, 4));
         replicas.take(News::Changed(lease("b", "2", 7)), now);
-        assert_eq!(replicas.agreement(&served(7), now), Agreement::Common { others: 2, shards: 4 });
+        assert_eq!(replicas.agreement(&served(7), now), common(2, 4));
         replicas.take(News::Deleted(lease("b", "3", 7)), now);
         replicas.take(News::Deleted(lease("a", "3", 7)), now);
         assert_eq!(replicas.agreement(&served(7), now), Agreement::Alone);
@@ -280,10 +301,11 @@ mod tests {
         let start = Instant::now();
         let mut replicas = listed(&[lease("a", "1", 6)], start);
         assert_eq!(replicas.agreement(&served(7), at(start, 14)), Agreement::Open);
-        assert_eq!(replicas.agreement(&served(7), at(start, 15)), Agreement::Alone);
+        let without = Agreement::Common { others: 0, shards: 0, silent: vec!["a".to_owned()] };
+        assert_eq!(replicas.agreement(&served(7), at(start, 15)), without);
         // Listing the same again is no sign of life.
         replicas.take(News::Listed(vec![lease("a", "1", 6)]), at(start, 16));
-        assert_eq!(replicas.agreement(&served(7), at(start, 16)), Agreement::Alone);
+        assert_eq!(replicas.agreement(&served(7), at(start, 16)), without);
         replicas.take(News::Changed(lease("a", "2", 6)), at(start, 17));
         assert_eq!(replicas.agreement(&served(7), at(start, 17)), Agreement::Open, "it is back");
     }
@@ -293,7 +315,8 @@ mod tests {
         let now = Instant::now();
         let mut replicas = Replicas::new("ringress-replica-me", Some("a_1".to_owned()));
         replicas.take(News::Listed(vec![lease("a", "1", 6)]), now);
-        assert_eq!(replicas.agreement(&served(7), now), Agreement::Alone);
+        let without = Agreement::Common { others: 0, shards: 0, silent: vec!["a".to_owned()] };
+        assert_eq!(replicas.agreement(&served(7), now), without);
         replicas.take(News::Changed(lease("a", "2", 6)), now);
         assert_eq!(replicas.agreement(&served(7), now), Agreement::Open);
     }

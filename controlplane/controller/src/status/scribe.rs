@@ -19,6 +19,8 @@ use super::follow::{Collection, News, follow};
 use super::known::{addresses_of, read_statuses};
 use super::lease::Role;
 use super::nodes::Nodes;
+use super::owner::Owner;
+use super::troubles::{Task, Troubles};
 use crate::acknowledge::GenerationReport;
 use crate::live::View;
 use crate::source::kube::call::Failure;
@@ -26,6 +28,7 @@ use crate::source::kube::call::Failure;
 /// Writes statuses while it leads.
 pub(super) struct Scribe {
     client: Client,
+    owner: Owner,
     place: Place,
     role: watch::Receiver<Role>,
     /// `None`: the statuses were not read since we lead.
@@ -36,7 +39,7 @@ pub(super) struct Scribe {
     view: Option<Arc<View>>,
     /// Its Ingresses.
     present: BTreeMap<Key, Present>,
-    complained: bool,
+    troubles: Arc<Troubles>,
 }
 
 /// Where clients reach us, as the flags say it.
@@ -61,16 +64,23 @@ impl Place {
 }
 
 impl Scribe {
-    pub(super) fn new(client: Client, place: Place, role: watch::Receiver<Role>) -> Self {
+    pub(super) fn new(
+        client: Client,
+        owner: Owner,
+        place: Place,
+        role: watch::Receiver<Role>,
+        troubles: Arc<Troubles>,
+    ) -> Self {
         Self {
             client,
+            owner,
             place,
             role,
             ledger: None,
             addresses: None,
             view: None,
             present: BTreeMap::new(),
-            complained: false,
+            troubles,
         }
     }
 
@@ -150,10 +160,11 @@ impl Scribe {
             Place::Nodes(nodes) => nodes.addresses().await,
         };
         match looked {
-            Ok(addresses) => self.addresses = addresses.or(self.addresses.take()),
-            Err(failure) => {
-                self.complain(&failure, "cannot read where clients reach us; statuses stay as they are")
+            Ok(addresses) => {
+                self.troubles.over(&[Task::Addresses]);
+                self.addresses = addresses.or(self.addresses.take());
             }
+            Err(failure) => self.complain(Task::Addresses, &failure),
         }
     }
 
@@ -164,15 +175,20 @@ impl Scribe {
             }
             News::Changed(service) => self.addresses = Some(address::of_service(&service)),
             News::Deleted(_) => self.addresses = Some(Vec::new()),
-            News::Refused(failure) => {
-                self.complain(&failure, "cannot read where clients reach us; statuses stay as they are");
-            }
+            News::Refused(failure) => return self.complain(Task::Addresses, &failure),
         }
+        self.troubles.over(&[Task::Addresses]);
     }
 
-    fn complain(&mut self, failure: &Failure, what: &str) {
-        if !std::mem::replace(&mut self.complained, true) {
-            tracing::warn!(error = %failure, "{what}");
+    fn complain(&self, task: Task, failure: &Failure) {
+        if self.troubles.note(task, failure) {
+            let needs = task.needs();
+            match task {
+                Task::Addresses => {
+                    tracing::warn!(error = %failure, needs, "cannot read where clients reach us; statuses stay as they are");
+                }
+                _ => tracing::warn!(error = %failure, needs, "statuses cannot be written; trying again"),
+            }
         }
     }
 
@@ -180,15 +196,16 @@ impl Scribe {
     async fn turn(&mut self) -> bool {
         if !self.leads() {
             self.ledger = None;
+            self.troubles.over(&[Task::Addresses, Task::Statuses]);
             return false;
         }
         match self.write_some(BETWEEN_WRITES).await {
             Ok(more) => {
-                self.complained = false;
+                self.troubles.over(&[Task::Statuses]);
                 more
             }
             Err(failure) => {
-                self.complain(&failure, "statuses cannot be written; trying again");
+                self.complain(Task::Statuses, &failure);
                 false
             }
         }
@@ -229,11 +246,17 @@ impl Scribe {
                 self.note(key, uid, addresses_of(&now));
                 return Ok(());
             }
+            if !self.owner.wrote_addresses(&now) {
+                // Another controller is reached at the same address: none of it is ours.
+                self.note(key, uid, Vec::new());
+                return Ok(());
+            }
             metadata["resourceVersion"] = now["metadata"]["resourceVersion"].clone();
         }
         let listed = if addresses.is_empty() { Value::Null } else { json!(addresses) };
         let patch = json!({"metadata": metadata, "status": {"loadBalancer": {"ingress": listed}}});
-        match api::write(&self.client, Verb::Merge, &format!("{path}/status"), &patch).await {
+        let path = format!("{path}/status?{}", self.owner.query());
+        match api::write(&self.client, Verb::Merge, &path, &patch).await {
             Ok(()) => self.note(key, uid, addresses),
             // Gone, or another object of that name: the next generation says which.
             Err(Failure::Missing | Failure::Conflict) => self.forget(&key),

@@ -21,10 +21,12 @@ use super::event;
 use super::follow::{Collection, News, follow};
 use super::lease::Role;
 use super::outbox::{Known, Letter, Outbox};
-use super::replica::{LABEL, Replica, Replicas};
+use super::replica::{Agreement, LABEL, Replica, Replicas};
+use super::troubles::{Task, Troubles};
 use super::waiting::{Change, Live, Waiting};
 use crate::acknowledge::GenerationReport;
 use crate::live::View;
+use crate::source::kube::Reached;
 use crate::source::kube::call::Failure;
 
 /// Writes Events while it leads.
@@ -46,7 +48,7 @@ pub(super) struct Speaker {
     outbox: Outbox,
     /// How often an Event was said, by name.
     counts: BTreeMap<String, u32>,
-    complained: bool,
+    troubles: Arc<Troubles>,
     /// Whether Events about cluster-wide objects were refused: a scoped release has no right in `default`.
     is_scoped: bool,
 }
@@ -54,7 +56,6 @@ pub(super) struct Speaker {
 struct Others {
     replicas: Replicas,
     news: mpsc::Receiver<News>,
-    complained: bool,
     /// When abandoned Leases are looked for again.
     sweep: Instant,
 }
@@ -65,6 +66,7 @@ impl Speaker {
         replica: Replica,
         me: String,
         role: watch::Receiver<Role>,
+        troubles: Arc<Troubles>,
     ) -> Self {
         Self {
             client,
@@ -78,7 +80,7 @@ impl Speaker {
             waiting: Waiting::default(),
             outbox: Outbox::default(),
             counts: BTreeMap::new(),
-            complained: false,
+            troubles,
             is_scoped: false,
         }
     }
@@ -121,7 +123,10 @@ impl Speaker {
         let role = self.role.borrow_and_update().clone();
         match (role.leads(Instant::now()), &self.others) {
             (true, None) => self.begin(&role),
-            (false, Some(_)) => self.others = None,
+            (false, Some(_)) => {
+                self.others = None;
+                self.troubles.over(&[Task::Events, Task::OtherLeases]);
+            }
             _ => {}
         }
         if let Some(other) = role.other
@@ -142,7 +147,6 @@ impl Speaker {
         self.others = Some(Others {
             replicas: Replicas::new(&self.replica.name, role.deposed.clone()),
             news: follow(self.client.clone(), collection),
-            complained: false,
             sweep: Instant::now() + SWEEP,
         });
         if let Some(view) = self.heard.clone() {
@@ -152,11 +156,13 @@ impl Speaker {
 
     fn learn(&mut self, news: News) {
         let Some(others) = &mut self.others else { return };
-        if let News::Refused(failure) = &news
-            && !std::mem::replace(&mut others.complained, true)
-        {
-            let needs = "list and watch leases in its own namespace";
-            tracing::warn!(error = %failure, needs, "the other replicas are unknown; Applied speaks for this one alone");
+        match &news {
+            News::Refused(failure) if self.troubles.note(Task::OtherLeases, failure) => {
+                let needs = Task::OtherLeases.needs();
+                tracing::warn!(error = %failure, needs, "the other replicas are unknown; Applied speaks for this one alone");
+            }
+            News::Refused(_) => {}
+            _ => self.troubles.over(&[Task::OtherLeases]),
         }
         others.replicas.take(news, Instant::now());
     }
@@ -237,7 +243,13 @@ impl Speaker {
         let now = Instant::now();
         let Some(others) = &mut self.others else { return };
         if !self.waiting.is_empty() {
-            let said = self.waiting.agreed(|reached| others.replicas.agreement(reached, now), now);
+            // Whoever may not show itself may not see the others do it, either: nobody shows anything then.
+            let is_blind = self.troubles.is_refused(Task::OwnLease);
+            let agreement = |reached: &Reached| match others.replicas.agreement(reached, now) {
+                Agreement::Alone if is_blind => Agreement::Unknown,
+                agreement => agreement,
+            };
+            let said = self.waiting.agreed(agreement, now);
             said.into_iter().for_each(|(event, known)| self.outbox.put(event, known, now));
         }
         let dropped = self.outbox.dropped();
@@ -259,10 +271,7 @@ impl Speaker {
             return;
         }
         let failure = match self.write(&letter).await {
-            Ok(()) => {
-                self.complained = false;
-                return;
-            }
+            Ok(()) => return self.troubles.over(&[Task::Events]),
             Err(failure) => failure,
         };
         if letter.event.is_cluster_wide() && matches!(failure, Failure::Forbidden(_)) {
@@ -270,8 +279,9 @@ impl Speaker {
             tracing::debug!(object = %letter.event.object, error = %failure, "Events about such objects are left out");
             return;
         }
-        if !std::mem::replace(&mut self.complained, true) {
-            tracing::warn!(object = %letter.event.object, error = %failure, "an Event cannot be written");
+        if self.troubles.note(Task::Events, &failure) {
+            let needs = Task::Events.needs();
+            tracing::warn!(object = %letter.event.object, error = %failure, needs, "an Event cannot be written");
         }
         let (is_passing, asked) = match &failure {
             Failure::Busy { after, .. } => (true, after.unwrap_or_default()),

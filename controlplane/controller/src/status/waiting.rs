@@ -103,12 +103,20 @@ fn note(live: &Live, agreement: &Agreement, now: Instant) -> Option<String> {
         Agreement::Open => None,
         Agreement::Alone => Some(own),
         Agreement::Unknown => Some(format!("{own}, of this replica; the others are unknown")),
-        Agreement::Common { others, shards: more } => {
+        Agreement::Common { others, shards: more, silent } => {
             let (shards, replicas) = (shards + more, others + 1);
             let elapsed = millis(*elapsed + now.saturating_duration_since(live.at));
-            Some(format!(
-                "{own}; confirmed by all {shards} shards of {replicas} replicas after {elapsed:.1} ms"
-            ))
+            let confirmed = match others {
+                0 => String::new(),
+                _ => {
+                    format!("; confirmed by all {shards} shards of {replicas} replicas after {elapsed:.1} ms")
+                }
+            };
+            let silent = match silent.is_empty() {
+                true => String::new(),
+                false => format!("; not confirmed by {}, of which nothing is heard", silent.join(", ")),
+            };
+            Some(format!("{own}{confirmed}{silent}"))
         }
     }
 }
@@ -150,7 +158,8 @@ mod tests {
         waiting.put(Key::new("a", "one"), change("a.test", start, true));
         assert!(waiting.agreed(|_| Agreement::Open, start).is_empty());
         let now = start + Duration::from_millis(50);
-        let said = notes(waiting.agreed(|_| Agreement::Common { others: 2, shards: 4 }, now));
+        let everybody = |_: &Reached| Agreement::Common { others: 2, shards: 4, silent: Vec::new() };
+        let said = notes(waiting.agreed(everybody, now));
         let note = "live as generation 7 on 2 shards after 4.2 ms; confirmed by all 6 shards of 3 replicas after 54.2 ms";
         assert_eq!(said, [format!("Ingress a/one Anew: {note}")]);
         assert!(waiting.is_empty(), "once");
@@ -162,6 +171,26 @@ mod tests {
         waiting.put(Key::new("a", "one"), change("a.test", now, false));
         let said = notes(waiting.agreed(|_| Agreement::Alone, now));
         assert_eq!(said, ["Ingress a/one Said: live as generation 7 on 2 shards after 4.2 ms"]);
+    }
+
+    #[test]
+    fn who_did_not_confirm_is_named() {
+        let now = Instant::now();
+        let check = |others: usize, silent: &[&str], expected: &str| {
+            let mut waiting = Waiting::default();
+            waiting.put(Key::new("a", "one"), change("a.test", now, true));
+            let silent: Vec<String> = silent.iter().map(|pod| (*pod).to_owned()).collect();
+            let agreement =
+                |_: &Reached| Agreement::Common { others, shards: 2 * others, silent: silent.clone() };
+            let said = notes(waiting.agreed(agreement, now));
+            assert_eq!(
+                said,
+                [format!("Ingress a/one Anew: live as generation 7 on 2 shards after 4.2 ms{expected}")]
+            );
+        };
+        check(0, &["b"], "; not confirmed by b, of which nothing is heard");
+        let confirmed = "; confirmed by all 4 shards of 2 replicas after 4.2 ms";
+        check(1, &["b", "c"], &format!("{confirmed}; not confirmed by b, c, of which nothing is heard"));
     }
 
     #[test]

@@ -12,10 +12,13 @@ use super::StatusConfig;
 use super::announcer::Announcer;
 use super::api::{self, Verb};
 use super::holder::Holder;
+use super::lease::Role;
 use super::nodes::Nodes;
+use super::owner::Owner;
 use super::replica::{LABEL, Replica, name_of};
 use super::scribe::{Place, Scribe};
 use super::speaker::Speaker;
+use super::troubles::Troubles;
 use crate::acknowledge::GenerationReport;
 use crate::readiness::Readiness;
 use crate::source::kube::Progress;
@@ -38,6 +41,7 @@ struct Identity {
     /// `holderIdentity`; two processes of one name must not both think that they hold the Lease.
     me: String,
     replica: Replica,
+    troubles: Arc<Troubles>,
 }
 
 impl Writer {
@@ -52,9 +56,10 @@ impl Writer {
     /// Runs until the process is asked to stop, and then gives back what it holds. What fails is tried again; nothing of it
     /// reaches traffic.
     pub async fn run(self, readiness: Readiness) {
-        let Some(who) = self.identity().await else { return };
-        let Identity { client, namespace, me, replica } = &who;
-        let mut holder = Holder::new(client.clone(), me, namespace, &self.config.election_id);
+        let Some(who) = self.identity(readiness.troubles()).await else { return };
+        let Identity { client, namespace, me, replica, troubles } = &who;
+        let mut holder =
+            Holder::new(client.clone(), me, namespace, &self.config.election_id, Arc::clone(troubles));
         let calls = || (client.clone(), api::leases(namespace));
         let announcer = Announcer::new(
             calls(),
@@ -63,8 +68,8 @@ impl Writer {
             Arc::clone(&self.progress),
             readiness.clone(),
         );
-        let speaker = Speaker::new(calls(), replica.clone(), me.clone(), holder.role());
-        let scribe = Scribe::new(client.clone(), self.place(&who), holder.role());
+        let speaker = Speaker::new(calls(), replica.clone(), me.clone(), holder.role(), Arc::clone(troubles));
+        let scribe = self.scribe(&who, holder.role());
         tokio::select! {
             biased;
             () = readiness.stopped() => {}
@@ -80,7 +85,7 @@ impl Writer {
         }
     }
 
-    async fn identity(&self) -> Option<Identity> {
+    async fn identity(&self, troubles: Arc<Troubles>) -> Option<Identity> {
         let client = match self.config.access.client().await {
             Ok(client) => client,
             Err(error) => {
@@ -95,7 +100,12 @@ impl Writer {
         let pod = own(&self.config.pod_name).unwrap_or_else(|| format!("{process:08x}"));
         let me = format!("{pod}_{process:08x}");
         let replica = Replica::new(&pod, &me, &namespace, &self.config.election_id);
-        Some(Identity { client, namespace, me, replica })
+        Some(Identity { client, namespace, me, replica, troubles })
+    }
+
+    fn scribe(&self, who: &Identity, role: watch::Receiver<Role>) -> Scribe {
+        let owner = Owner::new(&who.namespace, &self.config.election_id);
+        Scribe::new(who.client.clone(), owner, self.place(who), role, Arc::clone(&who.troubles))
     }
 
     fn place(&self, who: &Identity) -> Place {
@@ -145,7 +155,7 @@ impl Writer {
                 sleep(HANDED_OVER / 10).await;
             }
         }
-        let left = Scribe::new(who.client.clone(), self.place(who), role).clear(&report.view).await?;
+        let left = self.scribe(who, role).clear(&report.view).await?;
         tracing::info!(left, "the last replica ends; addresses are taken out of the statuses of Ingresses");
         Ok(())
     }

@@ -469,6 +469,7 @@ impl World {
             }
             ("PATCH", Some(mut known)) => {
                 merge(&mut known, &object);
+                sign(&mut known, request);
                 known
             }
             (_, Some(_)) => object,
@@ -481,6 +482,19 @@ impl World {
         self.objects.insert(place, object.clone());
         (if request.method == "POST" { 201 } else { 200 }, object)
     }
+}
+
+/// Notes who wrote the addresses, in the form of the API server.
+fn sign(object: &mut Value, request: &Request) {
+    let Some(manager) = request.query.get("fieldManager").filter(|_| request.path.ends_with("/status"))
+    else {
+        return;
+    };
+    let fields = json!({"f:status": {"f:loadBalancer": {"f:ingress": {}}}});
+    object["metadata"]["managedFields"] = match object["status"]["loadBalancer"]["ingress"].is_array() {
+        true => json!([{"manager": manager, "subresource": "status", "fieldsV1": fields}]),
+        false => json!([]),
+    };
 }
 
 /// RFC 7386.

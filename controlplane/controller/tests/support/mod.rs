@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ringress_controller::source::kube::Patience;
 use ringress_shared::command::{Command, DriverReport, Event, IoDriver, ReportReply, ShardPort, ShardStatus};
-use ringress_shared::metric::{COUNTERS, ShardReport};
+use ringress_shared::metric::{COUNTERS, EndpointLoad, ShardReport};
 use ringress_shared::snapshot::Snapshot;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -29,6 +29,8 @@ pub(crate) struct FakeShard {
     /// What it answers to `Report`; `None` never answers.
     pub(crate) report: Mutex<Option<ShardReport>>,
     unanswered: Mutex<Vec<ReportReply>>,
+    /// What it answers to `Loads`.
+    pub(crate) loads: Mutex<Vec<EndpointLoad>>,
 }
 
 impl FakeShard {
@@ -87,6 +89,7 @@ impl ShardPort for FakeShard {
                 Some(report) => reply(report),
                 None => self.unanswered.lock().unwrap().push(reply),
             },
+            Command::Loads(reply) => reply(self.loads.lock().unwrap().clone()),
         }
     }
 
@@ -116,6 +119,7 @@ pub(crate) fn shards(count: usize) -> (Vec<Arc<FakeShard>>, mpsc::UnboundedRecei
             obedient: AtomicBool::new(true),
             report: Mutex::new(Some(empty_report())),
             unanswered: Mutex::default(),
+            loads: Mutex::default(),
         })
     };
     ((0..count).map(shard).collect(), receiver)

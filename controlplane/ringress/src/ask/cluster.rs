@@ -96,7 +96,7 @@ impl Cluster {
             None => "in any namespace".to_owned(),
         };
         format!(
-            "no controller runs: there is no pod with the labels {LABELS} {place}; install it (helm install ringress …), \
+            "no controller runs: there is no pod with the label {LABEL} {place}; install it (helm install ringress …), \
              or name its namespace with --controller-namespace"
         )
     }
@@ -106,7 +106,7 @@ impl Cluster {
             Some(namespace) => Api::<Pod>::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
-        let listed = pods.list(&ListParams::default().labels(LABELS)).await;
+        let listed = pods.list(&ListParams::default().labels(LABEL)).await;
         Ok(listed.map_err(Refusal::from)?.items)
     }
 
@@ -230,8 +230,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What the chart gives its pods.
-pub(crate) const LABELS: &str = "app.kubernetes.io/name=ringress,app.kubernetes.io/component=controller";
+/// What the chart gives its pods, whatever its values make of the usual labels (`nameOverride`).
+pub(crate) const LABEL: &str = "ringress.dev/component=controller";
 
 /// Where the controller is installed by default.
 const NAMESPACE: &str = "ringress";

@@ -6,8 +6,15 @@ use serde_json::{Map, Value};
 #[derive(Debug, PartialEq)]
 pub(crate) struct Voice {
     pub(crate) replicas: Vec<String>,
+    /// What each of them says; equal but for what each counts.
+    pub(crate) says: Vec<Value>,
+}
+
+impl Voice {
     /// As the first of them says it.
-    pub(crate) says: Value,
+    pub(crate) fn first(&self) -> Value {
+        self.says.first().cloned().unwrap_or_default()
+    }
 }
 
 /// Groups answers that are equal but for what each replica counts or makes for itself.
@@ -16,8 +23,11 @@ pub(crate) fn voices(answers: impl IntoIterator<Item = (String, Value)>) -> Vec<
     for (replica, says) in answers {
         let common = common(&says);
         match voices.iter_mut().find(|(known, _)| *known == common) {
-            Some((_, voice)) => voice.replicas.push(replica),
-            None => voices.push((common, Voice { replicas: vec![replica], says })),
+            Some((_, voice)) => {
+                voice.replicas.push(replica);
+                voice.says.push(says);
+            }
+            None => voices.push((common, Voice { replicas: vec![replica], says: vec![says] })),
         }
     }
     voices.into_iter().map(|(_, voice)| voice).collect()
@@ -37,10 +47,19 @@ fn common(value: &Value) -> Value {
 }
 
 /// What differs between replicas that serve the same: what each counts, and the default certificate that each makes.
-const OWN: [&str; 6] = ["generation", "shown_since", "fingerprint", "not_before", "not_after", "not_after_s"];
+const OWN: [&str; 8] = [
+    "generation",
+    "shown_since",
+    "shards",
+    "silent",
+    "fingerprint",
+    "not_before",
+    "not_after",
+    "not_after_s",
+];
 
 /// How many of these are counted.
-const COUNTED: usize = 2;
+const COUNTED: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -55,8 +74,9 @@ mod tests {
             ("b".to_owned(), says(2, "y", "other")),
             ("c".to_owned(), says(3, "z", "h")),
         ];
-        let found: Vec<_> = voices(all).into_iter().map(|voice| voice.replicas.join("+")).collect();
-        assert_eq!(found, ["a+c", "b"]);
+        let found = voices(all);
+        assert_eq!(found.iter().map(|voice| voice.replicas.join("+")).collect::<Vec<_>>(), ["a+c", "b"]);
+        assert_eq!(found[0].says.len(), 2, "what each counts is kept");
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub(super) struct Asked {
 pub(super) struct Says {
     pub(super) shards: shards::Page,
     pub(super) watches: Vec<Watch>,
+    pub(super) unwritten: Vec<Unwritten>,
     pub(super) flags: Vec<Flag>,
     /// `None`: nothing is served yet.
     pub(super) certificates: Option<certs::Page>,
@@ -57,6 +58,18 @@ pub(super) struct Watch {
     pub(super) assumed: bool,
     pub(super) doubted: bool,
     pub(super) failing: Option<String>,
+}
+
+/// Something that a replica cannot write, or cannot read in order to write.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Unwritten {
+    /// As the end of "cannot".
+    pub(super) what: String,
+    pub(super) why: String,
+    /// Whether a right is missing.
+    pub(super) refused: bool,
+    /// The rights that it takes.
+    pub(super) needs: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -208,6 +221,10 @@ async fn pages(replica: &Replica) -> anyhow::Result<Says> {
         watches: Vec<Watch>,
     }
     #[derive(Deserialize)]
+    struct Writes {
+        troubles: Vec<Unwritten>,
+    }
+    #[derive(Deserialize)]
     struct Flags {
         flags: Vec<Flag>,
     }
@@ -222,13 +239,14 @@ async fn pages(replica: &Replica) -> anyhow::Result<Says> {
     let mut connection = replica.connect().await?;
     let shards = connection.get("/shards").await?;
     let Watches { watches } = connection.get("/watches").await?;
+    let Writes { troubles: unwritten } = connection.get("/writes").await?;
     let Flags { flags } = connection.get("/flags").await?;
     let certificates = served(&mut connection, "/certificates").await?;
     let problems: Option<Problems> = served(&mut connection, "/problems").await?;
     let ready = connection.ask("GET", "/readyz?verbose=1", hyper::body::Bytes::new()).await?;
     let reasons = serde_json::from_slice(&ready.body).map(|Ready { reasons }| reasons).unwrap_or_default();
     let troubled = problems.map(|page| page.problems).unwrap_or_default();
-    Ok(Says { shards, watches, flags, certificates, troubled, reasons })
+    Ok(Says { shards, watches, unwritten, flags, certificates, troubled, reasons })
 }
 
 /// What a page says; `None` while nothing is served.

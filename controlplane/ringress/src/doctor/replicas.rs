@@ -1,9 +1,9 @@
-//! The controller itself: does it run, may it read what it must, how does it do its input and output, what does it keep serving
+//! The controller itself: does it run, may it read and write what it must, how does it do its input and output, what does it keep serving
 //! although a newer version was rejected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::{Asked, Facts, Says};
+use super::facts::{Asked, Facts, Says, Unwritten};
 use super::{Line, several};
 
 pub(super) fn judge(facts: &Facts) -> Vec<Line> {
@@ -12,6 +12,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Line> {
     lines.extend(versions(facts));
     lines.extend(shards(facts));
     lines.extend(rights(facts));
+    lines.extend(writes(facts));
     lines.extend(drivers(facts));
     lines.push(last_good(facts));
     lines
@@ -128,6 +129,25 @@ fn rights(facts: &Facts) -> Vec<Line> {
         lines.push(Line::ok("rights", format!("everything that is watched may be read{note}")));
     }
     lines
+}
+
+/// What users do not see on their objects, although requests are served.
+fn writes(facts: &Facts) -> Vec<Line> {
+    let mut unwritten: BTreeMap<(&str, &str, bool, &str), Vec<&str>> = BTreeMap::new();
+    for (replica, says) in said(facts) {
+        for Unwritten { what, why, refused, needs } in &says.unwritten {
+            unwritten.entry((what, why, *refused, needs)).or_default().push(&replica.name);
+        }
+    }
+    let line = |((what, why, is_refused, needs), replicas): ((&str, &str, bool, &str), Vec<&str>)| {
+        let what = format!("{} cannot {what}: {why}", replicas.join(", "));
+        let next = match is_refused {
+            true => format!("grant its ServiceAccount to {needs}; the chart's roles have it (rbac.create)"),
+            false => "it is tried again; requests are served meanwhile, and the log says more".to_owned(),
+        };
+        Line::problem("rights", what, next)
+    };
+    unwritten.into_iter().map(line).collect()
 }
 
 /// By node, since it is the node that refuses.

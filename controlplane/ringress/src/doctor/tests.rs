@@ -37,6 +37,7 @@ fn replica(name: &str) -> Asked {
         says: Some(Says {
             shards: from(json!({"version": "1", "generation": 3, "unbound": [], "shards": [shard]})),
             watches: vec![from(watch)],
+            unwritten: Vec::new(),
             flags: vec![from(json!({"flag": "controller-class", "value": CLASS}))],
             certificates: Some(from(json!({"certificates": [certificate(100)], "missing": []}))),
             troubled: Vec::new(),
@@ -131,6 +132,26 @@ fn replicas_that_do_not_run_or_serve() {
     check(State::Warning, &["cannot ask"], |facts| {
         facts.replicas[0].says = None;
         facts.replicas[0].silent = Some("cannot ask ringress/a".into());
+    });
+}
+
+#[test]
+fn what_cannot_be_written_is_named_with_the_right_that_it_takes() {
+    let unwritten = |refused: bool| {
+        json!({"what": "write Events", "why": "403: no", "refused": refused, "needs": "create and patch events",
+            "failing_s": 1.0})
+    };
+    check(
+        State::Problem,
+        &["ringress/a, ringress/b cannot write Events: 403", "grant", "patch events"],
+        |facts| {
+            for replica in &mut facts.replicas {
+                replica.says.as_mut().unwrap().unwritten = vec![from(unwritten(true))];
+            }
+        },
+    );
+    check(State::Problem, &["ringress/a cannot write Events", "tried again"], |facts| {
+        says(facts).unwritten = vec![from(unwritten(false))];
     });
 }
 

@@ -129,16 +129,13 @@ fn lifecycle(world: &World) -> anyhow::Result<()> {
     ensure!(!release.arguments()?.contains("--max-header-bytes"), "{}", release.arguments()?);
     until_outcome(world, &address, ("life.test", "/"), "web")?;
 
-    // Without its class an Ingress is not ours, and loses our address; then nothing is left to be cleared.
-    world.kubectl(&["delete", "ingressclass", "lifecycle"])?;
-    world.until("the status is cleared", || {
-        Ok(world.get("ingress", "web")?["status"]["loadBalancer"].get("ingress").is_none())
-    })?;
     ensure!(!release.objects()?.is_empty(), "objects of the release are found by their label");
     release.uninstall()?;
+    let status = &world.get("ingress", "web")?["status"]["loadBalancer"];
+    ensure!(status.get("ingress").is_none(), "helm uninstall leaves an address: {status}");
     world.until("nothing of the release is left", || Ok(release.objects()?.is_empty()))?;
-    // It was made by ringress itself and is no part of the release.
-    world.kubectl(&["delete", "lease", "life-ringress-leader"])?;
+    let leases = world.kubectl(&["get", "leases", "-o", "name"])?;
+    ensure!(leases.is_empty(), "{leases}");
     let releases = world.kubectl(&["get", "secrets", "-l", "owner=helm", "-o", "name"])?;
     ensure!(releases.is_empty(), "{releases}");
     Ok(())

@@ -5,6 +5,8 @@
 metadata:
   labels:
     {{- include "ringress.podLabels" . | nindent 4 }}
+    # kubectl ringress looks for it: the others may be given other values.
+    ringress.dev/component: controller
     {{- with $controller.labels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

@@ -44,7 +44,9 @@
   resources: [leases]
   resourceNames: [{{ include "ringress.electionID" . }}]
   verbs: [get, update]
-# A Lease of each pod, named after it: no role can name them before. A Lease has no name yet when it is created.
+# A Lease of each pod, named after it, so that no role can name it before. Numbered ones (NAME-0, …) could be named, but their number
+# is not known (a DaemonSet, an autoscaler, a roll-out's surge), replicas would fight over them when they start, and neither create
+# nor the list and watch by a label can be limited to names anyway.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create, list, watch, patch, delete]

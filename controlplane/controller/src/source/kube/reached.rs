@@ -51,6 +51,17 @@ impl Reached {
         })
     }
 
+    /// Whether an object of this kind and version, or what it became since, was heard of. A version that is no number says
+    /// nothing about that.
+    pub fn has_heard(&self, kind: &str, namespace: &str, version: &str) -> bool {
+        let version = number(version);
+        let is_about = |mark: &&Mark| {
+            let rest = mark.watch.strip_prefix(kind);
+            rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix(" in ") == Some(namespace))
+        };
+        version == 0 || self.marks.iter().filter(is_about).any(|mark| mark.heard >= version)
+    }
+
     /// Notes a line of a watch, or a bookmark.
     pub(super) fn hear(&mut self, watch: usize, version: u64) {
         self.with(watch, |mark| mark.heard = mark.heard.max(version));
@@ -152,6 +163,25 @@ mod tests {
             assert_eq!(ours.is_known_with(&theirs), knows, "{theirs:?}");
         }
         assert!(reached().is_known_with(&heard(&[])), "nothing is asked for before anything changed");
+    }
+
+    #[test]
+    fn a_version_was_heard_of_by_the_watch_of_its_kind_and_namespace() {
+        let mut ours = Reached::new(["ingresses in shop".to_owned(), "services".to_owned()]);
+        ours.hear(0, 7);
+        ours.hear(1, 9);
+        for (kind, namespace, version, expected) in [
+            ("ingresses", "shop", "7", true),
+            ("ingresses", "shop", "8", false),
+            ("ingresses", "other", "7", false),
+            ("services", "anywhere", "9", true),
+            ("services", "anywhere", "10", false),
+            ("ingresses", "shop", "unknown", true),
+            ("ingresses", "shop", "", true),
+        ] {
+            assert_eq!(ours.has_heard(kind, namespace, version), expected, "{kind} {namespace} {version}");
+        }
+        assert!(!Reached::default().has_heard("ingresses", "shop", "1"), "a cache was heard from nobody");
     }
 
     #[test]

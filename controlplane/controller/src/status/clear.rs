@@ -1,0 +1,203 @@
+//! Takes addresses out of statuses when nobody is left who could: after an uninstallation, which takes the rights of the replicas
+//! away in the moment in which it ends them.
+//!
+//! Works by itself: what the replicas wrote is told by who wrote it (`owner`), so neither their Service nor their class need
+//! exist any more. What others wrote since stays. Also takes away the Leases that the replicas left.
+
+use std::collections::BTreeSet;
+
+use kube::Client;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::api::{self, Verb};
+use super::owner::Owner;
+use super::replica::{LABEL, group_of, name_of};
+use crate::source::kube::Access;
+use crate::source::kube::call::Failure;
+use crate::source::kube::plan::escape;
+
+/// Whose addresses are taken out, and where.
+#[derive(Debug, Clone)]
+pub struct Clearing {
+    /// Towards which API server.
+    pub access: Access,
+    /// The namespace of the replicas; `None`: what the kubeconfig or the service account says.
+    pub namespace: Option<String>,
+    /// The Lease by which they elected a leader.
+    pub election_id: String,
+    /// The namespaces of Ingresses; empty: all.
+    pub watched: BTreeSet<String>,
+    /// Whether to go on where that Lease is held: a leader that may still write does not notice.
+    pub is_forced: bool,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// Ingresses that showed our addresses and show none now.
+    pub ingresses: usize,
+    /// Leases that were taken away.
+    pub leases: usize,
+}
+
+/// Why addresses stay.
+#[derive(Debug, thiserror::Error)]
+pub enum ClearError {
+    /// Nothing says where the API server is.
+    #[error(transparent)]
+    Access(#[from] crate::source::kube::AccessError),
+    /// A replica runs.
+    #[error(
+        "the Lease {namespace}/{lease} is held by {holder}, which would not notice; end ringress first (helm uninstall, or \
+         scale it to 0, which clears the statuses, too), wait half a minute if it was killed, or give --force"
+    )]
+    Held {
+        /// Where.
+        namespace: String,
+        /// Which Lease.
+        lease: String,
+        /// By whom.
+        holder: String,
+    },
+    /// A call failed.
+    #[error("{cleared} statuses are cleared, then: cannot {what}: {why}")]
+    Call {
+        /// What was asked of the API server, as RBAC words it.
+        what: &'static str,
+        /// What it said.
+        why: String,
+        /// What was done before.
+        cleared: usize,
+    },
+}
+
+/// Takes the addresses out.
+///
+/// # Errors
+/// The API server cannot be reached or refuses, or a replica runs.
+pub async fn clear(clearing: &Clearing) -> Result<Cleared, ClearError> {
+    let client = clearing.access.client().await?;
+    let namespace = clearing.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+    let leases = api::leases(&namespace);
+    if !clearing.is_forced {
+        let lease = api::read(&client, &format!("{leases}/{}", clearing.election_id)).await;
+        let lease = lease.map_err(|why| failed("get leases", &why, 0))?.unwrap_or(Value::Null);
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        if !holder.is_empty() && api::is_renewed(&lease) {
+            let (lease, holder) = (clearing.election_id.clone(), holder.to_owned());
+            return Err(ClearError::Held { namespace, lease, holder });
+        }
+    }
+    let owner = Owner::new(&namespace, &clearing.election_id);
+    let mut cleared = Cleared::default();
+    for path in paths(&clearing.watched) {
+        clear_in(&client, &owner, &path, &mut cleared.ingresses).await?;
+    }
+    let removed = remove_leases(&client, &leases, &clearing.election_id).await;
+    cleared.leases = removed.map_err(|why| failed("list and delete leases", &why, cleared.ingresses))?;
+    Ok(cleared)
+}
+
+fn failed(what: &'static str, why: &Failure, cleared: usize) -> ClearError {
+    ClearError::Call { what, why: why.to_string(), cleared }
+}
+
+fn paths(watched: &BTreeSet<String>) -> Vec<String> {
+    if watched.is_empty() {
+        return vec![format!("{GROUP}/ingresses")];
+    }
+    watched.iter().map(|namespace| format!("{GROUP}/namespaces/{namespace}/ingresses")).collect()
+}
+
+/// Goes through the Ingresses of a path, again where one was changed in between.
+async fn clear_in(client: &Client, owner: &Owner, path: &str, cleared: &mut usize) -> Result<(), ClearError> {
+    for _ in 0..ROUNDS {
+        let mut is_whole = true;
+        let mut next = Some(String::new());
+        while let Some(token) = next {
+            let page = page(client, path, &token).await;
+            let mut page = page.map_err(|why| failed("list ingresses", &why, *cleared))?;
+            let token = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+            let Value::Array(items) = page["items"].take() else { break };
+            let ours = items.into_iter().filter(|ingress| owner.wrote_addresses(ingress)).collect();
+            is_whole &= write(client, owner, ours, cleared).await?;
+            next = Some(token).filter(|token| !token.is_empty());
+        }
+        if is_whole {
+            return Ok(());
+        }
+    }
+    let why = Failure::Conflict;
+    Err(failed("patch ingresses/status", &why, *cleared))
+}
+
+async fn page(client: &Client, path: &str, token: &str) -> Result<Value, Failure> {
+    let mut path = format!("{path}?limit=500");
+    if !token.is_empty() {
+        path = format!("{path}&continue={}", escape(token));
+    }
+    Ok(api::read(client, &path).await?.unwrap_or(Value::Null))
+}
+
+/// Clears these, some at a time; returns whether none was changed in between.
+async fn write(
+    client: &Client,
+    owner: &Owner,
+    mut ingresses: Vec<Value>,
+    cleared: &mut usize,
+) -> Result<bool, ClearError> {
+    let mut is_whole = true;
+    while !ingresses.is_empty() {
+        let some = ingresses.split_off(ingresses.len().saturating_sub(AT_ONCE));
+        let writes = some.into_iter().map(|ingress| {
+            let (client, owner) = (client.clone(), owner.clone());
+            async move { write_one(&client, &owner, &ingress).await }
+        });
+        for written in writes.collect::<JoinSet<_>>().join_all().await {
+            match written {
+                Ok(()) => *cleared += 1,
+                Err(Failure::Missing) => {}
+                Err(Failure::Conflict) => is_whole = false,
+                Err(why) => return Err(failed("patch ingresses/status", &why, *cleared)),
+            }
+        }
+    }
+    Ok(is_whole)
+}
+
+async fn write_one(client: &Client, owner: &Owner, ingress: &Value) -> Result<(), Failure> {
+    let metadata = &ingress["metadata"];
+    let text = |key: &str| metadata[key].as_str().unwrap_or_default();
+    let (namespace, name) = (text("namespace"), text("name"));
+    let path = format!("{GROUP}/namespaces/{namespace}/ingresses/{name}/status?{}", owner.query());
+    let patch = json!({
+        "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
+        "status": {"loadBalancer": {"ingress": null}},
+    });
+    api::write(client, Verb::Merge, &path, &patch).await
+}
+
+/// Takes the Leases of the replicas away, and that of their leader.
+async fn remove_leases(client: &Client, leases: &str, election_id: &str) -> Result<usize, Failure> {
+    let selector = escape(&format!("{LABEL}={}", group_of(election_id)));
+    let list = api::read(client, &format!("{leases}?labelSelector={selector}")).await?.unwrap_or(Value::Null);
+    let replicas = list["items"].as_array().into_iter().flatten().map(name_of);
+    let mut removed = 0;
+    for name in replicas.chain([election_id]) {
+        match api::write(client, Verb::Delete, &format!("{leases}/{name}"), &json!({})).await {
+            Ok(()) => removed += 1,
+            Err(Failure::Missing) => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(removed)
+}
+
+const GROUP: &str = "/apis/networking.k8s.io/v1";
+
+/// So many writes are under way at a time: thousands of Ingresses take seconds.
+const AT_ONCE: usize = 16;
+
+/// How often is looked again for what was changed in between.
+const ROUNDS: usize = 5;
