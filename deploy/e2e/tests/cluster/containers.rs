@@ -38,7 +38,7 @@ kind: Pod
 metadata: {name: p, labels: {l: m}}
 spec:
   restartPolicy: Never
-  securityContext: {runAsUser: 65532, runAsGroup: 65532, runAsNonRoot: true, fsGroup: 65532}
+  securityContext: {runAsUser: 65532, runAsGroup: 65532, runAsNonRoot: true, fsGroup: 2000}
   initContainers:
   - {name: i, image: shell, command: [sh, -c, echo init > /shared/i], volumeMounts: [{name: e, mountPath: /shared}]}
   containers:
@@ -48,6 +48,7 @@ spec:
     args:
     - |
       cat /shared/i /sec/deep/a /cm/x; echo; grep l= /down/labels
+      stat -Lc '%n %u:%g %a' /shared /shared/i /sec /sec/deep/a /cm/x; id -G
       echo "env $A $B $(POD) $ADDRESS $LIMIT"; id -u; touch /x || echo read-only
       grep -E 'CapBnd|NoNewPrivs' /proc/self/status
     resources: {requests: {cpu: 10m}, limits: {memory: 64Mi}}
@@ -68,7 +69,7 @@ spec:
     - {name: d, mountPath: /down}
   volumes:
   - {name: e, emptyDir: {}}
-  - {name: s, secret: {secretName: s, items: [{key: a, path: deep/a}]}}
+  - {name: s, secret: {secretName: s, defaultMode: 0400, items: [{key: a, path: deep/a}]}}
   - {name: c, configMap: {name: c}}
   - {name: d, downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}
 "#,
