@@ -83,6 +83,13 @@ spec:
         "init",
         "1first",
         "l=\"m\"",
+        // Of the fsGroup: what is empty it may write, what is mounted it may read.
+        "/shared 0:2000 2777",
+        "/shared/i 65532:2000 644",
+        "/sec 0:2000 2755",
+        "/sec/deep/a 0:2000 440",
+        "/cm/x 0:2000 644",
+        "65532 2000",
         &env,
         "65532",
         "read-only",
@@ -299,10 +306,13 @@ spec:
     let began = std::time::Instant::now();
     world.kubectl(&["delete", "pod", "p"])?;
     ensure!(began.elapsed().as_secs() < 15, "it took {:?}", began.elapsed());
-    let log =
-        std::fs::read_to_string(world.cluster().logs().join(format!("pods/{}_p_c.log", world.namespace())))?;
-    ensure!(log.contains("term hooked"), "it said: {log}");
-    Ok(())
+    let log = world.cluster().logs().join(format!("pods/{}_p_c.log", world.namespace()));
+    // Its last words are written beside its end.
+    world.until("it was hooked, then asked to end", || {
+        let log = std::fs::read_to_string(&log)?;
+        ensure!(log.contains("term hooked"), "it said: {log}");
+        Ok(true)
+    })
 }
 
 fn patience(world: &World) -> anyhow::Result<()> {

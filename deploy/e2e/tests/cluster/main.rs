@@ -5,6 +5,7 @@
 //! and one line says why; with RINGRESS_E2E_REQUIRED=1 that is a failure.
 //! RINGRESS_E2E_KUBERNETES=1.31 runs them on the oldest version instead.
 
+mod audit;
 mod boxes;
 mod chart;
 mod client;
@@ -15,7 +16,10 @@ mod forward;
 mod goals;
 mod kubectl;
 mod leader;
+mod lease;
+mod load;
 mod rbac;
+mod release;
 mod ringress;
 mod scale;
 mod seeds;
