@@ -25,6 +25,7 @@ mod scale;
 mod seeds;
 mod services;
 mod support;
+mod tokens;
 mod up;
 
 use std::process::ExitCode;
@@ -92,6 +93,7 @@ fn bare() -> Vec<Case> {
         boxes::CASES,
         chart::CASES,
         rbac::CASES,
+        tokens::CASES,
     ];
     all.concat()
 }
