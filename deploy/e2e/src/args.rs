@@ -166,6 +166,11 @@ pub enum FaultVerb {
         /// NAMESPACE/POD.
         target: String,
     },
+    /// Replace the tokens of a pod's service account, as happens elsewhere before they expire.
+    Rotate {
+        /// NAMESPACE/POD.
+        target: String,
+    },
     /// End a part of the control plane and keep it down.
     Stop {
         /// etcd, kube-apiserver or kube-controller-manager.

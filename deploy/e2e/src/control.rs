@@ -48,6 +48,8 @@ pub enum Fault {
     Unready,
     /// Undo `Unready`.
     Ready,
+    /// New tokens of the service account in its volumes, within three seconds.
+    Rotate,
     /// End, and keep down (parts of the control plane only).
     Stop,
     /// Undo `Stop`.

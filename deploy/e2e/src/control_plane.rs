@@ -161,7 +161,7 @@ impl Keeper {
                     self.spawn()?;
                 }
             }
-            Fault::Blackhole | Fault::Heal | Fault::Ready | Fault::Unready => {
+            Fault::Blackhole | Fault::Heal | Fault::Ready | Fault::Unready | Fault::Rotate => {
                 bail!(
                     "{fault:?} is for pods; {} knows kill, freeze, thaw, stop and start",
                     self.part.program()

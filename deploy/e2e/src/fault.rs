@@ -26,6 +26,7 @@ fn parts(verb: FaultVerb) -> (Fault, String) {
         FaultVerb::Heal { target } => (Fault::Heal, target),
         FaultVerb::Unready { target } => (Fault::Unready, target),
         FaultVerb::Ready { target } => (Fault::Ready, target),
+        FaultVerb::Rotate { target } => (Fault::Rotate, target),
         FaultVerb::Stop { target } => (Fault::Stop, target),
         FaultVerb::Start { target } => (Fault::Start, target),
     }

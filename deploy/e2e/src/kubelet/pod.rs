@@ -360,6 +360,11 @@ impl Actor {
                 network.darken(fault == Fault::Blackhole)?;
             }
             Fault::Unready | Fault::Ready => self.held_unready = fault == Fault::Unready,
+            Fault::Rotate => {
+                let volumes = Arc::clone(&self.volumes);
+                // Not waited for: they may be being brought up to date, by an API server that does not answer.
+                tokio::spawn(async move { volumes.lock().await.forget_tokens() });
+            }
             Fault::Stop | Fault::Start => {
                 bail!("{fault:?} is for parts of the control plane; scale or delete pods instead")
             }

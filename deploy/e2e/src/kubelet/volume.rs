@@ -3,10 +3,13 @@
 //! What comes from the API (Secrets, ConfigMaps, tokens, fields of the pod) is laid out as a real kubelet does it, because
 //! programs watch for exactly this: the files lie in a folder of their own, `..data` links to it, and every visible name
 //! links through `..data`. A change writes a new folder and moves that one link, so a reader sees all of it or nothing.
+//!
+//! All but hostPath belong to the `fsGroup` of the pod where it has one, with the modes that a kubelet adds for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::io;
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -57,17 +60,22 @@ impl Volumes {
             return Ok(());
         }
         let folder = self.folder.join(&volume.name);
-        fs::create_dir_all(&folder)?;
+        let group = group(pod)?;
         if volume.empty_dir.is_some() {
-            fs::set_permissions(&folder, fs::Permissions::from_mode(0o777))?;
-            return Ok(());
+            return make_empty(&folder, group);
         }
+        fs::create_dir_all(&folder)?;
         let files = self.files(volume, pod, place).await?;
         if self.written.get(&volume.name) != Some(&files) {
-            write_atomically(&folder, &files)?;
+            write_atomically(&folder, &files, group)?;
             self.written.insert(volume.name.clone(), files);
         }
         Ok(())
+    }
+
+    /// New ones are asked for when the volumes are brought up to date next.
+    pub(crate) fn forget_tokens(&mut self) {
+        self.tokens.clear();
     }
 
     async fn files(&mut self, volume: &Volume, pod: &Pod, place: &Place) -> anyhow::Result<Files> {
@@ -214,7 +222,48 @@ fn file_mode(usual: Option<i32>, own: Option<i32>) -> u32 {
     own.or(usual).unwrap_or(USUAL_MODE).cast_unsigned()
 }
 
-fn write_atomically(folder: &Path, files: &Files) -> anyhow::Result<()> {
+/// The group that volumes of this pod belong to.
+fn group(pod: &Pod) -> anyhow::Result<Option<u32>> {
+    let context = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    let group = context.and_then(|context| context.fs_group);
+    group
+        .map(|group| u32::try_from(group).with_context(|| format!("fsGroup {group} is no group")))
+        .transpose()
+}
+
+/// Made once: from then on it is the containers'.
+fn make_empty(folder: &Path, group: Option<u32>) -> anyhow::Result<()> {
+    if folder.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777))?;
+    group.map_or(Ok(()), |group| give(folder, group, WRITES)).context("fsGroup")
+}
+
+/// What the group may do with files of a volume.
+const WRITES: u32 = 0o660;
+const READS: u32 = 0o440;
+/// The group enters folders, and what is made in them is its own.
+const OF_FOLDERS: u32 = 0o2110;
+
+/// Everything below belongs to the group, which may do so much with it.
+fn give(path: &Path, group: u32, mode: u32) -> io::Result<()> {
+    let metadata = path.symlink_metadata()?;
+    lchown(path, None, Some(group))?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    // After the owner, since a change of that takes bits away.
+    let own = metadata.permissions().mode() | mode;
+    if !metadata.is_dir() {
+        return fs::set_permissions(path, fs::Permissions::from_mode(own));
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(own | OF_FOLDERS))?;
+    fs::read_dir(path)?.try_for_each(|entry| give(&entry?.path(), group, mode))
+}
+
+fn write_atomically(folder: &Path, files: &Files, group: Option<u32>) -> anyhow::Result<()> {
     let version = format!("..{}", Timestamp::now().as_nanosecond());
     let data = folder.join("..data");
     let before = fs::read_link(&data).ok();
@@ -226,6 +275,9 @@ fn write_atomically(folder: &Path, files: &Files) -> anyhow::Result<()> {
         fs::set_permissions(&file, fs::Permissions::from_mode(*mode))?;
     }
     fs::create_dir_all(folder.join(&version))?;
+    if let Some(group) = group {
+        give(folder, group, READS).context("fsGroup")?;
+    }
     let fresh = folder.join("..data_tmp");
     symlink(&version, &fresh)?;
     fs::rename(&fresh, &data)?;
@@ -276,14 +328,38 @@ mod tests {
     fn a_change_moves_one_link() {
         let folder = tempfile::tempdir().unwrap();
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).ok();
-        write_atomically(folder.path(), &files(&[("a", "1"), ("b/c", "2")])).unwrap();
+        write_atomically(folder.path(), &files(&[("a", "1"), ("b/c", "2")]), None).unwrap();
         assert_eq!((read("a").as_deref(), read("b/c").as_deref()), (Some("1"), Some("2")));
         assert_eq!(fs::read_link(folder.path().join("a")).unwrap(), Path::new("..data/a"));
         assert_eq!(fs::metadata(folder.path().join("a")).unwrap().permissions().mode() & 0o777, 0o640);
         let before = fs::read_link(folder.path().join("..data")).unwrap();
-        write_atomically(folder.path(), &files(&[("a", "3")])).unwrap();
+        write_atomically(folder.path(), &files(&[("a", "3")]), None).unwrap();
         assert_eq!((read("a").as_deref(), read("b/c")), (Some("3"), None));
         assert!(!folder.path().join(before).exists(), "the old version is gone");
+    }
+
+    #[test]
+    fn a_group_reads_what_is_mounted_and_writes_what_is_empty() {
+        // The only group that a test without root may give a file to.
+        let own = rustix::process::getegid().as_raw();
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &str| {
+            let metadata = fs::metadata(folder.path().join(path)).unwrap();
+            assert_eq!(std::os::unix::fs::MetadataExt::gid(&metadata), own, "{path}");
+            metadata.permissions().mode() & 0o7777
+        };
+        let secret = Files::from([("k".to_owned(), (b"v".to_vec(), 0o400))]);
+        let mounted = folder.path().join("secret");
+        fs::create_dir(&mounted).unwrap();
+        fs::set_permissions(&mounted, fs::Permissions::from_mode(0o700)).unwrap();
+        write_atomically(&mounted, &secret, Some(own)).unwrap();
+        assert_eq!((mode("secret"), mode("secret/k")), (0o2750, 0o440));
+        make_empty(&folder.path().join("empty"), Some(own)).unwrap();
+        assert_eq!(mode("empty"), 0o2777);
+        // What a container did to it since stays.
+        fs::set_permissions(folder.path().join("empty"), fs::Permissions::from_mode(0o700)).unwrap();
+        make_empty(&folder.path().join("empty"), Some(own)).unwrap();
+        assert_eq!(mode("empty"), 0o700);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(crate) const CASES: &[Case] = &[
     ("pods_live_on_while_the_api_server_is_away", api_server_away),
     ("up_is_refused_where_a_box_is_up", up_twice),
     ("exec_passes_the_exit_code_on", exit_code),
+    ("the_box_has_the_version_that_was_asked_for", version),
 ];
 
 fn side_by_side(world: &World) -> anyhow::Result<()> {
@@ -79,6 +80,14 @@ fn exit_code(world: &World) -> anyhow::Result<()> {
         .args(["exec", "--name", name, "sh", "-c", "exit 7"])
         .status()?;
     ensure!(status.code() == Some(7), "{status}");
+    Ok(())
+}
+
+fn version(world: &World) -> anyhow::Result<()> {
+    let asked = std::env::var("RINGRESS_E2E_KUBERNETES").unwrap_or_else(|_| "1.36".to_owned());
+    let told: serde_json::Value = serde_json::from_str(&world.exec(&["kubectl", "version", "-o", "json"])?)?;
+    let server = told["serverVersion"]["gitVersion"].as_str().context("a version")?;
+    ensure!(server.starts_with(&format!("v{asked}.")), "{server}, and {asked} was asked for");
     Ok(())
 }
 

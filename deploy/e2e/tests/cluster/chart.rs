@@ -7,56 +7,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, ensure};
 
 use crate::Case;
-use crate::client::{get, until_outcome};
-use crate::services::{load_during, service_address};
+use crate::client::{get, get_tls, samples, until_outcome};
+use crate::load::{Load, load_beside};
+use crate::release::{Release, route, served, until_address};
+use crate::seeds::{authority, create_secret};
 use crate::support::{World, deploy};
 
 pub(crate) const CASES: &[Case] = &[
     ("a_release_is_installed_upgraded_rolled_back_and_uninstalled", lifecycle),
     ("a_release_takes_over_the_class_of_ingress_nginx", takeover),
     ("a_release_makes_the_class_nginx_where_there_is_none", makes_nginx),
+    ("a_release_with_a_cache_serves_it_while_the_api_server_is_away", cached),
     ("a_daemon_set_listens_on_the_ports_of_its_nodes", daemon_set),
     ("the_manifest_installs_what_the_chart_does", manifest),
     ("the_api_server_takes_everything_that_the_chart_can_render", dry_run),
 ];
 
-/// A release in the namespace of a test.
-pub(crate) struct Release<'w> {
-    world: &'w World,
-    name: &'static str,
-}
-
-impl<'w> Release<'w> {
-    /// Installs it and waits until it is ready; values as `--set` takes them.
-    pub(crate) fn install(world: &'w World, name: &'static str, values: &[&str]) -> anyhow::Result<Self> {
-        let release = Self { world, name };
-        let file = deploy("e2e/values.yaml");
-        let chart = ["install", name, &deploy("helm/ringress"), "-f", &file, "--wait"];
-        let own =
-            ["controller.ingressClassResource.default=false", "controller.shutdownGracePeriodSeconds=1"];
-        release.helm(&[&chart[..], &set(&own), &set(values)].concat())?;
-        Ok(release)
-    }
-
-    fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let namespace = ["--namespace", self.world.namespace(), "--timeout", "60s"];
-        self.world.exec(&[&["helm"], arguments, &namespace].concat())
-    }
-
-    /// Removes it, and waits until its pods are gone.
-    pub(crate) fn uninstall(&self) -> anyhow::Result<()> {
-        self.helm(&["uninstall", self.name, "--wait"]).map(drop)
-    }
-
-    /// What its Deployment or DaemonSet is called, and its Service.
-    pub(crate) fn controller(&self) -> String {
-        format!("{}-ringress-controller", self.name)
-    }
-
-    pub(crate) fn address(&self) -> anyhow::Result<String> {
-        Ok(service_address(self.world, &self.controller())?.ip().to_string())
-    }
-
+/// What only the tests of the chart itself ask of a release.
+impl Release<'_> {
     fn arguments(&self) -> anyhow::Result<String> {
         let deployment = self.world.get("deployment", &self.controller())?;
         Ok(deployment["spec"]["template"]["spec"]["containers"][0]["args"].to_string())
@@ -87,10 +55,6 @@ impl<'w> Release<'w> {
     }
 }
 
-fn set<'v>(values: &[&'v str]) -> Vec<&'v str> {
-    values.iter().flat_map(|value| ["--set", *value]).collect()
-}
-
 /// Held while `ringress.dev/ingress-controller` is served by a release of one test.
 fn usual_controller() -> MutexGuard<'static, ()> {
     static OWNED: Mutex<()> = Mutex::new(());
@@ -99,29 +63,19 @@ fn usual_controller() -> MutexGuard<'static, ()> {
 }
 
 fn lifecycle(world: &World) -> anyhow::Result<()> {
-    let class = [
-        "controller.ingressClassResource.name=lifecycle",
-        "controller.ingressClassResource.controllerValue=ringress.dev/lifecycle",
-    ];
-    let release = Release::install(world, "life", &class)?;
+    let release = Release::install(world, "life", &[])?;
     let address = release.address()?;
-    served(world, "lifecycle", "life.test")?;
+    served(world, release.name, "life.test")?;
     until_outcome(world, &address, ("life.test", "/"), "web")?;
-    until_address(world, &address)?;
+    until_address(world, "web", &address)?;
 
-    let keep = ["upgrade", release.name, &deploy("helm/ringress"), "--reuse-values", "--wait"];
-    let changes = ["controller.replicaCount=3", "controller.extraArgs.max-header-bytes=16384"];
-    let load = load_during(world, format!("{address}:80").parse()?, "life.test", || {
-        release.helm(&[&keep[..], &set(&changes)].concat())?;
+    let load = Load::of_new_connections(format!("{address}:80").parse()?, "life.test");
+    let ((), seen) = load_beside(world, load, || {
+        release.upgrade(&["controller.replicaCount=3", "controller.extraArgs.max-header-bytes=16384"])?;
         until_ready(&release, 3)
     })?;
-    println!("{} of {} requests failed during helm upgrade", load.failures.len(), load.asked);
-    ensure!(
-        load.asked >= 50 && load.failures.is_empty(),
-        "{} asked: {:?}",
-        load.asked,
-        load.failures.first()
-    );
+    println!("{} of {} requests failed during helm upgrade", seen.failures.len(), seen.asked);
+    seen.none_failed_of(50)?;
     ensure!(release.arguments()?.contains("--max-header-bytes=16384"), "{}", release.arguments()?);
 
     release.helm(&["rollback", release.name, "1", "--wait"])?;
@@ -141,6 +95,12 @@ fn lifecycle(world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The class nginx, and the controller that the chart has where nobody names another.
+const OF_NGINX: [&str; 2] = [
+    "controller.ingressClassResource.name=nginx",
+    "controller.ingressClassResource.controllerValue=ringress.dev/ingress-controller",
+];
+
 fn takeover(world: &World) -> anyhow::Result<()> {
     let class = "apiVersion: networking.k8s.io/v1
 kind: IngressClass
@@ -150,10 +110,10 @@ spec: {controller: k8s.io/ingress-nginx}";
     world.apply(class)?;
     served(world, "nginx", "take.test")?;
     let before = world.get("ingress", "web")?;
-    let release = Release::install(world, "take", &["controller.ingressClassResource.name=nginx"])?;
+    let release = Release::install(world, "take", &OF_NGINX)?;
     let address = release.address()?;
     until_outcome(world, &address, ("take.test", "/"), "web")?;
-    until_address(world, &address)?;
+    until_address(world, "web", &address)?;
     let after = world.get("ingress", "web")?;
     ensure!(
         before["metadata"]["generation"] == after["metadata"]["generation"],
@@ -164,7 +124,7 @@ spec: {controller: k8s.io/ingress-nginx}";
         "{}",
         release.arguments()?
     );
-    release.helm(&["upgrade", release.name, &deploy("helm/ringress"), "--reuse-values", "--wait"])?;
+    release.upgrade(&[])?;
     until_outcome(world, &address, ("take.test", "/"), "web")?;
     release.uninstall()?;
     let class = world.get("ingressclass", "nginx")?;
@@ -174,7 +134,7 @@ spec: {controller: k8s.io/ingress-nginx}";
 
 fn makes_nginx(world: &World) -> anyhow::Result<()> {
     let _alone = usual_controller();
-    let release = Release::install(world, "none", &["controller.ingressClassResource.name=nginx"])?;
+    let release = Release::install(world, "none", &OF_NGINX)?;
     let class = world.get("ingressclass", "nginx")?;
     ensure!(class["spec"]["controller"] == "ringress.dev/ingress-controller", "{class}");
     served(world, "nginx", "none.test")?;
@@ -192,20 +152,17 @@ fn daemon_set(world: &World) -> anyhow::Result<()> {
         "controller.hostPort.ports.http=8088",
         "controller.hostPort.ports.https=8448",
         "controller.service.enabled=false",
-        "controller.ingressClassResource.name=daemon",
-        "controller.ingressClassResource.controllerValue=ringress.dev/daemon",
     ];
     let release = Release::install(world, "daemon", &values)?;
     let set = world.get("daemonset", &release.controller())?;
     ensure!(set["status"]["numberReady"] == 2, "{}", set["status"]);
-    served(world, "daemon", "daemon.test")?;
+    served(world, release.name, "daemon.test")?;
     for node in ["198.18.0.11", "198.18.0.12"] {
         until_outcome(world, &format!("{node}:8088"), ("daemon.test", "/"), "web")?;
-        until_address(world, node)?;
+        until_address(world, "web", node)?;
     }
     // A node holds its port for one pod: the old one goes first.
-    world.kubectl(&["rollout", "restart", "daemonset", &release.controller()])?;
-    world.kubectl(&["rollout", "status", "daemonset", &release.controller(), "--timeout=60s"])?;
+    world.roll(&format!("daemonset/{}", release.controller()))?;
     until_outcome(world, "198.18.0.11:8088", ("daemon.test", "/"), "web")?;
     release.uninstall()
 }
@@ -214,13 +171,11 @@ fn manifest(world: &World) -> anyhow::Result<()> {
     let _alone = usual_controller();
     let file = deploy("ringress.yaml");
     world.exec(&["kubectl", "apply", "-f", &file])?;
-    let own = |arguments: &[&str]| world.exec(&[&["kubectl", "--namespace", "ringress"], arguments].concat());
-    own(&["rollout", "status", "deployment/ringress-controller", "--timeout=60s"])?;
+    world.other_namespace("ringress").until_rolled_out("deployment/ringress-controller")?;
     served(world, "ringress", "manifest.test")?;
-    let address = "-o=jsonpath={.status.loadBalancer.ingress[0].ip}";
-    let address = own(&["get", "service", "ringress-controller", address])?;
+    let address = world.ringress_address()?;
     until_outcome(world, &address, ("manifest.test", "/"), "web")?;
-    until_address(world, &address)?;
+    until_address(world, "web", &address)?;
     ensure!(get(world, &address, "other.test", "/")?.status == 404);
     // Applied once more, it changes nothing; of disruption budgets kubectl never says so.
     let again = world.exec(&["kubectl", "apply", "-f", &file])?;
@@ -239,34 +194,56 @@ fn dry_run(_: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An Ingress of this class and host with a Service and a pod behind it.
-pub(crate) fn served(world: &World, class: &str, host: &str) -> anyhow::Result<()> {
-    world.apply(&format!(
-        r#"
-apiVersion: v1
-kind: Service
-metadata: {{name: web}}
-spec: {{selector: {{app: web}}, ports: [{{port: 80, targetPort: 8080}}]}}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {{name: web}}
-spec:
-  ingressClassName: {class}
-  rules:
-  - host: {host}
-    http: {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}
-"#
-    ))?;
-    world.backends()
+/// The API server is away when the process of a pod is started again: what its volume holds is served, with certificates, since
+/// there is a key. In a box of its own: all others would notice.
+fn cached(_: &World) -> anyhow::Result<()> {
+    let world = World::start("cached", &["--nodes", "1"])?;
+    let secrets = tempfile::tempdir()?;
+    create_secret(&world, secrets.path(), "certificate", &["cached.test"])?;
+    let key = format!("--from-literal=key={}", "0123456789abcdef".repeat(4));
+    world.kubectl(&["create", "secret", "generic", "cache-key", &key])?;
+    served(&world, "cached", "cached.test")?;
+    let secured = r#"{"spec": {"tls": [{"hosts": ["cached.test"], "secretName": "certificate"}]}}"#;
+    world.kubectl(&["patch", "ingress", "web", "--type=merge", "-p", secured])?;
+    let values = [
+        "controller.replicaCount=1",
+        "controller.cache.enabled=true",
+        "controller.cache.keySecret.name=cache-key",
+    ];
+    let release = Release::install(&world, "cached", &values)?;
+    let address = release.address()?;
+    let authority = authority(&world, secrets.path(), "certificate")?;
+    let answers = || {
+        let secured = get_tls(&world, &address, "https://cached.test/", Some(&authority))?;
+        ensure!(secured.outcome() == "web", "https: {}", secured.outcome());
+        let plain = get(&world, &address, "cached.test", "/")?;
+        ensure!(plain.status == 308, "http: {}", plain.status);
+        Ok(true)
+    };
+    world.until("it is served", answers)?;
+    let pod = release.pods()?.pop().context("a pod")?;
+    let metric = |name: &str| metric(&world, &pod, name);
+    world.until("the cache is written", || {
+        Ok(metric("ringress_cache_writes_total{result=\"success\"}")? > 0.0)
+    })?;
+
+    world.fault("stop", "kube-apiserver")?;
+    world.fault("kill", &world.pod(&pod))?;
+    world.until("the cache is served", || Ok(metric("ringress_cache_serving")? == 1.0))?;
+    world.until("it is served from the cache", answers)?;
+
+    world.fault("start", "kube-apiserver")?;
+    world.until("the cache is replaced", || Ok(metric("ringress_cache_serving")? == 0.0))?;
+    route(&world, "afterwards", release.name, "afterwards.test")?;
+    until_outcome(&world, &address, ("afterwards.test", "/"), "web")?;
+    world.end_now();
+    Ok(())
 }
 
-/// Waits until the Ingress shows this address.
-pub(crate) fn until_address(world: &World, address: &str) -> anyhow::Result<()> {
-    world.until(&format!("the Ingress shows {address}"), || {
-        let shown = world.get("ingress", "web")?["status"]["loadBalancer"]["ingress"].clone();
-        Ok(shown.as_array().is_some_and(|all| all.iter().any(|one| one["ip"] == address)))
-    })
+/// The value of a metric of one pod, summed over its labels.
+fn metric(world: &World, pod: &str, name: &str) -> anyhow::Result<f64> {
+    let page = world.exec_in(pod, &["curl", "-sS", "-m", "5", "http://127.0.0.1:10254/metrics"])?;
+    Ok(samples(&page, name)?.iter().sum())
 }
 
 fn until_ready(release: &Release<'_>, replicas: u64) -> anyhow::Result<()> {

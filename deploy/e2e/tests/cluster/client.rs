@@ -123,3 +123,15 @@ pub(crate) fn until_outcome(
         Ok(true)
     })
 }
+
+/// The values that a page of metrics has for a name, one for each set of labels.
+pub(crate) fn samples(page: &str, name: &str) -> anyhow::Result<Vec<f64>> {
+    let of_it = |line: &&str| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
+    };
+    let lines = page.lines().filter(of_it);
+    let values = lines.map(|line| Ok(line.rsplit(' ').next().context("a value")?.parse()?));
+    let values = values.collect::<anyhow::Result<Vec<f64>>>()?;
+    ensure!(!values.is_empty(), "no metric {name}");
+    Ok(values)
+}

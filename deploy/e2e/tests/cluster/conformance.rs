@@ -3,7 +3,8 @@
 //! A feature is played as a whole by the first of its scenarios that is asked for: its Ingress is made, each scenario asked,
 //! everything removed. So scenarios cost a request each, and features that take requests for any host never meet.
 //!
-//! The Ingress of `host_rules` has TLS and yet answers on http: controllers that redirect by default have to be told.
+//! The Ingress of `host_rules` has TLS and yet answers on http: controllers that redirect by default have to be told. A last
+//! scenario, which is ours, takes that back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -53,6 +54,10 @@ enum Step {
     Secured(&'static str, &'static str),
     /// GET of a URL is answered with this status.
     Status(&'static str, u16),
+    /// GET of a URL is answered with 308 and this location.
+    Redirected(&'static str, &'static str),
+    /// An Ingress loses an annotation.
+    Unannotated(&'static str, &'static str),
     /// A request of any method is answered by `echo-service`, which saw it as it was, and the answer has the fields that the
     /// suite asks for.
     Echoed { method: &'static str, host: &'static str, target: &'static str },
@@ -66,12 +71,38 @@ enum Step {
     Remove,
 }
 
-use Step::{Balanced, Echoed, NotExposed, Remove, Rename, Secured, Served, Status};
+use Step::{Balanced, Echoed, NotExposed, Redirected, Remove, Rename, Secured, Served, Status, Unannotated};
+
+const fn scenario(name: &'static str, steps: &'static [Step]) -> Scenario {
+    Scenario { name, steps }
+}
+
+/// With one pod behind each Service, and without a Secret.
+const fn feature(
+    name: &'static str,
+    ingress: &'static str,
+    services: &'static [&'static str],
+    scenarios: &'static [Scenario],
+) -> Feature {
+    Feature { name, ingress, services, replicas: 1, secured: None, scenarios, played: OnceLock::new() }
+}
+
+impl Feature {
+    const fn secured(mut self, host: &'static str) -> Self {
+        self.secured = Some(host);
+        self
+    }
+
+    const fn replicas(mut self, pods: u32) -> Self {
+        self.replicas = pods;
+        self
+    }
+}
 
 static FEATURES: [Feature; 8] = [
-    Feature {
-        name: "host_rules",
-        ingress: r#"
+    feature(
+            "host_rules",
+            r#"
 metadata: {name: host-rules, annotations: {ringress.dev/ssl-redirect: "false"}}
 spec:
   tls: [{hosts: [foo.bar.com], secretName: conformance-tls}]
@@ -81,40 +112,47 @@ spec:
   - host: foo.bar.com
     http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: foo-bar-com, port: {name: http}}}}]}
 "#,
-        services: &["wildcard-foo-com", "foo-bar-com"],
-        replicas: 1,
-        secured: Some("foo.bar.com"),
-        scenarios: &[
-            Scenario {
-                name: "a_host_rule_sends_tls_traffic_to_the_matching_backend_service",
-                steps: &[Secured("https://foo.bar.com/", "foo-bar-com")],
-            },
-            Scenario {
-                name: "a_host_rule_sends_traffic_to_the_matching_backend_service",
-                steps: &[Served("http://foo.bar.com/", "foo-bar-com")],
-            },
-            Scenario {
-                name: "a_host_rule_does_not_route_where_the_hostname_does_not_match",
-                steps: &[Status("http://subdomain.bar.com/", 404)],
-            },
-            Scenario {
-                name: "a_wildcard_host_rule_sends_traffic_to_the_matching_backend_service",
-                steps: &[Served("http://bar.foo.com/", "wildcard-foo-com")],
-            },
-            Scenario {
-                name: "a_wildcard_host_rule_does_not_match_more_than_a_single_dns_label",
-                steps: &[Status("http://baz.bar.foo.com/", 404)],
-            },
-            Scenario {
-                name: "a_wildcard_host_rule_does_not_match_no_dns_label",
-                steps: &[Status("http://foo.com/", 404)],
-            },
-        ],
-        played: OnceLock::new(),
-    },
-    Feature {
-        name: "path_rules",
-        ingress: r#"
+            &["wildcard-foo-com", "foo-bar-com"],
+            &[
+                scenario(
+                    "a_host_rule_sends_tls_traffic_to_the_matching_backend_service",
+                    &[Secured("https://foo.bar.com/", "foo-bar-com")],
+                ),
+                scenario(
+                    "a_host_rule_sends_traffic_to_the_matching_backend_service",
+                    &[Served("http://foo.bar.com/", "foo-bar-com")],
+                ),
+                scenario(
+                    "a_host_rule_does_not_route_where_the_hostname_does_not_match",
+                    &[Status("http://subdomain.bar.com/", 404)],
+                ),
+                scenario(
+                    "a_wildcard_host_rule_sends_traffic_to_the_matching_backend_service",
+                    &[Served("http://bar.foo.com/", "wildcard-foo-com")],
+                ),
+                scenario(
+                    "a_wildcard_host_rule_does_not_match_more_than_a_single_dns_label",
+                    &[Status("http://baz.bar.foo.com/", 404)],
+                ),
+                scenario(
+                    "a_wildcard_host_rule_does_not_match_no_dns_label",
+                    &[Status("http://foo.com/", 404)],
+                ),
+                scenario(
+                    "a_host_with_tls_redirects_where_no_annotation_says_otherwise",
+                    &[
+                        Unannotated("host-rules", "ringress.dev/ssl-redirect"),
+                        Redirected("http://foo.bar.com/x?y", "https://foo.bar.com/x?y"),
+                        Served("http://bar.foo.com/", "wildcard-foo-com"),
+                        Secured("https://foo.bar.com/", "foo-bar-com"),
+                    ],
+                ),
+            ],
+        )
+        .secured("foo.bar.com"),
+    feature(
+        "path_rules",
+        r#"
 metadata: {name: path-rules}
 spec:
   rules:
@@ -137,7 +175,7 @@ spec:
       - {path: /aaa/bbb/, pathType: Prefix, backend: {service: {name: aaa-slash-bbb-slash-prefix, port: {number: 8080}}}}
       - {path: /foo/, pathType: Exact, backend: {service: {name: foo-slash-exact, port: {number: 8080}}}}
 "#,
-        services: &[
+        &[
             "foo-exact",
             "foo-prefix",
             "aaa-slash-bbb-prefix",
@@ -145,127 +183,110 @@ spec:
             "aaa-slash-bbb-slash-prefix",
             "foo-slash-exact",
         ],
-        replicas: 1,
-        secured: None,
-        scenarios: &[
-            Scenario {
-                name: "exact_path_rules_send_traffic_to_the_matching_backend_service",
-                steps: &[Served("http://exact-path-rules/foo", "foo-exact")],
-            },
-            Scenario {
-                name: "exact_path_rules_do_not_match_requests_with_trailing_slash",
-                steps: &[Status("http://exact-path-rules/foo/", 404)],
-            },
-            Scenario {
-                name: "exact_path_rules_are_case_sensitive",
-                steps: &[Status("http://exact-path-rules/FOO", 404)],
-            },
-            Scenario {
-                name: "exact_path_rules_do_not_match_any_other_label",
-                steps: &[Status("http://exact-path-rules/bar", 404)],
-            },
-            Scenario {
-                name: "prefix_path_rules_send_traffic_to_the_matching_backend_service",
-                steps: &[Served("http://prefix-path-rules/foo", "foo-prefix")],
-            },
-            Scenario {
-                name: "prefix_path_rules_ignore_the_request_trailing_slash",
-                steps: &[Served("http://prefix-path-rules/foo/", "foo-prefix")],
-            },
-            Scenario {
-                name: "prefix_path_rules_are_case_sensitive",
-                steps: &[Status("http://prefix-path-rules/FOO", 404)],
-            },
-            Scenario {
-                name: "prefix_path_rules_match_multiple_labels_and_the_longest_path",
-                steps: &[Served("http://prefix-path-rules/aaa/bbb", "aaa-slash-bbb-prefix")],
-            },
-            Scenario {
-                name: "prefix_path_rules_match_multiple_labels_the_longest_path_and_subpaths",
-                steps: &[Served("http://prefix-path-rules/aaa/bbb/ccc", "aaa-slash-bbb-prefix")],
-            },
-            Scenario {
-                name: "prefix_path_rules_match_subpaths_of_the_shorter_path",
-                steps: &[Served("http://prefix-path-rules/aaa/ccc", "aaa-prefix")],
-            },
-            Scenario {
-                name: "prefix_path_rules_match_whole_labels_and_no_string_prefix",
-                steps: &[Status("http://prefix-path-rules/aaaccc", 404)],
-            },
-            Scenario {
-                name: "mixed_path_rules_prefer_exact",
-                steps: &[Served("http://mixed-path-rules/foo", "foo-exact")],
-            },
-            Scenario {
-                name: "a_trailing_slash_in_a_prefix_path_rule_is_ignored",
-                steps: &[Served("http://trailing-slash-path-rules/aaa/bbb", "aaa-slash-bbb-slash-prefix")],
-            },
-            Scenario {
-                name: "a_trailing_slash_in_a_prefix_path_rule_matches_a_trailing_slash",
-                steps: &[Served("http://trailing-slash-path-rules/aaa/bbb/", "aaa-slash-bbb-slash-prefix")],
-            },
-            Scenario {
-                name: "a_trailing_slash_in_an_exact_path_rule_does_not_match_requests_without",
-                steps: &[Status("http://trailing-slash-path-rules/foo", 404)],
-            },
+        &[
+            scenario(
+                "exact_path_rules_send_traffic_to_the_matching_backend_service",
+                &[Served("http://exact-path-rules/foo", "foo-exact")],
+            ),
+            scenario(
+                "exact_path_rules_do_not_match_requests_with_trailing_slash",
+                &[Status("http://exact-path-rules/foo/", 404)],
+            ),
+            scenario("exact_path_rules_are_case_sensitive", &[Status("http://exact-path-rules/FOO", 404)]),
+            scenario(
+                "exact_path_rules_do_not_match_any_other_label",
+                &[Status("http://exact-path-rules/bar", 404)],
+            ),
+            scenario(
+                "prefix_path_rules_send_traffic_to_the_matching_backend_service",
+                &[Served("http://prefix-path-rules/foo", "foo-prefix")],
+            ),
+            scenario(
+                "prefix_path_rules_ignore_the_request_trailing_slash",
+                &[Served("http://prefix-path-rules/foo/", "foo-prefix")],
+            ),
+            scenario("prefix_path_rules_are_case_sensitive", &[Status("http://prefix-path-rules/FOO", 404)]),
+            scenario(
+                "prefix_path_rules_match_multiple_labels_and_the_longest_path",
+                &[Served("http://prefix-path-rules/aaa/bbb", "aaa-slash-bbb-prefix")],
+            ),
+            scenario(
+                "prefix_path_rules_match_multiple_labels_the_longest_path_and_subpaths",
+                &[Served("http://prefix-path-rules/aaa/bbb/ccc", "aaa-slash-bbb-prefix")],
+            ),
+            scenario(
+                "prefix_path_rules_match_subpaths_of_the_shorter_path",
+                &[Served("http://prefix-path-rules/aaa/ccc", "aaa-prefix")],
+            ),
+            scenario(
+                "prefix_path_rules_match_whole_labels_and_no_string_prefix",
+                &[Status("http://prefix-path-rules/aaaccc", 404)],
+            ),
+            scenario("mixed_path_rules_prefer_exact", &[Served("http://mixed-path-rules/foo", "foo-exact")]),
+            scenario(
+                "a_trailing_slash_in_a_prefix_path_rule_is_ignored",
+                &[Served("http://trailing-slash-path-rules/aaa/bbb", "aaa-slash-bbb-slash-prefix")],
+            ),
+            scenario(
+                "a_trailing_slash_in_a_prefix_path_rule_matches_a_trailing_slash",
+                &[Served("http://trailing-slash-path-rules/aaa/bbb/", "aaa-slash-bbb-slash-prefix")],
+            ),
+            scenario(
+                "a_trailing_slash_in_an_exact_path_rule_does_not_match_requests_without",
+                &[Status("http://trailing-slash-path-rules/foo", 404)],
+            ),
         ],
-        played: OnceLock::new(),
-    },
-    Feature {
-        name: "default_backend",
-        ingress: r#"
+    ),
+    feature(
+        "default_backend",
+        r#"
 metadata: {name: default-backend}
 spec: {defaultBackend: {service: {name: echo-service, port: {number: 8080}}}}
 "#,
-        services: &["echo-service"],
-        replicas: 1,
-        secured: None,
-        scenarios: &[
-            Scenario {
-                name: "no_rules_send_all_requests_to_the_default_backend_get",
-                steps: &[Echoed { method: "GET", host: "my-host", target: "/" }],
-            },
-            Scenario {
-                name: "no_rules_send_all_requests_to_the_default_backend_get_sub_path",
-                steps: &[Echoed { method: "GET", host: "my-host", target: "/sub-path" }],
-            },
-            Scenario {
-                name: "no_rules_send_all_requests_to_the_default_backend_post",
-                steps: &[Echoed { method: "POST", host: "some-host", target: "/" }],
-            },
-            Scenario {
-                name: "no_rules_send_all_requests_to_the_default_backend_put_to_the_address",
-                steps: &[Echoed { method: "PUT", host: "", target: "/resource" }],
-            },
-            Scenario {
-                name: "no_rules_send_all_requests_to_the_default_backend_delete",
-                steps: &[Echoed { method: "DELETE", host: "some-host", target: "/resource" }],
-            },
-            Scenario {
-                name: "no_rules_send_all_requests_to_the_default_backend_patch",
-                steps: &[Echoed { method: "PATCH", host: "my-host", target: "/resource" }],
-            },
+        &["echo-service"],
+        &[
+            scenario(
+                "no_rules_send_all_requests_to_the_default_backend_get",
+                &[Echoed { method: "GET", host: "my-host", target: "/" }],
+            ),
+            scenario(
+                "no_rules_send_all_requests_to_the_default_backend_get_sub_path",
+                &[Echoed { method: "GET", host: "my-host", target: "/sub-path" }],
+            ),
+            scenario(
+                "no_rules_send_all_requests_to_the_default_backend_post",
+                &[Echoed { method: "POST", host: "some-host", target: "/" }],
+            ),
+            scenario(
+                "no_rules_send_all_requests_to_the_default_backend_put_to_the_address",
+                &[Echoed { method: "PUT", host: "", target: "/resource" }],
+            ),
+            scenario(
+                "no_rules_send_all_requests_to_the_default_backend_delete",
+                &[Echoed { method: "DELETE", host: "some-host", target: "/resource" }],
+            ),
+            scenario(
+                "no_rules_send_all_requests_to_the_default_backend_patch",
+                &[Echoed { method: "PATCH", host: "my-host", target: "/resource" }],
+            ),
         ],
-        played: OnceLock::new(),
-    },
-    Feature {
-        name: "load_balancing",
-        ingress: r#"
+    ),
+    feature(
+            "load_balancing",
+            r#"
 metadata: {name: load-balancing}
 spec: {defaultBackend: {service: {name: echo-service, port: {number: 8080}}}}
 "#,
-        services: &["echo-service"],
-        replicas: 10,
-        secured: None,
-        scenarios: &[Scenario {
-            name: "a_backend_service_with_several_replicas_uses_all_of_them",
-            steps: &[Balanced { requests: 100, pods: 10 }],
-        }],
-        played: OnceLock::new(),
-    },
-    Feature {
-        name: "ingress_class",
-        ingress: r#"
+            &["echo-service"],
+            &[scenario(
+                "a_backend_service_with_several_replicas_uses_all_of_them",
+                &[Balanced { requests: 100, pods: 10 }],
+            )],
+        )
+        .replicas(10),
+    feature(
+        "ingress_class",
+        r#"
 metadata: {name: test-ingress-class}
 spec:
   ingressClassName: some-invalid-class-name
@@ -273,71 +294,57 @@ spec:
   - host: ingress-class
     http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: ingress-class-prefix, port: {number: 8080}}}}]}
 "#,
-        services: &["ingress-class-prefix"],
-        replicas: 1,
-        secured: None,
-        scenarios: &[Scenario {
-            name: "an_invalid_ingress_class_does_not_send_traffic_to_the_matching_backend_service",
-            steps: &[NotExposed("http://ingress-class/")],
-        }],
-        played: OnceLock::new(),
-    },
-    Feature {
-        name: "with_host",
-        ingress: r#"
+        &["ingress-class-prefix"],
+        &[scenario(
+            "an_invalid_ingress_class_does_not_send_traffic_to_the_matching_backend_service",
+            &[NotExposed("http://ingress-class/")],
+        )],
+    ),
+    feature(
+        "with_host",
+        r#"
 metadata: {name: with-host}
 spec:
   rules:
   - host: with-host
     http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: echo-service, port: {number: 8080}}}}]}
 "#,
-        services: &["echo-service"],
-        replicas: 1,
-        secured: None,
-        scenarios: &[Scenario {
-            name: "an_ingress_with_a_host_answers_for_that_host_alone",
-            steps: &[
-                Echoed { method: "GET", host: "with-host", target: "/" },
-                Status("http://without/", 404),
-            ],
-        }],
-        played: OnceLock::new(),
-    },
-    Feature {
-        name: "without_host",
-        ingress: r#"
+        &["echo-service"],
+        &[scenario(
+            "an_ingress_with_a_host_answers_for_that_host_alone",
+            &[Echoed { method: "GET", host: "with-host", target: "/" }, Status("http://without/", 404)],
+        )],
+    ),
+    feature(
+        "without_host",
+        r#"
 metadata: {name: without-host}
 spec:
   rules:
   - http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: echo-service, port: {number: 8080}}}}]}
 "#,
-        services: &["echo-service"],
-        replicas: 1,
-        secured: None,
-        scenarios: &[Scenario {
-            name: "an_ingress_without_a_host_answers_for_any",
-            steps: &[
+        &["echo-service"],
+        &[scenario(
+            "an_ingress_without_a_host_answers_for_any",
+            &[
                 Echoed { method: "GET", host: "any-host", target: "/" },
                 Echoed { method: "GET", host: "", target: "/any" },
             ],
-        }],
-        played: OnceLock::new(),
-    },
-    Feature {
-        name: "controller_watch",
-        ingress: r#"
+        )],
+    ),
+    feature(
+        "controller_watch",
+        r#"
 metadata: {name: watched}
 spec:
   rules:
   - host: before
     http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: echo-service, port: {number: 8080}}}}]}
 "#,
-        services: &["echo-service"],
-        replicas: 1,
-        secured: None,
-        scenarios: &[Scenario {
-            name: "an_ingress_is_served_as_it_was_changed_last_until_it_is_removed",
-            steps: &[
+        &["echo-service"],
+        &[scenario(
+            "an_ingress_is_served_as_it_was_changed_last_until_it_is_removed",
+            &[
                 Served("http://before/", "echo-service"),
                 Rename { from: "before", to: "after" },
                 Served("http://after/", "echo-service"),
@@ -345,9 +352,8 @@ spec:
                 Remove,
                 Status("http://after/", 404),
             ],
-        }],
-        played: OnceLock::new(),
-    },
+        )],
+    ),
 ];
 
 impl Feature {
@@ -401,7 +407,7 @@ impl Feature {
             let replicas = format!("--replicas={}", self.replicas);
             for service in self.services {
                 world.kubectl(&["scale", &format!("deployment/{service}"), &replicas])?;
-                world.kubectl(&["rollout", "status", &format!("deployment/{service}"), "--timeout=60s"])?;
+                world.until_rolled_out(&format!("deployment/{service}"))?;
             }
         }
         if let Some(host) = self.secured {
@@ -426,6 +432,14 @@ impl Stage<'_> {
                 ensure!(answer.status == *status, "{url} answers {}", answer.status);
                 Ok(())
             }),
+            Redirected(url, location) => self.until(url, |answer| {
+                let found = answer.field("location").unwrap_or_default();
+                ensure!(answer.status == 308 && found == *location, "{url}: {} {found}", answer.status);
+                Ok(())
+            }),
+            Unannotated(ingress, annotation) => {
+                self.world.kubectl(&["annotate", "ingress", ingress, &format!("{annotation}-")]).map(drop)
+            }
             Echoed { method, host, target } => self.echoed(Question { method, host, target }),
             Balanced { requests, pods } => self.balanced(*requests, *pods),
             NotExposed(url) => self.not_exposed(url),

@@ -38,7 +38,7 @@ kind: Pod
 metadata: {name: p, labels: {l: m}}
 spec:
   restartPolicy: Never
-  securityContext: {runAsUser: 65532, runAsGroup: 65532, runAsNonRoot: true, fsGroup: 65532}
+  securityContext: {runAsUser: 65532, runAsGroup: 65532, runAsNonRoot: true, fsGroup: 2000}
   initContainers:
   - {name: i, image: shell, command: [sh, -c, echo init > /shared/i], volumeMounts: [{name: e, mountPath: /shared}]}
   containers:
@@ -48,6 +48,7 @@ spec:
     args:
     - |
       cat /shared/i /sec/deep/a /cm/x; echo; grep l= /down/labels
+      stat -Lc '%n %u:%g %a' /shared /shared/i /sec /sec/deep/a /cm/x; id -G
       echo "env $A $B $(POD) $ADDRESS $LIMIT"; id -u; touch /x || echo read-only
       grep -E 'CapBnd|NoNewPrivs' /proc/self/status
     resources: {requests: {cpu: 10m}, limits: {memory: 64Mi}}
@@ -68,7 +69,7 @@ spec:
     - {name: d, mountPath: /down}
   volumes:
   - {name: e, emptyDir: {}}
-  - {name: s, secret: {secretName: s, items: [{key: a, path: deep/a}]}}
+  - {name: s, secret: {secretName: s, defaultMode: 0400, items: [{key: a, path: deep/a}]}}
   - {name: c, configMap: {name: c}}
   - {name: d, downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}
 "#,
@@ -82,6 +83,13 @@ spec:
         "init",
         "1first",
         "l=\"m\"",
+        // Of the fsGroup: what is empty it may write, what is mounted it may read.
+        "/shared 0:2000 2777",
+        "/shared/i 65532:2000 644",
+        "/sec 0:2000 2755",
+        "/sec/deep/a 0:2000 440",
+        "/cm/x 0:2000 644",
+        "65532 2000",
         &env,
         "65532",
         "read-only",
@@ -298,10 +306,13 @@ spec:
     let began = std::time::Instant::now();
     world.kubectl(&["delete", "pod", "p"])?;
     ensure!(began.elapsed().as_secs() < 15, "it took {:?}", began.elapsed());
-    let log =
-        std::fs::read_to_string(world.cluster().logs().join(format!("pods/{}_p_c.log", world.namespace())))?;
-    ensure!(log.contains("term hooked"), "it said: {log}");
-    Ok(())
+    let log = world.cluster().logs().join(format!("pods/{}_p_c.log", world.namespace()));
+    // Its last words are written beside its end.
+    world.until("it was hooked, then asked to end", || {
+        let log = std::fs::read_to_string(&log)?;
+        ensure!(log.contains("term hooked"), "it said: {log}");
+        Ok(true)
+    })
 }
 
 fn patience(world: &World) -> anyhow::Result<()> {

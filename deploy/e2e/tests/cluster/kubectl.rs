@@ -1,47 +1,27 @@
 //! `kubectl ringress …` against a live cluster: two replicas of our chart, asked through the API server.
 
-use std::path::Path;
-
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use crate::Case;
+use crate::release::Release;
 use crate::support::World;
 
 pub(crate) const CASES: &[Case] = &[("kubectl_ringress_asks_every_replica_through_the_api_server", asked)];
 
-/// Our chart in the namespace of the test, with a class of its own: others in the box have theirs.
+/// A release, asked by `kubectl ringress`.
 struct Installed<'w> {
     world: &'w World,
+    release: Release<'w>,
 }
 
 impl<'w> Installed<'w> {
     fn start(world: &'w World) -> anyhow::Result<Self> {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm/ringress");
-        let class = "controller.ingressClassResource";
-        let installed = Self { world };
-        world.exec(&[
-            "helm",
-            "install",
-            RELEASE,
-            chart.to_str().context("the path of the sources is plain")?,
-            "--namespace",
-            world.namespace(),
-            "--set",
-            &format!(
-                "{class}.name={CLASS},{class}.controllerValue={CONTROLLER},controller.replicaCount=2,\
-                 controller.readinessProbe.failureThreshold=30"
-            ),
-        ])?;
-        world.kubectl(&[
-            "rollout",
-            "status",
-            &format!("deployment/{RELEASE}-ringress-controller"),
-            "--timeout=60s",
-        ])?;
+        // A replica that is frozen for a while counts as ready all the time.
+        let release = Release::install(world, CLASS, &["controller.readinessProbe.failureThreshold=30"])?;
         world.apply(BACKEND)?;
         world.until_ready("web", "True")?;
-        Ok(installed)
+        Ok(Self { world, release })
     }
 
     /// What the plugin prints, and its exit code.
@@ -67,17 +47,7 @@ impl<'w> Installed<'w> {
     }
 }
 
-impl Drop for Installed<'_> {
-    fn drop(&mut self) {
-        let uninstalled =
-            self.world.exec(&["helm", "uninstall", RELEASE, "--namespace", self.world.namespace()]);
-        if let Err(error) = uninstalled {
-            eprintln!("{RELEASE} stays behind: {error:#}");
-        }
-    }
-}
-
-const RELEASE: &str = "asked";
+/// The name of the release, too.
 const CLASS: &str = "asked";
 const CONTROLLER: &str = "ringress.dev/asked";
 
@@ -114,7 +84,8 @@ fn asked(world: &World) -> anyhow::Result<()> {
     tells(&installed)?;
     refuses(&installed)?;
     judges(&installed)?;
-    judges_secrets(&installed)
+    judges_secrets(&installed)?;
+    installed.release.uninstall()
 }
 
 /// Right after an apply, over and over: a yes is never about the version before.
@@ -142,15 +113,17 @@ fn waits(installed: &Installed<'_>) -> anyhow::Result<()> {
 }
 
 fn tells(installed: &Installed<'_>) -> anyhow::Result<()> {
-    let shards = installed.json(&["shards"], 0)?;
-    let rows = shards.as_array().context("rows")?;
-    let replicas: std::collections::BTreeSet<_> =
-        rows.iter().filter_map(|row| row["replica"].as_str()).collect();
-    ensure!(replicas.len() == 2, "{shards}");
-    ensure!(
-        rows.iter().all(|row| row["generation"] == row["published"] && row["node"].is_string()),
-        "{shards}"
-    );
+    // Tests beside this one change objects that it hears of, so a shard may be about to follow.
+    installed.world.until("every shard of two replicas has what was published", || {
+        let shards = installed.json(&["shards"], 0)?;
+        let rows = shards.as_array().context("rows")?;
+        let replicas: std::collections::BTreeSet<_> =
+            rows.iter().filter_map(|row| row["replica"].as_str()).collect();
+        ensure!(replicas.len() == 2, "{shards}");
+        let up_to_date = |row: &Value| row["generation"] == row["published"] && row["node"].is_string();
+        ensure!(rows.iter().all(up_to_date), "{shards}");
+        Ok(true)
+    })?;
     let one = installed.says(&["explain", "-H", "'Host: web.asked.test'", "/frozen"], 0)?;
     ensure!(one.contains("ringress-controller-") && one.contains("generation"), "{one}");
     installed.says(&["explain", "ingress/web"], 0)?;

@@ -1,13 +1,16 @@
 //! Who writes statuses and Events of ringress: one replica at a time, with what the chart grants and no more.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::Case;
+use crate::audit::{self, Death};
+use crate::lease::{self, Held, pod_of, time};
+use crate::release::{Release, route};
 use crate::support::World;
 
 pub(crate) const CASES: &[Case] = &[
@@ -17,78 +20,56 @@ pub(crate) const CASES: &[Case] = &[
     ("a_leader_that_ends_hands_over_at_once_and_the_last_one_clears_up", ended),
 ];
 
-/// Two replicas from the chart that watch the namespace of the test alone.
-struct Release<'w> {
+/// Two replicas of a release that watch the namespace of the test alone.
+struct Replicas<'w> {
     world: &'w World,
-    name: &'static str,
+    release: Release<'w>,
 }
 
-impl<'w> Release<'w> {
+impl<'w> Replicas<'w> {
     fn install(world: &'w World, name: &'static str) -> anyhow::Result<Self> {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm/ringress");
-        let chart = chart.to_str().context("a plain path")?;
-        let mut command =
-            vec!["helm", "template", name, chart, "--no-hooks", "--namespace", world.namespace()];
-        let full_name = format!("fullnameOverride={name}");
-        let class = format!("controller.ingressClassResource.name={name}");
-        for value in [
-            &*full_name,
-            &*class,
+        let values = [
             "controller.scope.enabled=true",
             "controller.shutdownGracePeriodSeconds=0",
             "controller.terminationGracePeriodSeconds=30",
             "controller.extraArgs.shards=2",
             "controller.extraArgs.pin=never",
             "controller.extraArgs.access-log=off",
-        ] {
-            command.extend(["--set", value]);
-        }
-        let manifests = world.exec(&command)?;
-        world.apply(&manifests)?;
-        let release = Self { world, name };
-        world.until("both replicas show what they serve", || Ok(release.shown()?.len() == 2))?;
-        world.until("one replica leads", || Ok(!release.holder()?.is_empty()))?;
-        Ok(release)
+        ];
+        let replicas = Self { world, release: Release::install(world, name, &values)? };
+        world.until("both replicas show what they serve", || Ok(replicas.shown()?.len() == 2))?;
+        world.until("one replica leads", || Ok(lease::held(world, &replicas.release.lease())?.is_some()))?;
+        Ok(replicas)
     }
 
-    /// Who holds the Lease, and how often it went from hand to hand.
-    fn lease(&self) -> anyhow::Result<(String, i64)> {
-        let lease = self.world.get("lease", &format!("{}-leader", self.name));
-        let Ok(lease) = lease else { return Ok((String::new(), 0)) };
-        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
-        Ok((holder, lease["spec"]["leaseTransitions"].as_i64().unwrap_or(0)))
+    /// Who leads now.
+    fn leader(&self) -> anyhow::Result<Held> {
+        lease::leader(self.world, &self.release.lease())
     }
 
-    fn holder(&self) -> anyhow::Result<String> {
-        Ok(self.lease()?.0)
+    /// Who leads once this process does no more; meanwhile something is done, over and over.
+    fn successor(&self, of: &Held, meanwhile: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<Held> {
+        lease::successor(self.world, &self.release.lease(), of, meanwhile)
     }
 
-    /// The pod that leads.
-    fn leader(&self) -> anyhow::Result<String> {
-        Ok(pod_of(&self.holder()?).to_owned())
+    /// Statuses were written by the one that led, and by no other.
+    fn ensure_one_writer(&self, death: Option<&Death<'_>>) -> anyhow::Result<()> {
+        let requests = audit::requests(self.world, &self.release.account())?;
+        audit::ensure_one_writer(&requests, &self.release.lease(), death)
     }
 
-    /// The pods that show what they serve.
-    fn shown(&self) -> anyhow::Result<BTreeSet<String>> {
-        let leases = self.world.list("leases", &format!("ringress.dev/replica-of={}-leader", self.name))?;
-        let pod = |lease: &Value| Some(pod_of(lease["spec"]["holderIdentity"].as_str()?).to_owned());
-        Ok(leases.iter().filter_map(pod).collect())
+    /// The pods that show what they serve, and when they did so last.
+    fn shown(&self) -> anyhow::Result<BTreeMap<String, Timestamp>> {
+        let leases =
+            self.world.list("leases", &format!("ringress.dev/replica-of={}", self.release.lease()))?;
+        let named =
+            leases.iter().filter_map(|lease| Some((lease["spec"]["holderIdentity"].as_str()?, lease)));
+        named.map(|(by, lease)| Ok((pod_of(by).to_owned(), time(&lease["spec"]["renewTime"])?))).collect()
     }
 
+    /// No pod answers for it, and none is asked.
     fn apply_ingress(&self, name: &str) -> anyhow::Result<()> {
-        let class = self.name;
-        self.world.apply(&format!(
-            r#"
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {{name: {name}}}
-spec:
-  ingressClassName: {class}
-  rules:
-  - host: {name}.test
-    http: {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: {class}-controller, port: {{number: 80}}}}}}}}]}}
-"#
-        ))
+        route(self.world, name, self.release.name, &format!("{name}.test"))
     }
 
     /// Every `Applied`, the oldest first.
@@ -97,25 +78,27 @@ spec:
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let events =
             list["items"].as_array().context("items")?.iter().filter(|event| event["reason"] == "Applied");
-        let applied = events.map(|event| Applied {
-            ingress: text(&event["involvedObject"]["name"]),
-            by: text(&event["reportingInstance"]),
-            at: text(&event["eventTime"]),
-            note: text(&event["message"]),
+        let applied = events.map(|event| {
+            Ok(Applied {
+                ingress: text(&event["involvedObject"]["name"]),
+                by: text(&event["reportingInstance"]),
+                at: time(&event["eventTime"])?,
+                note: text(&event["message"]),
+            })
         });
-        let mut applied: Vec<Applied> = applied.collect();
-        applied.sort_by(|one, other| one.at.cmp(&other.at));
+        let mut applied = applied.collect::<anyhow::Result<Vec<Applied>>>()?;
+        applied.sort_by_key(|applied| applied.at);
         Ok(applied)
     }
 
-    /// What `Applied` says of an Ingress.
-    fn note(&self, ingress: &str) -> anyhow::Result<Option<String>> {
-        Ok(self.applied()?.into_iter().find(|applied| applied.ingress == ingress).map(|applied| applied.note))
-    }
-
-    fn until_applied(&self, ingress: &str) -> anyhow::Result<String> {
-        self.world.until(&format!("{ingress} is applied"), || Ok(self.note(ingress)?.is_some()))?;
-        self.note(ingress)?.context("it was there")
+    /// What `Applied` says of an Ingress, once it does.
+    fn until_applied(&self, ingress: &str) -> anyhow::Result<Applied> {
+        let mut found = None;
+        self.world.until(&format!("{ingress} is applied"), || {
+            found = self.applied()?.into_iter().find(|applied| applied.ingress == ingress);
+            Ok(found.is_some())
+        })?;
+        found.context("it was there")
     }
 }
 
@@ -123,132 +106,125 @@ spec:
 struct Applied {
     ingress: String,
     by: String,
-    at: String,
+    at: Timestamp,
     note: String,
 }
 
-/// The pod of a process: its name, and a number of its own.
-fn pod_of(identity: &str) -> &str {
-    identity.rsplit_once('_').map_or(identity, |(pod, _)| pod)
-}
-
 fn killed(world: &World) -> anyhow::Result<()> {
-    let release = Release::install(world, "killed")?;
-    release.apply_ingress("before")?;
-    let note = release.until_applied("before")?;
+    let replicas = Replicas::install(world, "killed")?;
+    replicas.apply_ingress("before")?;
+    let note = replicas.until_applied("before")?.note;
     ensure!(note.contains("confirmed by all 4 shards of 2 replicas"), "{note}");
-    let (first, transitions) = release.lease()?;
-    world.fault("kill", &world.pod(pod_of(&first)))?;
-    let begun = Instant::now();
-    let mut holders = vec![first.clone()];
-    for number in 0.. {
-        release.apply_ingress(&format!("during-{number}"))?;
-        let holder = release.holder()?;
-        if holders.last() != Some(&holder) {
-            holders.push(holder);
-            break;
-        }
-        ensure!(
-            begun.elapsed() < Duration::from_secs(20),
-            "nobody follows {first} after {:?}",
-            begun.elapsed()
-        );
+    let first = replicas.leader()?;
+    let killed = Timestamp::now();
+    world.fault("kill", &world.pod(first.pod()))?;
+    let death = Death { pod: first.pod(), at: Timestamp::now() };
+    let mut number = 0;
+    // The killed one comes back in its pod as another process, which may lead as well as any.
+    let second = replicas.successor(&first, || {
+        number += 1;
         std::thread::sleep(Duration::from_millis(500));
-    }
-    println!("a new leader {:.1} s after the old one was killed", begun.elapsed().as_secs_f64());
-    release.apply_ingress("after")?;
-    said_by(&release, &holders)?;
-    ensure!(release.lease()? == (holders[1].clone(), transitions + 1), "{:?}", release.lease()?);
-    Ok(())
+        replicas.apply_ingress(&format!("during-{number}"))
+    })?;
+    let after = second.since.duration_since(killed);
+    println!("a new leader {:.1} s after the old one was killed", after.as_secs_f64());
+    ensure!(after < SignedDuration::from_secs(20), "nobody followed {first:?} before {second:?}");
+    replicas.apply_ingress("after")?;
+    said_by(&replicas, &[&first, &second])?;
+    let last = replicas.leader()?;
+    ensure!(last.by == second.by && last.transitions == first.transitions + 1, "{first:?}, now {last:?}");
+    replicas.ensure_one_writer(Some(&death))?;
+    replicas.release.uninstall()
 }
 
 fn woken(world: &World) -> anyhow::Result<()> {
-    let release = Release::install(world, "woken")?;
-    release.apply_ingress("before")?;
-    release.until_applied("before")?;
-    let first = release.holder()?;
-    world.fault("freeze", &world.pod(pod_of(&first)))?;
+    let replicas = Replicas::install(world, "woken")?;
+    replicas.apply_ingress("before")?;
+    replicas.until_applied("before")?;
+    let first = replicas.leader()?;
+    let pod = first.pod();
+    world.fault("freeze", &world.pod(pod))?;
     // It hears of these only when it wakes, still believing that it leads.
-    release.apply_ingress("asleep")?;
-    world.until("another one leads", || Ok(release.holder()? != first))?;
-    let second = release.holder()?;
-    world.fault("thaw", &world.pod(pod_of(&first)))?;
-    release.apply_ingress("awake")?;
-    world.until_ready(pod_of(&first), "True")?;
-    release.apply_ingress("after")?;
-    said_by(&release, &[first, second])
+    replicas.apply_ingress("asleep")?;
+    let second = replicas.successor(&first, || Ok(()))?;
+    world.fault("thaw", &world.pod(pod))?;
+    replicas.apply_ingress("awake")?;
+    world.until_ready(pod, "True")?;
+    replicas.apply_ingress("after")?;
+    said_by(&replicas, &[&first, &second])?;
+    replicas.ensure_one_writer(None)?;
+    replicas.release.uninstall()
 }
 
 /// Every Ingress is said once, by these one after the other.
-fn said_by(release: &Release<'_>, holders: &[String]) -> anyhow::Result<()> {
-    let world = release.world;
+fn said_by(replicas: &Replicas<'_>, holders: &[&Held]) -> anyhow::Result<()> {
+    let world = replicas.world;
     let ingresses = world.kubectl(&["get", "ingresses", "-o", "name"])?;
     world.until("everything is said", || {
-        let said: BTreeSet<String> = release.applied()?.into_iter().map(|applied| applied.ingress).collect();
+        let said: BTreeSet<String> = replicas.applied()?.into_iter().map(|applied| applied.ingress).collect();
         Ok(ingresses.lines().all(|name| said.contains(name.rsplit('/').next().unwrap_or_default())))
     })?;
-    let applied = release.applied()?;
+    let applied = replicas.applied()?;
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     applied.iter().for_each(|applied| *counts.entry(&*applied.ingress).or_default() += 1);
     ensure!(counts.values().all(|count| *count == 1), "said twice: {counts:?}");
     // Writers follow each other and never alternate.
     let mut writers: Vec<&str> = applied.iter().map(|applied| &*applied.by).collect();
     writers.dedup();
-    ensure!(writers == holders, "{writers:?} wrote, {holders:?} held the Lease");
+    ensure!(writers.iter().eq(holders.iter().map(|held| &held.by)), "{writers:?} wrote, {holders:?} led");
     Ok(())
 }
 
 fn frozen(world: &World) -> anyhow::Result<()> {
-    let release = Release::install(world, "frozen")?;
-    release.apply_ingress("before")?;
-    release.until_applied("before")?;
-    let leader = release.leader()?;
-    let follower = release.shown()?.into_iter().find(|pod| *pod != leader).context("a follower")?;
+    let replicas = Replicas::install(world, "frozen")?;
+    replicas.apply_ingress("before")?;
+    replicas.until_applied("before")?;
+    let leader = replicas.leader()?;
+    let mut pods = replicas.shown()?.into_keys();
+    let follower = pods.find(|pod| pod != leader.pod()).context("a follower")?;
     world.fault("freeze", &world.pod(&follower))?;
-    let begun = Instant::now();
-    release.apply_ingress("meanwhile")?;
-    // The last renewal may be five seconds old, and it counts for fifteen.
-    while begun.elapsed() < Duration::from_secs(8) {
-        ensure!(release.note("meanwhile")?.is_none(), "said without {follower} after {:?}", begun.elapsed());
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    let note = release.until_applied("meanwhile")?;
-    println!("Applied {:.1} s after a replica was frozen", begun.elapsed().as_secs_f64());
-    ensure!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
-    ensure!(note.contains(&format!("not confirmed by {follower}, of which nothing is heard")), "{note}");
-    ensure!(!note.contains("; confirmed"), "nobody else confirmed it: {note}");
+    replicas.apply_ingress("meanwhile")?;
+    let last = *replicas.shown()?.get(&follower).context("its Lease outlives it")?;
+    let applied = replicas.until_applied("meanwhile")?;
+    let silent = applied.at.duration_since(last);
+    println!("Applied {:.1} s after a frozen replica had shown itself last", silent.as_secs_f64());
+    // It counts for fifteen seconds, less what its own clock has for the way to the API server.
+    let counted = SignedDuration::from_secs(14)..SignedDuration::from_secs(30);
+    ensure!(counted.contains(&silent), "said after {silent:#}: {applied:?}");
+    let unconfirmed = format!("not confirmed by {follower}, of which nothing is heard");
+    ensure!(applied.note.contains(&unconfirmed), "{applied:?}");
+    ensure!(!applied.note.contains("; confirmed"), "nobody else confirmed it: {applied:?}");
     world.fault("thaw", &world.pod(&follower))?;
     world.until_ready(&follower, "True")?;
-    for number in 0.. {
+    let mut number = 0;
+    world.until(&format!("{follower} counts again"), || {
+        number += 1;
         let name = format!("again-{number}");
-        release.apply_ingress(&name)?;
-        if release.until_applied(&name)?.contains("of 2 replicas") {
-            return Ok(());
-        }
-        ensure!(begun.elapsed() < Duration::from_secs(60), "{follower} does not count again");
-    }
-    Ok(())
+        replicas.apply_ingress(&name)?;
+        Ok(replicas.until_applied(&name)?.note.contains("of 2 replicas"))
+    })?;
+    replicas.release.uninstall()
 }
 
 fn ended(world: &World) -> anyhow::Result<()> {
-    let release = Release::install(world, "ended")?;
-    release.apply_ingress("web")?;
+    let replicas = Replicas::install(world, "ended")?;
+    replicas.apply_ingress("web")?;
     let addresses = || -> anyhow::Result<Value> {
         Ok(world.get("ingress", "web")?["status"]["loadBalancer"]["ingress"].clone())
     };
     world.until("the address is shown", || Ok(addresses()?.is_array()))?;
-    let leader = release.leader()?;
-    let begun = Instant::now();
-    world.kubectl(&["delete", "pod", &leader, "--wait=false"])?;
-    world.until("another one leads", || {
-        let now = release.leader()?;
-        Ok(!now.is_empty() && now != leader)
-    })?;
-    let elapsed = begun.elapsed();
+    let first = replicas.leader()?;
+    let asked = Timestamp::now();
+    world.kubectl(&["delete", "pod", first.pod(), "--wait=false"])?;
+    let elapsed = replicas.successor(&first, || Ok(()))?.since.duration_since(asked);
     println!("a new leader {:.1} s after the old one was asked to end", elapsed.as_secs_f64());
-    ensure!(elapsed < Duration::from_secs(6), "{elapsed:?}");
+    ensure!(elapsed < SignedDuration::from_secs(6), "{elapsed:#}");
     ensure!(addresses()?.is_array(), "somebody is left to serve it");
-    world.kubectl(&["scale", "deployment/ended-controller", "--replicas=0"])?;
+    world.kubectl(&["scale", &format!("deployment/{}", replicas.release.controller()), "--replicas=0"])?;
     world.until("the addresses are gone", || Ok(addresses()?.is_null()))?;
-    world.until("the Leases are gone", || Ok(release.shown()?.is_empty() && release.holder()?.is_empty()))
+    world.until("the Leases are gone", || {
+        Ok(replicas.shown()?.is_empty() && lease::held(world, &replicas.release.lease())?.is_none())
+    })?;
+    replicas.ensure_one_writer(None)?;
+    replicas.release.uninstall()
 }

@@ -5,6 +5,7 @@
 //! and one line says why; with RINGRESS_E2E_REQUIRED=1 that is a failure.
 //! RINGRESS_E2E_KUBERNETES=1.31 runs them on the oldest version instead.
 
+mod audit;
 mod boxes;
 mod chart;
 mod client;
@@ -15,12 +16,16 @@ mod forward;
 mod goals;
 mod kubectl;
 mod leader;
+mod lease;
+mod load;
 mod rbac;
+mod release;
 mod ringress;
 mod scale;
 mod seeds;
 mod services;
 mod support;
+mod tokens;
 mod up;
 
 use std::process::ExitCode;
@@ -88,6 +93,7 @@ fn bare() -> Vec<Case> {
         boxes::CASES,
         chart::CASES,
         rbac::CASES,
+        tokens::CASES,
     ];
     all.concat()
 }

@@ -6,17 +6,20 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
 
 use crate::Case;
-use crate::chart::{Release, served, until_address};
+use crate::audit::{self, Request};
 use crate::client::until_outcome;
+use crate::release::{Release, served, until_address, until_said};
 use crate::support::World;
 
 pub(crate) const CASES: &[Case] = &[
     ("rbac_of_a_release_for_the_whole_cluster", |world| WIDE.holds(world)),
     ("rbac_of_a_release_for_its_own_namespace", |world| SCOPED.holds(world)),
     ("rbac_of_a_release_without_any_cluster_role", |world| NAMESPACED.holds(world)),
+    ("rbac_of_a_release_for_namespaces_with_a_label", |world| SELECTING.holds(world)),
+    ("rbac_of_a_release_that_publishes_its_nodes", |world| NODES.holds(world)),
+    ("rbac_of_a_release_that_publishes_internal_addresses", |world| INTERNAL.holds(world)),
 ];
 
 struct Mode {
@@ -27,9 +30,34 @@ struct Mode {
     here: &'static [&'static [&'static str]],
     /// Of any other namespace.
     elsewhere: &'static [&'static [&'static str]],
-    serves_elsewhere: bool,
+    watches: Watches,
+    shows: Shows,
+    /// What it asks for besides.
+    asks: &'static [&'static str],
     /// What it asks for and does without.
     refused: &'static [&'static str],
+}
+
+/// What becomes of Ingresses in other namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watches {
+    Everywhere,
+    /// Only while their namespace has the label.
+    Labelled,
+    ItsOwn,
+}
+
+impl Watches {
+    fn may_read_elsewhere(self) -> bool {
+        self != Self::ItsOwn
+    }
+}
+
+/// Whose addresses Ingresses show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    Service,
+    Nodes,
 }
 
 /// Of namespaces that are watched: resource, names, verbs.
@@ -43,13 +71,18 @@ const WATCHED: &[&str] = &[
 ];
 
 const CLASSES: &[&str] = &["ingressclasses.networking.k8s.io [] [get list watch]"];
+const NAMESPACES: &[&str] = &["namespaces [] [get list watch]"];
+const ITS_PODS: &[&str] = &["pods [] [get list]"];
+const ITS_NODES: &[&str] = &["nodes [] [get]"];
 
 const WIDE: Mode = Mode {
     name: "wide",
     values: &[],
     here: &[WATCHED, CLASSES],
     elsewhere: &[WATCHED, CLASSES],
-    serves_elsewhere: true,
+    watches: Watches::Everywhere,
+    shows: Shows::Service,
+    asks: &[],
     refused: &[],
 };
 
@@ -58,7 +91,9 @@ const SCOPED: Mode = Mode {
     values: &["controller.scope.enabled=true"],
     here: &[WATCHED, CLASSES],
     elsewhere: &[CLASSES],
-    serves_elsewhere: false,
+    watches: Watches::ItsOwn,
+    shows: Shows::Service,
+    asks: &[],
     refused: &[],
 };
 
@@ -67,29 +102,75 @@ const NAMESPACED: Mode = Mode {
     values: &["controller.scope.enabled=true", "rbac.scope=true"],
     here: &[WATCHED],
     elsewhere: &[],
-    serves_elsewhere: false,
+    watches: Watches::ItsOwn,
+    shows: Shows::Service,
+    asks: &[],
     // Being refused is how it knows that the class of its flag is to be taken for ours.
     refused: &["list ingressclasses"],
 };
 
+const SELECTING: Mode = Mode {
+    name: "select",
+    values: &["controller.scope.namespaceSelector=ringress-rbac=select"],
+    here: &[WATCHED, CLASSES, NAMESPACES],
+    elsewhere: &[WATCHED, CLASSES, NAMESPACES],
+    watches: Watches::Labelled,
+    shows: Shows::Service,
+    asks: &["list namespaces", "watch namespaces"],
+    refused: &[],
+};
+
+const NODES: Mode = Mode {
+    name: "nodes",
+    values: &["controller.scope.enabled=true", "controller.publishService.enabled=false"],
+    here: &[WATCHED, CLASSES, ITS_PODS, ITS_NODES],
+    elsewhere: &[CLASSES, ITS_NODES],
+    watches: Watches::ItsOwn,
+    shows: Shows::Nodes,
+    asks: &["get pods", "list pods", "get nodes"],
+    refused: &[],
+};
+
+const INTERNAL: Mode = Mode {
+    name: "internal",
+    values: &[
+        "controller.scope.enabled=true",
+        "controller.publishService.enabled=false",
+        "controller.reportNodeInternalIp=true",
+    ],
+    here: &[WATCHED, CLASSES, ITS_PODS],
+    elsewhere: &[CLASSES],
+    watches: Watches::ItsOwn,
+    shows: Shows::Nodes,
+    asks: &["get pods", "list pods"],
+    refused: &[],
+};
+
+/// What namespaces are selected by.
+const LABEL: &str = "ringress-rbac";
+
 impl Mode {
     fn holds(&self, world: &World) -> anyhow::Result<()> {
-        let other = world.namespaced(&format!("{}-elsewhere", world.namespace()));
-        let class = [
-            format!("controller.ingressClassResource.name={}", self.name),
-            format!("controller.ingressClassResource.controllerValue=ringress.dev/{}", self.name),
-        ];
-        let values = [&[&*class[0], &*class[1]], self.values].concat();
-        let release = Release::install(world, self.name, &values)?;
+        let other = world.namespaced(&format!("elsewhere-{}", world.namespace()));
+        world.exec(&[
+            "kubectl",
+            "label",
+            "namespace",
+            world.namespace(),
+            &format!("{LABEL}={}", self.name),
+        ])?;
+        let release = Release::install(world, self.name, self.values)?;
         self.works(world, &other, &release)?;
-        let account = Account { world, name: format!("{}-ringress", self.name) };
-        account.was_refused(self.refused)?;
+        let account = Account { world, name: release.account() };
+        account.was_refused(self.asks, self.refused)?;
         // The Lease of the election by its name; those of the replicas are named after pods, which no role knows.
-        let lease = format!("leases.coordination.k8s.io [{}-ringress-leader] [get update]", self.name);
+        let lease = format!("leases.coordination.k8s.io [{}] [get update]", release.lease());
         let own = ["leases.coordination.k8s.io [] [create list watch patch delete]", &lease];
         account.may(world.namespace(), &[&self.here.concat(), &own[..]].concat())?;
         account.may(other.namespace(), &self.elsewhere.concat())?;
-        account.is_refused(other.namespace(), self.serves_elsewhere)?;
+        account.is_refused(self.here.contains(&ITS_PODS))?;
+        let stolen = account.ask(&other, &["get", "secrets"]);
+        ensure!(stolen.is_ok() == self.watches.may_read_elsewhere(), "Secrets elsewhere: {stolen:?}");
         release.uninstall()
     }
 
@@ -101,34 +182,49 @@ impl Mode {
         served(world, self.name, &here)?;
         let address = release.address()?;
         until_outcome(world, &address, (&here, "/"), "web")?;
-        until_address(world, &address)?;
-        until_outcome(world, &address, (&elsewhere, "/"), if self.serves_elsewhere { "503" } else { "404" })?;
-        let shown = || {
-            Ok::<_, anyhow::Error>(
-                other.get("ingress", "web")?["status"]["loadBalancer"]["ingress"].is_array(),
-            )
-        };
-        match self.serves_elsewhere {
-            true => other.until("the Ingress elsewhere shows its address", shown)?,
-            false => ensure!(!shown()?, "an Ingress that is not watched got an address"),
+        for shown in self.shown(release)? {
+            until_address(world, "web", &shown)?;
         }
-        world.until("the Ingress was told that it is live", || {
-            let of_it = "regarding.kind=Ingress,regarding.name=web,reason=Applied";
-            let events = ["get", "events.v1.events.k8s.io", "-o", "name", "--field-selector", of_it];
-            Ok(!world.kubectl(&events)?.is_empty())
-        })?;
-        let deployment = release.controller();
-        world.kubectl(&["rollout", "restart", "deployment", &deployment])?;
-        world.kubectl(&["rollout", "status", "deployment", &deployment, "--timeout=60s"])?;
+        let is_elsewhere = |outcome: &str| until_outcome(world, &address, (&elsewhere, "/"), outcome);
+        match self.watches {
+            Watches::Everywhere => {
+                is_elsewhere("503").and_then(|()| until_address(other, "web", &address))?
+            }
+            Watches::ItsOwn => is_elsewhere("404").and_then(|()| has_no_address(other))?,
+            Watches::Labelled => {
+                is_elsewhere("404").and_then(|()| has_no_address(other))?;
+                let label =
+                    |label: &str| world.exec(&["kubectl", "label", "namespace", other.namespace(), label]);
+                label(&format!("{LABEL}={}", self.name))?;
+                is_elsewhere("503").and_then(|()| until_address(other, "web", &address))?;
+                label(&format!("{LABEL}-"))?;
+                is_elsewhere("404")?;
+            }
+        }
+        until_said(world, "web", "Applied")?;
+        world.roll(&format!("deployment/{}", release.controller()))?;
         world.until("one of the new pods holds the Lease", || {
-            let lease = world.get("lease", &format!("{}-ringress-leader", self.name))?;
+            let lease = world.get("lease", &release.lease())?;
             let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
-            let pods = world.list("pods", "app.kubernetes.io/component=controller")?;
-            let mut names = pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
-            Ok(names.any(|name| holder.starts_with(name)))
+            Ok(release.pods()?.iter().any(|pod| holder.starts_with(pod)))
         })?;
         until_outcome(world, &address, (&here, "/"), "web")
     }
+
+    /// The addresses that its Ingresses must show.
+    fn shown(&self, release: &Release<'_>) -> anyhow::Result<Vec<String>> {
+        match self.shows {
+            Shows::Service => Ok(vec![release.address()?]),
+            // A replica on each of them.
+            Shows::Nodes => Ok(vec!["198.18.0.11".to_owned(), "198.18.0.12".to_owned()]),
+        }
+    }
+}
+
+fn has_no_address(world: &World) -> anyhow::Result<()> {
+    let shown = world.get("ingress", "web")?["status"]["loadBalancer"]["ingress"].clone();
+    ensure!(shown.is_null(), "an Ingress that is not served shows {shown}");
+    Ok(())
 }
 
 const ELSEWHERE: &str = r#"
@@ -159,21 +255,12 @@ impl Account<'_> {
     }
 
     /// These requests of it were refused and no other, and those that it must make were made.
-    fn was_refused(&self, expected: &[&str]) -> anyhow::Result<()> {
-        let log = self.world.cluster().logs().join("audit.log");
-        let user = self.user(&self.name);
-        let events: Vec<Value> = std::fs::read_to_string(&log)
-            .with_context(|| format!("{}", log.display()))?
-            .lines()
-            // The last line may be half written.
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|event| event["user"]["username"] == *user)
-            .collect();
-        let refused = events.iter().filter(|event| event["responseStatus"]["code"] == 403);
-        let refused: BTreeSet<String> = refused.filter_map(request).collect();
+    fn was_refused(&self, asked: &[&str], expected: &[&str]) -> anyhow::Result<()> {
+        let requests = audit::requests(self.world, &self.name)?;
+        let refused: BTreeSet<&str> = refused_for_good(&requests).collect();
         ensure!(refused.iter().eq(expected), "refused: {refused:?}, expected {expected:?}");
-        let made: BTreeSet<String> = events.iter().filter_map(request).collect();
-        for needed in [
+        let made: BTreeSet<&str> = requests.iter().map(|request| &*request.call).collect();
+        let usual = [
             "list ingresses",
             "list secrets",
             "list services",
@@ -183,8 +270,9 @@ impl Account<'_> {
             "create leases",
             "get leases",
             "update leases",
-        ] {
-            ensure!(made.contains(needed), "{needed} was never asked: {made:?}");
+        ];
+        for needed in usual.iter().chain(asked) {
+            ensure!(made.contains(*needed), "{needed} was never asked: {made:?}");
         }
         Ok(())
     }
@@ -228,21 +316,17 @@ impl Account<'_> {
             .collect())
     }
 
-    /// With its own token, as whoever has stolen it.
-    fn is_refused(&self, elsewhere: &str, watches_elsewhere: bool) -> anyhow::Result<()> {
-        let token = self.world.kubectl(&["create", "token", &self.name])?;
-        let authority = self.world.cluster().folder().join("pki/ca.crt").display().to_string();
-        let stranger = ["kubectl", "--kubeconfig=/dev/null", "--server=https://198.18.0.1:6443"];
-        let proof = [format!("--certificate-authority={authority}"), format!("--token={}", token.trim())];
-        let ask = |namespace: &str, call: &[&str]| {
-            let own = [&*proof[0], &*proof[1], "-n", namespace];
-            self.world.exec(&[&stranger[..], &own, call].concat())
-        };
-        let here = self.world.namespace();
-        ask(here, &["get", "ingress", "web"])?;
-        ensure!(ask(elsewhere, &["get", "secrets"]).is_ok() == watches_elsewhere, "Secrets in {elsewhere}");
-        let calls: [&[&str]; 9] = [
-            &["get", "pods"],
+    /// What kubectl prints for its own token, as whoever has stolen it.
+    fn ask(&self, world: &World, call: &[&str]) -> anyhow::Result<String> {
+        world.exec_as(&self.world.kubectl(&["create", "token", &self.name])?, call)
+    }
+
+    /// What nobody has granted it.
+    fn is_refused(&self, may_list_pods: bool) -> anyhow::Result<()> {
+        self.ask(self.world, &["get", "ingress", "web"])?;
+        let pods = self.ask(self.world, &["get", "pods"]);
+        ensure!(pods.is_ok() == may_list_pods, "pods: {pods:?}");
+        let calls: [&[&str]; 8] = [
             &["get", "configmaps"],
             &["get", "nodes"],
             &["create", "secret", "generic", "s"],
@@ -253,17 +337,26 @@ impl Account<'_> {
             &["create", "rolebinding", "r", "--clusterrole=cluster-admin", "--user=a"],
         ];
         for call in calls {
-            let refused = ask(here, call).err().with_context(|| format!("{call:?} was allowed"))?.to_string();
+            let refused = self
+                .ask(self.world, call)
+                .err()
+                .with_context(|| format!("{call:?} was allowed"))?
+                .to_string();
             ensure!(refused.contains("orbidden"), "{call:?}: {refused}");
         }
         Ok(())
     }
 }
 
-/// Verb and resource of a request in the audit log.
-fn request(event: &Value) -> Option<String> {
-    let target = &event["objectRef"];
-    let resource = target["resource"].as_str()?;
-    let part = target["subresource"].as_str().map(|part| format!("/{part}")).unwrap_or_default();
-    Some(format!("{} {resource}{part}", event["verb"].as_str()?))
+/// What was refused and never granted afterwards: the API server hears of new bindings a moment after it took them.
+fn refused_for_good(requests: &[Request]) -> impl Iterator<Item = &str> {
+    let is_refused = |request: &Request| request.status == 403;
+    let granted_after = move |number: usize, refused: &Request| {
+        let mut later = requests[number..].iter().filter(|later| !is_refused(later));
+        later.any(|later| later.call == refused.call && later.namespace == refused.namespace)
+    };
+    let refused = requests.iter().enumerate().filter(move |(_, request)| is_refused(request));
+    refused
+        .filter(move |(number, request)| !granted_after(*number, request))
+        .map(|(_, request)| &*request.call)
 }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use anyhow::ensure;
 
 use crate::Case;
-use crate::services::{load_during, service_address, until_endpoints};
+use crate::load::{Load, load_beside};
+use crate::services::{service_address, until_endpoints};
 use crate::support::World;
 
 pub(crate) const CASES: &[Case] = &[
@@ -127,18 +128,8 @@ fn rolled(world: &World) -> anyhow::Result<()> {
     world.apply(CONTROLLER)?;
     until_endpoints(world, "ringress", 2)?;
     let address: SocketAddr = service_address(world, "ringress")?;
-    let load = load_during(world, address, "web.local", || {
-        world.kubectl(&["rollout", "restart", "deployment/ringress"])?;
-        world.kubectl(&["rollout", "status", "deployment/ringress", "--timeout=60s"]).map(drop)
-    })?;
-    println!("{} of {} requests failed while ringress was rolled", load.failures.len(), load.asked);
-    ensure!(load.asked >= 100, "only {} requests during the rollout", load.asked);
-    ensure!(
-        load.failures.is_empty(),
-        "{} of {} failed: {:?}",
-        load.failures.len(),
-        load.asked,
-        load.failures.first()
-    );
-    Ok(())
+    let load = Load::of_new_connections(address, "web.local");
+    let ((), seen) = load_beside(world, load, || world.roll("deployment/ringress"))?;
+    println!("{} of {} requests failed while ringress was rolled", seen.failures.len(), seen.asked);
+    seen.none_failed_of(100)
 }

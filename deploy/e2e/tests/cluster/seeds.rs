@@ -1,16 +1,17 @@
 //! The examples, which are the manifests of the seed articles, by `kubectl apply` as they stand: answered as `answers.txt`
-//! beside each of them says, with the address in `kubectl get ingress` and an Event `Applied`.
+//! beside each of them says, with the address in `kubectl get ingress` and an Event `Applied`. Those that lost their indentation
+//! on a web page are refused as they stand, and do the same once `ringress fmt` has repaired them.
 //!
 //! They share hosts, and some take requests for any host, so one at a time has the box; Services, pods and Secrets of the others
-//! are made meanwhile. Manifests that lost their indentation are in `flattened`.
+//! are made meanwhile.
 
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use serde_json::Value;
 
 use crate::Case;
 use crate::client::{Answer, get, get_tls};
+use crate::release::until_said;
 use crate::support::{World, deploy, every_host};
 
 pub(crate) const CASES: &[Case] = &[
@@ -28,8 +29,21 @@ pub(crate) const CASES: &[Case] = &[
     ("seed_versions", |world| example(world, "versions")),
     ("seed_tls", |world| example(world, "tls")),
     ("seed_admin_path", |world| example(world, "admin-path")),
-    ("seeds_that_lost_their_indentation_are_refused_and_served_once_they_are_repaired", flattened),
+    ("flattened_seed_app_ingress", |world| flattened(world, "app-ingress")),
+    ("flattened_seed_path_based", |world| flattened(world, "path-based")),
+    ("flattened_seed_virtual_hosts", |world| flattened(world, "virtual-hosts")),
+    ("flattened_seed_tls", |world| flattened(world, "tls")),
+    ("flattened_seed_versions", flattened_versions),
     ("no_example_is_left_out", all),
+];
+
+/// Examples whose manifests lost their indentation in an article, and which of them did.
+const FLATTENED: [(&str, &[&str]); 5] = [
+    ("app-ingress", &["000-app-ingress"]),
+    ("path-based", &["001-my-application-ingress"]),
+    ("virtual-hosts", &["001-virtual-host-ingress"]),
+    ("tls", &["001-secure-ingress"]),
+    ("versions", &["003-web-api", "003-app-ingress", "003-tls-secret", "003-api-route"]),
 ];
 
 /// Secrets that the articles tell to create, and the hosts that they are for.
@@ -41,32 +55,90 @@ const SECRETS: [(&str, &str, &[&str]); 3] = [
 
 fn example(world: &World, name: &str) -> anyhow::Result<()> {
     let folder = deploy(&format!("examples/{name}"));
-    for file in ["services.yaml", "web-api.yaml"].map(|file| format!("{folder}/{file}")) {
-        if Path::new(&file).exists() {
-            world.kubectl(&["apply", "-f", &file])?;
+    let services = || {
+        let files = ["services.yaml", "web-api.yaml"].map(|file| format!("{folder}/{file}"));
+        let mut files = files.iter().filter(|file| Path::new(file).exists());
+        files.try_for_each(|file| world.kubectl(&["apply", "-f", file]).map(drop))
+    };
+    play(world, name, services, || {
+        if name != "versions" {
+            return world.kubectl(&["apply", "-f", &folder]).map(drop);
         }
-    }
+        apply_class(world)?;
+        // The article's Secret holds placeholders; the API server says so and takes the rest.
+        let refused = world.kubectl(&["apply", "-f", &folder]).err();
+        refuses_placeholders(&refused.context("placeholders of a Secret are no base64")?)
+    })
+}
+
+/// Manifests of an example that lost their indentation: repaired, they are served as the example is.
+fn flattened(world: &World, name: &str) -> anyhow::Result<()> {
+    let files = FLATTENED.iter().find(|(example, _)| *example == name).context("an example")?.1;
+    let services = || {
+        let file = deploy(&format!("examples/{name}/services.yaml"));
+        world.kubectl(&["apply", "-f", &file]).map(drop)
+    };
+    play(world, name, services, || files.iter().try_for_each(|file| apply_repaired(world, file)))
+}
+
+/// Of these, one is a Service, one is refused for its placeholders, and one is of a kind that this cluster does not have.
+fn flattened_versions(world: &World) -> anyhow::Result<()> {
+    let services = || {
+        world.kubectl(&["apply", "-f", &deploy("examples/versions/services.yaml")])?;
+        apply_repaired(world, "003-web-api")
+    };
+    play(world, "versions", services, || {
+        apply_class(world)?;
+        apply_repaired(world, "003-app-ingress")?;
+        // The article has it with its indentation.
+        world.kubectl(&["apply", "-f", &deploy("examples/versions/web-api-ingress.yaml")])?;
+        let secret = apply_repaired(world, "003-tls-secret").err();
+        refuses_placeholders(&secret.context("placeholders of a Secret are no base64")?)?;
+        let route = apply_repaired(world, "003-api-route").err().context("there is no Gateway API here")?;
+        ensure!(format!("{route:#}").contains("no matches for kind \"HTTPRoute\""), "{route:#}");
+        Ok(())
+    })
+}
+
+/// Applies the Services of an example, then the rest while nothing else claims requests for any host, and looks at what it
+/// promises until it is removed again.
+fn play(
+    world: &World,
+    name: &str,
+    services: impl FnOnce() -> anyhow::Result<()>,
+    rest: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    services()?;
     world.backends()?;
     let secrets = tempfile::tempdir()?;
     for (_, secret, hosts) in SECRETS.iter().filter(|(example, ..)| *example == name) {
         create_secret(world, secrets.path(), secret, hosts)?;
     }
     let _alone = every_host();
-    if name == "versions" {
-        world.kubectl(&["apply", "-f", &deploy("examples/with-endpoints/versions/class.yaml")])?;
-    }
-    let applied = world.kubectl(&["apply", "-f", &folder]);
-    if name == "versions" {
-        // The article's Secret holds placeholders; the API server says so and takes the rest.
-        let refused = applied.err().context("placeholders of a Secret are no base64")?.to_string();
-        ensure!(refused.contains("tls-secret") && refused.contains("base64"), "{refused}");
-    } else {
-        applied?;
-    }
-    let held = answered(world, name);
+    let held = rest().and_then(|()| answered(world, name));
     world.kubectl(&["delete", "ingress", "--all"])?;
     gone(world, name)?;
     held
+}
+
+/// kubectl refuses what lost its indentation, and takes it once it is repaired.
+fn apply_repaired(world: &World, file: &str) -> anyhow::Result<()> {
+    let file = deploy(&format!("examples/flattened/{file}.yaml"));
+    let refused = world.kubectl(&["apply", "-f", &file]).err();
+    let refused = refused.with_context(|| format!("kubectl takes {file} as it stands"))?;
+    let pipe = format!("ringress fmt {file} | kubectl --namespace {} apply -f -", world.namespace());
+    let applied = world.exec(&["sh", "-c", &pipe]);
+    applied.map(drop).with_context(|| format!("{file}; as it stands: {refused:#}"))
+}
+
+fn apply_class(world: &World) -> anyhow::Result<()> {
+    world.kubectl(&["apply", "-f", &deploy("examples/with-endpoints/versions/class.yaml")]).map(drop)
+}
+
+fn refuses_placeholders(refused: &anyhow::Error) -> anyhow::Result<()> {
+    let refused = format!("{refused:#}");
+    ensure!(refused.contains("tls-secret") && refused.contains("base64"), "{refused}");
+    Ok(())
 }
 
 /// What `answers.txt` promises, the address and the Event.
@@ -118,37 +190,9 @@ fn shown(world: &World, address: &str) -> anyhow::Result<()> {
         world.until(&format!("Ingress {name} shows {address}"), || {
             Ok(world.kubectl(&["get", "ingress", name])?.contains(address))
         })?;
-        world.until(&format!("Ingress {name} has an Event Applied"), || {
-            let of_it = format!("regarding.kind=Ingress,regarding.name={name}");
-            let events = world.kubectl(&[
-                "get",
-                "events.v1.events.k8s.io",
-                "--field-selector",
-                &of_it,
-                "-o",
-                "json",
-            ])?;
-            let events: Value = serde_json::from_str(&events)?;
-            let mut events = events["items"].as_array().into_iter().flatten();
-            Ok(events.any(|event| event["reason"] == "Applied"))
-        })?;
+        until_said(world, name, "Applied")?;
     }
     Ok(())
-}
-
-fn flattened(world: &World) -> anyhow::Result<()> {
-    let file = deploy("examples/flattened/000-app-ingress.yaml");
-    let refused =
-        world.kubectl(&["apply", "-f", &file]).err().context("kubectl takes a flattened manifest")?;
-    world.kubectl(&["apply", "-f", &deploy("examples/app-ingress/services.yaml")])?;
-    world.backends()?;
-    let _alone = every_host();
-    let pipe = format!("ringress fmt {file} | kubectl --namespace {} apply -f -", world.namespace());
-    world.exec(&["sh", "-c", &pipe]).with_context(|| format!("kubectl said before: {refused:#}"))?;
-    let held = answered(world, "app-ingress");
-    world.kubectl(&["delete", "ingress", "--all"])?;
-    gone(world, "app-ingress")?;
-    held
 }
 
 fn all(_: &World) -> anyhow::Result<()> {
@@ -158,6 +202,13 @@ fn all(_: &World) -> anyhow::Result<()> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().replace('-', "_");
         if folder.join("answers.txt").exists() {
             ensure!(cases.contains(&&*format!("seed_{name}")), "example {name} has no case here");
+        }
+    }
+    let repaired: Vec<&str> = FLATTENED.iter().flat_map(|(_, files)| *files).copied().collect();
+    for entry in std::fs::read_dir(deploy("examples/flattened"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if let Some(name) = name.strip_suffix(".yaml") {
+            ensure!(repaired.contains(&name), "{name} is not repaired here");
         }
     }
     Ok(())

@@ -1,15 +1,14 @@
 //! Deployments, Services and their endpoints.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
 use crate::Case;
+use crate::client::get;
+use crate::load::{Load, Seen, load_beside};
 use crate::support::World;
 
 pub(crate) const CASES: &[Case] = &[
@@ -60,8 +59,7 @@ fn deployment(world: &World) -> anyhow::Result<()> {
     let name = pods[0]["metadata"]["name"].as_str().context("a name")?;
     ensure!(answer.contains("\"path\": \"/hello\"") && answer.contains(name), "{answer}");
     let before: BTreeSet<String> = names(&pods);
-    world.kubectl(&["rollout", "restart", "deployment/echo"])?;
-    world.kubectl(&["rollout", "status", "deployment/echo", "--timeout=60s"])?;
+    world.roll("deployment/echo")?;
     world.until("the old pods are gone", || {
         Ok(names(&world.list("pods", "app=echo")?).is_disjoint(&before))
     })?;
@@ -96,51 +94,14 @@ fn balancer(world: &World) -> anyhow::Result<()> {
 
 /// What every test of ringress builds on: new connections go to pods that are there.
 fn rolled_under_load(world: &World, address: SocketAddr) -> anyhow::Result<()> {
-    let load = load_during(world, address, "a", || {
-        world.kubectl(&["rollout", "restart", "deployment/echo"])?;
-        world.kubectl(&["rollout", "status", "deployment/echo", "--timeout=60s"]).map(drop)
-    })?;
-    let (asked, failures) = (load.asked, load.failures);
+    let load = Load::of_new_connections(address, "a");
+    let ((), Seen { asked, failures }) = load_beside(world, load, || world.roll("deployment/echo"))?;
     println!("{} of {asked} new connections failed while pods that end at once were rolled", failures.len());
     ensure!(asked >= 20, "only {asked} requests during the rollout");
     // The echo ends at once on SIGTERM, while its endpoint is on its way out of the rules: a few connections may find it
     // gone. Many would mean that the rules are late.
     ensure!(failures.len() * 20 <= asked, "{} of {asked} failed: {:?}", failures.len(), failures.first());
     Ok(())
-}
-
-/// What became of requests over connections of their own, one after the other.
-pub(crate) struct Load {
-    pub(crate) asked: usize,
-    pub(crate) failures: Vec<String>,
-}
-
-/// Asks for as long as the work takes.
-pub(crate) fn load_during(
-    world: &World,
-    address: SocketAddr,
-    host: &'static str,
-    work: impl FnOnce() -> anyhow::Result<()>,
-) -> anyhow::Result<Load> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let (seen, client) = (Arc::clone(&stop), world.clone());
-    let load = std::thread::spawn(move || {
-        client.inside(move || {
-            let mut load = Load { asked: 0, failures: Vec::new() };
-            while !seen.load(Ordering::Relaxed) {
-                load.asked += 1;
-                if let Err(error) = ask(address, host) {
-                    load.failures.push(format!("{error:#}"));
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            Ok(load)
-        })
-    });
-    let worked = work();
-    stop.store(true, Ordering::Relaxed);
-    let load = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
-    worked.map(|()| load)
 }
 
 fn hairpin(world: &World) -> anyhow::Result<()> {
@@ -227,22 +188,13 @@ pub(crate) fn answering(
     address: SocketAddr,
     requests: usize,
 ) -> anyhow::Result<BTreeSet<String>> {
-    world.inside(move || (0..requests).map(|_| ask(address, "a")).collect())
-}
-
-/// Asks once over a connection of its own: which pod answered.
-fn ask(address: SocketAddr, host: &str) -> anyhow::Result<String> {
-    let patience = Duration::from_secs(5);
-    let mut stream = TcpStream::connect_timeout(&address, patience)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let name = answer.split("\"pod\": \"").nth(1).and_then(|rest| rest.split('"').next());
-    match name {
-        Some(name) => Ok(name.to_owned()),
-        None => bail!("an answer without a pod: {answer:?}"),
-    }
+    let pod = || {
+        let answer = get(world, &address.to_string(), "a", "/")?;
+        let pod = answer.echoed("pod");
+        ensure!(!pod.is_empty(), "an answer without a pod: {answer:?}");
+        Ok(pod)
+    };
+    (0..requests).map(|_| pod()).collect()
 }
 
 /// Pods that are run for this test.

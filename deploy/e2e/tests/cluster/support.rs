@@ -11,7 +11,7 @@ use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ringress-e2e");
 /// How long anything may take that should be quick: machines of tests are busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A box, and the namespace of one test in it.
 #[derive(Clone)]
@@ -132,6 +132,26 @@ impl World {
     /// What kubectl prints for the namespace of the test.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         self.exec(&[&["kubectl", "--namespace", &self.namespace], arguments].concat())
+    }
+
+    /// What kubectl prints for whoever has this token and nothing else.
+    pub(crate) fn exec_as(&self, token: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let authority = self.cluster.folder().join("pki/ca.crt").display().to_string();
+        let proof = [format!("--certificate-authority={authority}"), format!("--token={}", token.trim())];
+        let stranger = ["kubectl", "--kubeconfig=/dev/null", "--server=https://198.18.0.1:6443"];
+        self.exec(&[&stranger[..], &[&proof[0], &proof[1], "-n", &self.namespace], arguments].concat())
+    }
+
+    /// Replaces the pods of a Deployment or DaemonSet, and waits until that is done.
+    pub(crate) fn roll(&self, what: &str) -> anyhow::Result<()> {
+        self.kubectl(&["rollout", "restart", what])?;
+        self.until_rolled_out(what)
+    }
+
+    /// Waits until the pods of a Deployment or DaemonSet are as it says.
+    pub(crate) fn until_rolled_out(&self, what: &str) -> anyhow::Result<()> {
+        let patience = format!("--timeout={}s", PATIENCE.as_secs());
+        self.kubectl(&["rollout", "status", what, &patience]).map(drop)
     }
 
     /// Applies manifests.

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-use super::client::Client;
+use crate::client::samples;
+use crate::load::{Answer, Client};
 use crate::support::World;
 
 /// Where it is reached: the address of the nodes, which nothing else in a box uses.
@@ -150,39 +151,23 @@ impl Controller {
 
 /// What /readyz says.
 pub(crate) async fn is_ready() -> bool {
-    matches!(admin("/readyz").await, Ok((200, _)))
+    matches!(admin("/readyz").await, Ok(Answer { status: 200, .. }))
 }
 
 /// The value of a metric, summed over its labels.
 pub(crate) async fn metric(name: &str) -> anyhow::Result<f64> {
-    let samples = samples(name).await?;
-    ensure!(!samples.is_empty(), "no metric {name}");
-    Ok(samples.iter().sum())
+    Ok(metrics(name).await?.iter().sum())
 }
 
 async fn accepted() -> anyhow::Result<Vec<f64>> {
-    samples("ringress_connections_accepted_total").await
+    metrics("ringress_connections_accepted_total").await
 }
 
-async fn samples(name: &str) -> anyhow::Result<Vec<f64>> {
-    let (_, page) = admin("/metrics").await?;
-    let lines = page.lines().filter(|line| {
-        line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
-    });
-    lines.map(|line| Ok(line.rsplit(' ').next().context("a value")?.parse()?)).collect()
+async fn metrics(name: &str) -> anyhow::Result<Vec<f64>> {
+    samples(&admin("/metrics").await?.body, name)
 }
 
-async fn admin(path: &str) -> anyhow::Result<(u16, String)> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let asked = async {
-        let mut stream = tokio::net::TcpStream::connect(ADMIN).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).context("a status")?;
-        Ok((status, answer))
-    };
-    let answered = tokio::time::timeout(Duration::from_secs(5), asked).await;
-    answered.context("no answer in time").flatten().with_context(|| format!("{path} of the admin port"))
+async fn admin(path: &str) -> anyhow::Result<Answer> {
+    let asked = Client::to(ADMIN.parse()?).ask("admin", path).await;
+    asked.with_context(|| format!("{path} of the admin port"))
 }

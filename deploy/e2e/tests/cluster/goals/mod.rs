@@ -12,7 +12,6 @@
 mod api;
 mod backend;
 mod bounds;
-mod client;
 mod controller;
 mod interposer;
 mod mutations;
@@ -25,6 +24,8 @@ mod scale;
 use std::future::Future;
 use std::ops::Deref;
 
+use self::api::Access;
+use self::controller::Plan;
 use crate::support::World;
 
 /// A goal: what is promised, as a sentence, and how it is shown.
@@ -79,6 +80,27 @@ impl Deref for OwnBox {
 impl Drop for OwnBox {
     fn drop(&mut self) {
         self.0.end_now();
+    }
+}
+
+/// A box, and what a ringress beside its API server and a client of that need.
+struct Scene {
+    world: OwnBox,
+    access: Access,
+    plan: Plan,
+}
+
+impl Scene {
+    fn up(name: &str) -> anyhow::Result<Self> {
+        let world = OwnBox::up(name)?;
+        Ok(Self { access: Access::of(&world)?, plan: Plan::of(&world), world })
+    }
+
+    /// For a measure: ringress must be a release build.
+    fn measured(name: &str) -> anyhow::Result<Self> {
+        let scene = Self::up(name)?;
+        bounds::ensure_release(&scene.world)?;
+        Ok(scene)
     }
 }
 

@@ -10,11 +10,11 @@ use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use super::api::{self, Access};
+use super::api;
 use super::backend::{ADDRESS, Backend};
-use super::client::{Load, load_during};
-use super::controller::{Controller, Plan};
-use super::{OwnBox, inside};
+use super::controller::Controller;
+use super::{Scene, inside};
+use crate::load::{Load, load_during};
 
 /// One of ten objects is a witness.
 const WITNESSES: usize = 10;
@@ -103,9 +103,8 @@ fn annotation(name: &str, value: &str) -> Change {
 }
 
 fn mutate(objects: usize, mutations: usize) -> anyhow::Result<()> {
-    let world = OwnBox::up("mutations")?;
+    let Scene { world, access, plan } = Scene::up("mutations")?;
     let (right, other) = (Backend::start(&world, 9001)?, Backend::start(&world, 9002)?);
-    let (access, plan) = (Access::of(&world)?, Plan::of(&world));
     inside(&world, move || async move {
         let client = access.client().await?;
         api::create_class(&client).await?;
@@ -117,7 +116,7 @@ fn mutate(objects: usize, mutations: usize) -> anyhow::Result<()> {
         create_all(&client, objects, &mutants, other.port).await?;
         let controller = Controller::start(&plan).await?;
         let witnesses = (0..objects).filter(|number| is_witness(*number)).map(host).collect();
-        let load = Load { address: controller.http, hosts: witnesses, clients: 4, body: Some("9001") };
+        let load = Load { hosts: witnesses, body: Some("9001"), ..Load::of(controller.http, "", 4) };
         let (unnamed, seen) = load_during(load, all(&client, mutants, other.port)).await?;
         println!("{} requests to {} witnesses beside {mutations} mutants", seen.asked, objects / WITNESSES);
         ensure!(

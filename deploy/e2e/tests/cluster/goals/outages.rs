@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use k8s_openapi::api::networking::v1::Ingress;
 
-use super::api::{self, Access};
+use super::api;
 use super::backend::{ADDRESS, Backend};
-use super::client::{Client, Load, load_during};
-use super::controller::{self, Controller, Plan};
+use super::controller::{self, Controller};
 use super::interposer::{self, Fault, Interposer};
-use super::{OwnBox, inside};
+use super::{Scene, inside};
+use crate::load::{Client, Load, load_during};
 use crate::support::World;
 
 const HOST: &str = "web.local";
@@ -28,10 +28,9 @@ pub(crate) fn long() -> anyhow::Result<()> {
 }
 
 fn outages(each: Duration, empty: Duration) -> anyhow::Result<()> {
-    let world = OwnBox::up("outages")?;
+    let Scene { world, access, plan } = Scene::up("outages")?;
     let backend = Backend::start(&world, 9001)?;
-    let kubeconfig = kubeconfig(&world)?;
-    let (access, plan) = (Access::of(&world)?, Plan::of(&world).through(&kubeconfig));
+    let plan = plan.through(&kubeconfig(&world)?);
     let pki = world.cluster().folder().join("pki");
     inside(&world, move || async move {
         let client = access.client().await?;

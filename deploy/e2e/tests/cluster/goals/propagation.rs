@@ -8,12 +8,12 @@ use anyhow::{Context, ensure};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::json;
 
-use super::api::{self, Access};
+use super::api;
 use super::backend::{ADDRESS, Backend};
-use super::bounds::{Misses, ensure_release};
-use super::client::{Client, Load, load_during};
-use super::controller::{Controller, Plan};
-use super::{OwnBox, inside};
+use super::bounds::Misses;
+use super::controller::Controller;
+use super::{Scene, inside};
+use crate::load::{Client, Load, load_during};
 
 /// The Service of all routes that are added.
 const SERVICE: &str = "web";
@@ -24,25 +24,24 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sixty routes.
 pub(crate) fn short() -> anyhow::Result<()> {
-    measure(&OwnBox::up("routes")?, 60, 20).map(drop)
+    measure(Scene::up("routes")?, 60, 20).map(drop)
 }
 
 /// As the published benchmarks do it: three thousand, one after the other, each with a host of its own.
 pub(crate) fn long() -> anyhow::Result<()> {
-    let world = OwnBox::up("routes")?;
-    ensure_release(&world)?;
+    let scene = Scene::measured("routes")?;
     let mut misses = Misses::default();
-    for (from, spread) in measure(&world, 3_000, 500)? {
+    for (from, spread) in measure(scene, 3_000, 500)? {
         misses.propagation(&format!("{from} routes"), &spread);
     }
     misses.none()
 }
 
 /// How many routes there were, and how long the next ones took.
-fn measure(world: &OwnBox, routes: usize, step: usize) -> anyhow::Result<Vec<(usize, Spread)>> {
-    let backend = Backend::start(world, 9001)?;
-    let (access, plan) = (Access::of(world)?, Plan::of(world));
-    inside(world, move || async move {
+fn measure(scene: Scene, routes: usize, step: usize) -> anyhow::Result<Vec<(usize, Spread)>> {
+    let Scene { world, access, plan } = scene;
+    let backend = Backend::start(&world, 9001)?;
+    inside(&world, move || async move {
         let client = access.client().await?;
         api::create_class(&client).await?;
         api::create_service(&client, SERVICE, ADDRESS, &[backend.port]).await?;
@@ -196,10 +195,8 @@ impl std::fmt::Display for Spread {
 
 /// An endpoint is taken out of its slice: when did it see its last request?
 pub(crate) fn endpoint_gone() -> anyhow::Result<()> {
-    let world = OwnBox::up("endpoint")?;
-    ensure_release(&world)?;
+    let Scene { world, access, plan } = Scene::measured("endpoint")?;
     let (stays, goes) = (Backend::start(&world, 9001)?, Backend::start(&world, 9002)?);
-    let (access, plan) = (Access::of(&world)?, Plan::of(&world));
     inside(&world, move || async move {
         let client = access.client().await?;
         api::create_class(&client).await?;

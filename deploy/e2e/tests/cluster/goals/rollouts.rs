@@ -2,10 +2,10 @@
 
 use anyhow::ensure;
 
-use super::api::{self, Access};
-use super::client::{Load, load_during};
-use super::controller::{Controller, Plan};
-use super::{OwnBox, inside};
+use super::api;
+use super::controller::Controller;
+use super::{Scene, inside};
+use crate::load::{Load, load_during};
 use crate::services::{echo, until_available};
 use crate::support::World;
 
@@ -22,10 +22,10 @@ pub(crate) fn hundred() -> anyhow::Result<()> {
 
 /// The pods exit at once on SIGTERM, while their endpoints are on the way out; no preStop gives anybody time.
 fn rolled(times: usize) -> anyhow::Result<()> {
-    let world = OwnBox::up("rollouts")?;
+    let Scene { world, access, plan } = Scene::up("rollouts")?;
     world.apply(&echo(PODS))?;
     until_available(&world, PODS)?;
-    let (access, plan, kubectl) = (Access::of(&world)?, Plan::of(&world), world.clone());
+    let kubectl = world.clone();
     inside(&world, move || async move {
         let client = access.client().await?;
         api::create_class(&client).await?;
@@ -50,7 +50,6 @@ fn rolled(times: usize) -> anyhow::Result<()> {
 }
 
 fn roll(world: &World) -> anyhow::Result<()> {
-    world.kubectl(&["rollout", "restart", "deployment/echo"])?;
-    world.kubectl(&["rollout", "status", "deployment/echo", "--timeout=120s"])?;
+    world.roll("deployment/echo")?;
     until_available(world, PODS)
 }

@@ -10,13 +10,13 @@ use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::ListParams;
 use serde_json::json;
 
-use super::api::{self, Access};
+use super::api;
 use super::backend::{ADDRESS, Backend};
-use super::bounds::{Misses, ensure_release};
-use super::client::Client;
-use super::controller::{Controller, Plan};
+use super::bounds::Misses;
+use super::controller::Controller;
 use super::propagation::{Spread, Watcher};
-use super::{OwnBox, inside};
+use super::{Scene, inside};
+use crate::load::Client;
 
 const ROUTES: usize = 5_000;
 const CERTIFICATES: usize = 2_500;
@@ -32,10 +32,8 @@ const CERTIFICATES_MIB_MAX: f64 = 60.0;
 
 /// Start, memory, one change, and the processor time of steady churn.
 pub(crate) fn five_thousand() -> anyhow::Result<()> {
-    let world = OwnBox::up("scale")?;
-    ensure_release(&world)?;
+    let Scene { world, access, plan } = Scene::measured("scale")?;
     let backend = Backend::start(&world, 9001)?;
-    let (access, plan) = (Access::of(&world)?, Plan::of(&world));
     inside(&world, move || async move {
         let client = access.client().await?;
         populate(&client, &backend).await?;
@@ -68,10 +66,8 @@ pub(crate) fn five_thousand() -> anyhow::Result<()> {
 
 /// Routes are added while others change.
 pub(crate) fn propagation_beside_churn() -> anyhow::Result<()> {
-    let world = OwnBox::up("churn")?;
-    ensure_release(&world)?;
+    let Scene { world, access, plan } = Scene::measured("churn")?;
     let backend = Backend::start(&world, 9001)?;
-    let (access, plan) = (Access::of(&world)?, Plan::of(&world));
     inside(&world, move || async move {
         let client = access.client().await?;
         populate(&client, &backend).await?;
@@ -97,10 +93,8 @@ pub(crate) fn propagation_beside_churn() -> anyhow::Result<()> {
 
 /// What 2,500 certificates cost in memory.
 pub(crate) fn certificates() -> anyhow::Result<()> {
-    let world = OwnBox::up("certificates")?;
-    ensure_release(&world)?;
+    let Scene { world, access, plan } = Scene::measured("certificates")?;
     let backend = Backend::start(&world, 9001)?;
-    let (access, plan) = (Access::of(&world)?, Plan::of(&world));
     inside(&world, move || async move {
         let client = access.client().await?;
         api::create_class(&client).await?;

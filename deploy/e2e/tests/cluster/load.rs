@@ -3,11 +3,14 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::support::World;
 
 /// Longer than anything takes that is not lost.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,7 +53,12 @@ impl Client {
 
     /// Asks for the root of a host.
     pub(crate) async fn get(&mut self, host: &str) -> anyhow::Result<Answer> {
-        tokio::time::timeout(PATIENCE, self.exchange(host)).await.context("no answer in time")?
+        self.ask(host, "/").await
+    }
+
+    /// Asks for a path of a host.
+    pub(crate) async fn ask(&mut self, host: &str, path: &str) -> anyhow::Result<Answer> {
+        tokio::time::timeout(PATIENCE, self.exchange(host, path)).await.context("no answer in time")?
     }
 
     /// The next request takes a new connection.
@@ -58,12 +66,12 @@ impl Client {
         self.stream = None;
     }
 
-    async fn exchange(&mut self, host: &str) -> anyhow::Result<Answer> {
+    async fn exchange(&mut self, host: &str, path: &str) -> anyhow::Result<Answer> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => connect(self.address).await?,
         };
-        stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
         let mut bytes = Vec::with_capacity(1024);
         let head = loop {
             if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -107,36 +115,105 @@ async fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> anyhow::Resul
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) asked: usize,
-    /// Everything but 200, with what it was.
-    pub(crate) failures: Vec<String>,
+    /// Everything but 200.
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// A request that was not answered as it should be.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) at: Instant,
+    /// Nobody listened where it was sent to.
+    pub(crate) was_refused: bool,
+    pub(crate) what: String,
+}
+
+impl Failure {
+    fn of(host: &str, outcome: anyhow::Result<Answer>) -> Self {
+        let refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+        let (was_refused, what) = match outcome {
+            Ok(answer) => (false, format!("{host}: {answer:?}")),
+            Err(error) => {
+                (error.root_cause().downcast_ref().is_some_and(refused), format!("{host}: {error:#}"))
+            }
+        };
+        Self { at: Instant::now(), was_refused, what }
+    }
 }
 
 impl Seen {
     /// Nothing failed, and enough was asked for that to mean something.
     pub(crate) fn none_failed_of(&self, least: usize) -> anyhow::Result<()> {
         ensure!(self.asked >= least, "only {} requests", self.asked);
-        let first = &self.failures[..self.failures.len().min(5)];
+        let first: Vec<_> = self.failures.iter().take(5).map(|failure| &failure.what).collect();
         ensure!(first.is_empty(), "{} of {} requests failed: {first:?}", self.failures.len(), self.asked);
         Ok(())
     }
 }
 
-/// What is asked for, and by how many clients: most keep their connection, one in four takes a new one each time.
+/// What is asked for, and by how many clients.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
     pub(crate) address: SocketAddr,
     /// Asked for in turn.
-    pub(crate) hosts: Rc<[String]>,
+    pub(crate) hosts: Arc<[String]>,
     pub(crate) clients: usize,
+    pub(crate) connections: Connections,
     /// What the body must be; `None`: anything.
     pub(crate) body: Option<&'static str>,
+}
+
+/// What becomes of connections after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Connections {
+    /// Most clients keep theirs, one in four takes a new one each time.
+    Mixed,
+    /// Every request has one of its own.
+    New,
+}
+
+impl Connections {
+    fn are_kept_by(self, client: usize) -> bool {
+        self == Self::Mixed && client % 4 != 3
+    }
 }
 
 impl Load {
     /// Of one host.
     pub(crate) fn of(address: SocketAddr, host: &str, clients: usize) -> Self {
-        Self { address, hosts: [host.to_owned()].into(), clients, body: None }
+        let hosts = [host.to_owned()].into();
+        Self { address, hosts, clients, connections: Connections::Mixed, body: None }
     }
+
+    /// One client that takes a new connection for each request.
+    pub(crate) fn of_new_connections(address: SocketAddr, host: &str) -> Self {
+        Self { connections: Connections::New, ..Self::of(address, host, 1) }
+    }
+}
+
+/// Asks from inside a box for as long as some work takes that does not wait asynchronously.
+///
+/// # Errors
+/// The work failed; failures of requests are told, not returned.
+pub(crate) fn load_beside<T>(
+    world: &World,
+    load: Load,
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<(T, Seen)> {
+    let (over, is_over) = tokio::sync::oneshot::channel::<()>();
+    let client = world.clone();
+    let asking = std::thread::spawn(move || {
+        client.inside(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            // However the work ends, its half of the channel goes.
+            let worked = async { Ok(drop(is_over.await)) };
+            Ok(runtime.block_on(load_during(load, worked))?.1)
+        })
+    });
+    let worked = work();
+    drop(over);
+    let seen = asking.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
+    Ok((worked?, seen))
 }
 
 /// Asks for as long as some work takes.
@@ -175,10 +252,9 @@ async fn ask_on(load: Load, number: usize, over: Rc<Cell<bool>>) -> Seen {
         seen.asked += 1;
         match client.get(host).await {
             Ok(answer) if answer.status == 200 && load.body.is_none_or(|body| answer.body == body) => {}
-            Ok(answer) => seen.failures.push(format!("{host}: {answer:?}")),
-            Err(error) => seen.failures.push(format!("{host}: {error:#}")),
+            outcome => seen.failures.push(Failure::of(host, outcome)),
         }
-        if number % 4 == 3 {
+        if !load.connections.are_kept_by(number) {
             client.hang_up();
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
