@@ -100,11 +100,12 @@ impl Reader<'_> {
         let served = self.served(&hosts, &rules, default_backend.as_ref());
         let in_plain_text = in_plain_text(&served, &tls);
         policy::report_hosts(annotations, &policies, &in_plain_text, settings, &mut self.problems);
-        if looks_text_prefixed(ingress, settings) {
+        if is_written_for_text(ingress, settings) {
             self.warn_of_prefixes(&rules);
         }
         if policies.is_protected() {
             self.close_lost(&mut rules);
+            self.close_expressions(is_written_for_text(ingress, settings), &mut rules);
             if default_backend.is_none() {
                 self.close_bare_hosts(&given, &mut rules);
             }
@@ -362,19 +363,26 @@ impl Reader<'_> {
     fn close_lost(&self, rules: &mut Vec<RuleIr>) {
         let mut closing = Closing::of(rules);
         for lost in self.lost.iter().filter(|lost| lost.host.is_some() || lost.host_text.is_empty()) {
-            for path in path::closing(&lost.path_text) {
-                let closed = RuleIr {
-                    origin: lost.origin.clone(),
-                    host: lost.host.clone(),
-                    host_text: lost.host_text.clone(),
-                    path,
-                    path_text: lost.path_text.clone(),
-                    path_type: lost.path_type.clone(),
-                    backend: BackendIr::Answer(503),
-                };
-                closing.add(closed);
-            }
+            path::closing(&lost.path_text).into_iter().for_each(|path| closing.add(lost.closed(path)));
         }
+    }
+
+    /// Closes what paths meant if they were written as expressions: matched literally, they take none of it, and a broader path
+    /// would.
+    fn close_expressions(&self, is_said_so: bool, rules: &mut Vec<RuleIr>) {
+        let expression = |path: &str, path_type: &str| {
+            let may_be_one = is_said_so || path_type != "Exact";
+            path::closing_expression(path, is_said_so).filter(|_| may_be_one)
+        };
+        let meant = rules.iter().filter_map(|rule| {
+            let path = expression(&rule.path_text, &rule.path_type)?;
+            Some(RuleIr { path, ..rule.clone() })
+        });
+        let lost = self.lost.iter().filter(|lost| lost.host.is_some() || lost.host_text.is_empty());
+        let lost = lost.filter_map(|lost| Some(lost.closed(expression(&lost.path_text, &lost.path_type)?)));
+        let meant: Vec<RuleIr> = meant.chain(lost).collect();
+        let mut closing = Closing::of(rules);
+        meant.into_iter().for_each(|rule| closing.add(rule));
     }
 
     /// Closes hosts that stand there without any path.
@@ -415,6 +423,21 @@ impl<'r> Closing<'r> {
     fn add(&mut self, rule: RuleIr) {
         if self.taken.insert((rule.host.clone(), rule.path.clone())) {
             self.rules.push(RuleIr { backend: BackendIr::Answer(503), ..rule });
+        }
+    }
+}
+
+impl LostIr {
+    /// A rule that closes a path in its place.
+    fn closed(&self, path: PathTest) -> RuleIr {
+        RuleIr {
+            origin: self.origin.clone(),
+            host: self.host.clone(),
+            host_text: self.host_text.clone(),
+            path,
+            path_text: self.path_text.clone(),
+            path_type: self.path_type.clone(),
+            backend: BackendIr::Answer(503),
         }
     }
 }
@@ -477,8 +500,8 @@ pub(crate) fn covers(tls: &HostPattern, host: &HostPattern) -> bool {
     }
 }
 
-/// Whether the object was written for a controller whose prefixes are prefixes of text.
-fn looks_text_prefixed(ingress: &Ingress, settings: &Settings) -> bool {
+/// Whether the object was written for a controller that takes its paths as expressions, and prefixes as prefixes of text.
+fn is_written_for_text(ingress: &Ingress, settings: &Settings) -> bool {
     let prefix = settings.annotations_prefix.trim_end_matches('/');
     let has = |name: &str| {
         let annotations = ingress.metadata.annotations.as_ref();

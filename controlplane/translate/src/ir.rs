@@ -60,11 +60,7 @@ pub(crate) enum PathTest {
     Exact(Box<str>),
     /// Without trailing slashes.
     Prefix(Box<str>),
-    /// For dialects that match a host's paths by expressions.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "made by the ingress-nginx front-end; the stages carry it")
-    )]
+    /// What a path may have meant, closed; and for dialects that match a host's paths by expressions.
     Expression {
         source: Box<str>,
         case_insensitive: bool,

@@ -349,6 +349,7 @@ impl Merge<'_> {
         let mut candidates: Vec<Candidate> =
             winners.into_values().filter_map(|claimed| self.candidate(claimed, &secured)).collect();
         candidates.sort_by(|a, b| index::trial_order(&a.path, &b.path));
+        let candidates = index::longer_first(candidates);
         let dialect = contributors.values().next().map_or(self.settings.compat, |ir| ir.dialect);
         Merged { entry: index::host_entry(self.host, dialect, candidates, fallback), shadowed }
     }

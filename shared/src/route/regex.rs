@@ -40,6 +40,14 @@ impl PathRegex {
         Ok(Self { source: source.into(), case_insensitive, program })
     }
 
+    /// What begins with these path elements, as a prefix without trailing slashes does.
+    ///
+    /// # Errors
+    /// A text so long that its program is over 1 MiB.
+    pub fn elements(prefix: &str) -> Result<Self, RegexError> {
+        Self::compile(&format!("^{}(?:/|$)", regex_syntax::escape(prefix)), false)
+    }
+
     /// The text that was compiled.
     pub fn source(&self) -> &str {
         &self.source

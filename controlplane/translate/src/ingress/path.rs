@@ -81,6 +81,24 @@ pub(super) fn closing(text: &str) -> Vec<PathTest> {
     closed
 }
 
+/// What closes every request that a path may have meant as an expression: to ingress-nginx it is one that ignores case and
+/// whose end is open, where it looks like one or its object says so.
+pub(super) fn closing_expression(text: &str, is_said_so: bool) -> Option<PathTest> {
+    if !(is_said_so || looks_like_regex(text)) {
+        return None;
+    }
+    let text = text.strip_prefix('^').unwrap_or(text);
+    if !text.starts_with('/') {
+        return None;
+    }
+    let test = PathTest::Expression { source: format!("^{text}").into(), case_insensitive: true };
+    test.compile().is_ok().then_some(test)
+}
+
+fn looks_like_regex(text: &str) -> bool {
+    text.contains(['*', '(', ')', '[', ']', '{', '}', '^', '$', '|', '\\', '+', '?'])
+}
+
 /// Sequences that the API server refuses in Exact and Prefix paths: no normalised request has them.
 const FORBIDDEN: [&str; 5] = ["//", "/./", "/../", "%2f", "%2F"];
 const FORBIDDEN_ENDS: [&str; 2] = ["/..", "/."];
@@ -127,8 +145,7 @@ fn normal(text: &str) -> Result<String, String> {
 /// Reports paths that are matched otherwise than they look.
 fn report_looks(origin: &Origin, text: &str, path_type: PathType, problems: &mut Vec<Problem>) {
     let last = text.chars().last().unwrap_or('/');
-    if text.chars().any(|letter| matches!(letter, '*' | '(' | ')' | '[' | ']' | '^' | '$' | '|' | '\\' | '+'))
-    {
+    if looks_like_regex(text) {
         problems.push(Problem::path_looks_like_regex(origin, text));
     } else if path_type == PathType::Prefix && matches!(last, '-' | '_' | '.' | '~' | '=') {
         problems.push(Problem::prefix_not_elementwise(origin, text));

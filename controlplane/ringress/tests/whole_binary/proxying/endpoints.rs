@@ -1,8 +1,8 @@
 //! Endpoints that fail, and how the others are chosen.
 
 use crate::support::manifest::{self, Ingress};
-use crate::support::upstream::{echo, ok};
 use crate::support::process::Ports;
+use crate::support::upstream::{echo, ok};
 use crate::support::{Client, Launch, Upstream, on_both_drivers, wait_until};
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,0 +1,117 @@
+//! Protections that cannot be applied: what their objects were written for is closed, and nothing else is.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
+mod support;
+
+use ringress_shared::route::{Lookup, NoTrace, RequestView, Rule, Scratch, normalise};
+use ringress_translate::manifest::parse;
+use ringress_translate::{LastGood, Memo, Objects, Settings, Translation, translate};
+
+struct Get;
+
+impl RequestView for Get {
+    fn method(&self) -> &[u8] {
+        b"GET"
+    }
+    fn header(&self, _name: &str) -> Option<&[u8]> {
+        None
+    }
+    fn query(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+/// An older object has `/` and some longer paths of a host; a younger one, which asks for basic authentication, one more.
+fn world(path: &str, path_type: &str, annotation: &str) -> Translation {
+    let backend = "backend: {service: {name: web, port: {number: 80}}}";
+    let text = format!(
+        r#"
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {{name: ringress}}
+spec: {{controller: ringress.dev/ingress-controller}}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: open, namespace: n, creationTimestamp: "2026-01-01T00:00:00Z"}}
+spec:
+  ingressClassName: ringress
+  rules:
+  - host: h.test
+    http:
+      paths:
+      - {{path: /, pathType: Prefix, {backend}}}
+      - {{path: /admin/pub, pathType: Prefix, {backend}}}
+      - {{path: /admin/public/files, pathType: Prefix, {backend}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: protected
+  namespace: n
+  creationTimestamp: "2026-02-01T00:00:00Z"
+  annotations: {{nginx.ingress.kubernetes.io/auth-type: basic{annotation}}}
+spec:
+  ingressClassName: ringress
+  rules:
+  - host: h.test
+    http: {{paths: [{{path: '{path}', pathType: {path_type}, {backend}}}]}}
+"#
+    );
+    let read = parse("t", &text);
+    assert!(read.problems.is_empty(), "{:?}", read.problems);
+    let mut objects = Objects::default();
+    read.documents.into_iter().for_each(|document| assert!(objects.insert(document.object)));
+    translate(&objects, &Settings::default(), &LastGood::default(), &mut Memo::default())
+}
+
+#[test]
+fn paths_that_may_be_expressions_close_what_they_meant() {
+    let regex = ", nginx.ingress.kubernetes.io/use-regex: \"true\"";
+    let rewrite = ", nginx.ingress.kubernetes.io/rewrite-target: /$2";
+    let specific = "ImplementationSpecific";
+    let rows: &[(&str, &str, &str, &[&str], &[&str])] = &[
+        ("/admin(/|$)(.*)", specific, "", &["/admin", "/admin/x", "/ADMIN/x"], &["/", "/administrator"]),
+        // Of prefixes, those with the longer text stay with their owner.
+        (
+            "/admin(/|$)(.*)",
+            specific,
+            "",
+            &["/admin/pub/x"],
+            &["/admin/public/files", "/admin/public/files/x"],
+        ),
+        ("/admin.*", specific, "", &["/admin", "/adminx", "/admin/x"], &["/", "/admin/pub", "/x"]),
+        ("/admin$", "Prefix", "", &["/admin", "/admin$"], &["/admin/x", "/adminx"]),
+        ("/(admin|root)/.*", "Prefix", "", &["/admin/x", "/root/x"], &["/", "/other/x", "/admin"]),
+        ("/a{2}/b", specific, "", &["/aa/b"], &["/a/b"]),
+        ("/colou?r", specific, "", &["/color", "/colour/x"], &["/", "/x"]),
+        ("^/rooted", specific, "", &["/rooted", "/rootedx"], &[]),
+        ("/secure", "Prefix", "", &["/secure", "/secure/x"], &["/secure2", "/SECURE"]),
+        ("/secure", "Prefix", regex, &["/secure/x", "/secure2", "/SECURE"], &["/", "/insecure"]),
+        ("/secure", "Exact", regex, &["/secure", "/secure2"], &["/insecure"]),
+        ("/v1.0", specific, rewrite, &["/v1.0", "/v1x0/y"], &["/", "/v10"]),
+        // Exact texts mean themselves, and what cannot be compiled never meant anything.
+        ("/a.*", "Exact", "", &["/a.*"], &["/ab"]),
+        ("/broken(", specific, regex, &["/broken("], &["/broken", "/"]),
+    ];
+    for (path, path_type, annotation, closed, open) in rows {
+        let translation = world(path, path_type, annotation);
+        let table = support::routes(&translation);
+        let owner = |asked: &str| {
+            let asked = normalise(asked.as_bytes()).unwrap();
+            match table.find("h.test", &asked, &Get, &mut Scratch::default(), &mut NoTrace) {
+                Lookup::Found(found) => found.rule.origin.object.name.to_string(),
+                other => panic!("{other:?}"),
+            }
+        };
+        for (asked, expected) in
+            closed.iter().map(|asked| (asked, "protected")).chain(open.iter().map(|asked| (asked, "open")))
+        {
+            assert_eq!(owner(asked), expected, "{path} {path_type}{annotation}: {asked}");
+        }
+        let is_open =
+            |rule: &Rule| &*rule.origin.object.name == "protected" && rule.policies.denied.is_none();
+        assert!(!table.rules().any(|rule| is_open(rule)), "{path}");
+    }
+}
