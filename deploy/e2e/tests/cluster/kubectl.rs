@@ -30,7 +30,7 @@ impl<'w> Installed<'w> {
             "--set",
             &format!(
                 "{class}.name={CLASS},{class}.controllerValue={CONTROLLER},controller.replicaCount=2,\
-                 controller.readinessProbe.failureThreshold=30"
+                 controller.readinessProbe.failureThreshold=30,nameOverride=edge,fullnameOverride={RELEASE}-ringress"
             ),
         ])?;
         world.kubectl(&[
@@ -114,7 +114,8 @@ fn asked(world: &World) -> anyhow::Result<()> {
     tells(&installed)?;
     refuses(&installed)?;
     judges(&installed)?;
-    judges_secrets(&installed)
+    judges_secrets(&installed)?;
+    misses_a_right(&installed)
 }
 
 /// Right after an apply, over and over: a yes is never about the version before.
@@ -211,6 +212,22 @@ fn judges_secrets(installed: &Installed<'_>) -> anyhow::Result<()> {
     let of: Vec<_> = missing.map(|finding| finding["object"]["name"].as_str()).collect();
     ensure!(of == [Some("unsecured")], "{findings}");
     Ok(())
+}
+
+/// Somebody takes the right to write statuses away; requests do not notice.
+fn misses_a_right(installed: &Installed<'_>) -> anyhow::Result<()> {
+    let world = installed.world;
+    let role = format!("{RELEASE}-ringress");
+    let status = json!([
+        {"op": "test", "path": "/rules/1/resources", "value": ["ingresses/status"]},
+        {"op": "remove", "path": "/rules/1"},
+    ]);
+    world.kubectl(&["patch", "clusterrole", &role, "--type=json", "-p", &status.to_string()])?;
+    world.apply(&ingress("unseen", CLASS, "/"))?;
+    world.until("the doctor names the right", || {
+        let text = installed.says(&["doctor"], 1)?;
+        Ok(text.contains("cannot write the statuses of Ingresses") && text.contains("patch ingresses/status"))
+    })
 }
 
 fn judges(installed: &Installed<'_>) -> anyhow::Result<()> {
