@@ -8,6 +8,8 @@ mod ask;
 mod check;
 mod clear;
 mod cluster;
+mod groups;
+mod mistakes;
 mod told;
 mod values;
 
@@ -26,8 +28,8 @@ use ringress_translate::settings::Settings;
 use crate::terminal::quoted;
 use ask::AskArgs;
 pub(crate) use ask::{Asked, Caller, Choice, DumpArgs, Tell, TellArgs, Wait, WaitArgs, ingress_of};
-pub(crate) use check::Mistakes;
 pub(crate) use cluster::{Cluster, Origin};
+pub(crate) use mistakes::Mistakes;
 pub(crate) use told::Told;
 
 /// Serves Kubernetes Ingress manifests through pinned shards.

@@ -23,7 +23,7 @@ use crate::live::View;
 pub(super) async fn backends(State(admin): State<Admin>) -> Response {
     match admin.live.view() {
         Some(view) => {
-            let told = metrics::ask_all(&admin.live.ports, |reply| Command::Loads(reply)).await;
+            let told = metrics::ask_all(&admin.live.ports, Command::Loads).await;
             Json(Backends::of(&view, &Loads::of(told))).into_response()
         }
         None => plain(StatusCode::SERVICE_UNAVAILABLE, NOTHING_YET),

@@ -48,7 +48,7 @@ pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
 
 /// The copies of all shards, asked for at the same time; `None` where one does not answer in time.
 pub(super) async fn gather(ports: &[Arc<dyn ShardPort>]) -> Vec<Option<ShardReport>> {
-    ask_all(ports, |reply| Command::Report(reply)).await
+    ask_all(ports, Command::Report).await
 }
 
 /// Asks all shards at the same time; `None` for one that does not answer in time.

@@ -126,7 +126,10 @@ impl Writer {
                 tracing::debug!(lease = who.replica.name, %error, "there is no Lease of this replica to take away");
             }
             if let Err(error) = self.clear(who, holder, &leases, &report).await {
-                tracing::warn!(%error, "addresses stay in the statuses of Ingresses");
+                // An uninstallation takes our rights away; the chart's Job does it then.
+                let (namespace, lease) = (&who.namespace, &self.config.election_id);
+                let next = format!("ringress clear-status --namespace {namespace} --election-id {lease}");
+                tracing::warn!(%error, next, "addresses stay in the statuses of Ingresses, unless somebody clears them");
             }
         }
         if let Err(error) = holder.release().await {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::check::NOWHERE;
+use super::mistakes::NOWHERE;
 use super::{Mistakes, Output, values};
 use crate::ask::Selection;
 

@@ -1,34 +1,18 @@
-//! Reading the texts of flags: all mistakes come out together.
+//! Reading the texts of flags, verb by verb: all mistakes come out together.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
 
 use clap::Parser;
-use ringress_shared::listener::{AccessLogFormat, ClientTimeouts, HeadLimits, HttpSettings};
-use ringress_shared::route::{Dialect, RuleTimeouts};
-use ringress_translate::objects::Key;
+use ringress_shared::listener::AccessLogFormat;
 use ringress_translate::settings::Settings;
-use tracing_subscriber::EnvFilter;
 
 use super::ask::{self, ANSWERS, Caller};
-use super::cluster::ClusterArgs;
+use super::groups::{Defaults, EVERY_ADDRESS, every_address};
+use super::mistakes::NOWHERE;
 use super::{
-    Dev, DevArgs, Driver, EchoArgs, Explain, ExplainArgs, ExplainSource, Lint, LintArgs, LintSource,
-    MeaningArgs, Origin, Pin, Process, ProcessArgs, Run, RunArgs, TrafficArgs, values,
+    Dev, DevArgs, EchoArgs, Explain, ExplainArgs, ExplainSource, Lint, LintArgs, LintSource, Mistakes,
+    Origin, Run, RunArgs, TrafficArgs, values,
 };
-
-/// Everything that is wrong with the arguments.
-#[derive(Debug, Default)]
-pub(crate) struct Mistakes(Vec<String>);
-
-/// Whose defaults hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Defaults {
-    /// Also `explain` and `lint`: they say what `run` would do.
-    OfRun,
-    OfDev,
-}
 
 impl RunArgs {
     /// The typed values, or everything that is wrong.
@@ -162,233 +146,6 @@ impl TrafficArgs {
 
 const ACCESS_LOGS: &[(&str, AccessLogFormat)] =
     &[("off", AccessLogFormat::Off), ("json", AccessLogFormat::Json), ("clf", AccessLogFormat::Clf)];
-const PINS: &[(&str, Pin)] = &[("auto", Pin::Auto), ("always", Pin::Always), ("never", Pin::Never)];
-const DRIVERS: &[(&str, Driver)] =
-    &[("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)];
-
-/// Stands in for an address that could not be read; never used, because the mistake is reported.
-pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
-
-type Ports = (Option<SocketAddr>, Option<SocketAddr>);
-
-impl Mistakes {
-    pub(super) fn add(&mut self, mistake: String) {
-        self.0.push(mistake);
-    }
-
-    pub(super) fn read<T: Default>(
-        &mut self,
-        flag: &str,
-        text: &str,
-        read: impl Fn(&str) -> Result<T, String>,
-    ) -> T {
-        self.read_or(flag, text, read, T::default())
-    }
-
-    /// The value, or `otherwise` so that reading goes on and finds the other mistakes too.
-    pub(super) fn read_or<T>(
-        &mut self,
-        flag: &str,
-        text: &str,
-        read: impl Fn(&str) -> Result<T, String>,
-        otherwise: T,
-    ) -> T {
-        match read(text) {
-            Ok(value) => value,
-            Err(why) => {
-                self.0.push(format!("--{flag} {text:?} {why}"));
-                otherwise
-            }
-        }
-    }
-
-    pub(super) fn one_of<T: Copy + Default>(&mut self, flag: &str, text: &str, known: &[(&str, T)]) -> T {
-        match known.iter().find(|(name, _)| *name == text) {
-            Some((_, value)) => *value,
-            None => {
-                let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-                self.0.push(format!("--{flag} {text:?} is none of {}", names.join(", ")));
-                T::default()
-            }
-        }
-    }
-
-    /// A folder and a cluster at once would leave open which of them counts.
-    fn cluster(&mut self, is_folder: bool, cluster: &ClusterArgs) {
-        match cluster.given().filter(|_| is_folder) {
-            Some(flag) => {
-                self.0.push(format!("{flag} speaks of a cluster and --manifests of a folder; give one"))
-            }
-            None => self.0.extend(cluster.mistakes()),
-        }
-    }
-
-    fn folder(&mut self, folder: PathBuf) -> PathBuf {
-        if !folder.is_dir() {
-            self.0.push(format!(
-                "--manifests {:?} is no folder that can be read",
-                folder.display().to_string()
-            ));
-        }
-        folder
-    }
-
-    fn ports(&mut self, http: &str, https: &str, address: IpAddr) -> Ports {
-        let before = self.0.len();
-        let http = self.read("http-port", http, values::port);
-        let https = self.read("https-port", https, values::port);
-        if self.0.len() == before {
-            match (http, https) {
-                (None, None) => self.0.push("--http-port and --https-port are both off".to_owned()),
-                (Some(a), Some(b)) if a == b => {
-                    self.0.push(format!("--http-port and --https-port are both {a}"));
-                }
-                _ => {}
-            }
-        }
-        let at = |port| SocketAddr::new(address, port);
-        (http.map(at), https.map(at))
-    }
-
-    fn http_settings(&mut self, traffic: &TrafficArgs, access_log: AccessLogFormat) -> HttpSettings {
-        let head_bytes_max = self.read("max-header-bytes", &traffic.max_header_bytes, values::head_bytes);
-        let limits = HeadLimits::default();
-        HttpSettings {
-            limits: HeadLimits {
-                head_bytes_max,
-                request_line_bytes_max: limits.request_line_bytes_max.min(head_bytes_max),
-                field_bytes_max: limits.field_bytes_max.min(head_bytes_max),
-                ..limits
-            },
-            timeouts: ClientTimeouts {
-                header: self.read("client-header-timeout", &traffic.client_header_timeout, values::timeout),
-                body: self.read("client-body-timeout", &traffic.client_body_timeout, values::timeout),
-                write: self.read("client-write-timeout", &traffic.client_write_timeout, values::timeout),
-                idle: self.read("client-idle-timeout", &traffic.client_idle_timeout, values::timeout),
-            },
-            trusted_proxies: self
-                .read("trusted-proxies", &traffic.trusted_proxies, values::ranges)
-                .into_boxed_slice(),
-            access_log,
-            public_port: 0,
-        }
-    }
-
-    fn rule_timeouts(&mut self, traffic: &TrafficArgs) -> RuleTimeouts {
-        RuleTimeouts {
-            connect: self.read("connect-timeout", &traffic.connect_timeout, values::timeout),
-            response: self.read(
-                "upstream-response-timeout",
-                &traffic.upstream_response_timeout,
-                values::timeout,
-            ),
-            idle: self.read("upstream-idle-timeout", &traffic.upstream_idle_timeout, values::timeout),
-            tunnel: self.read("tunnel-idle-timeout", &traffic.tunnel_idle_timeout, values::timeout),
-        }
-    }
-
-    fn settings(
-        &mut self,
-        args: MeaningArgs,
-        traffic: &TrafficArgs,
-        (http, https): Ports,
-        http_settings: HttpSettings,
-        defaults: Defaults,
-    ) -> Settings {
-        let is_dev = defaults == Defaults::OfDev;
-        let classless = args.watch_ingress_without_class.unwrap_or_else(|| is_dev.to_string());
-        Settings {
-            http,
-            https,
-            https_public_port: self.public_port("https-public-port", &traffic.https_public_port, https, 443),
-            ingress_class: self.read("ingress-class", &args.ingress_class, values::name),
-            controller_class: self.read("controller-class", &args.controller_class, values::name),
-            watch_ingress_without_class: self.read(
-                "watch-ingress-without-class",
-                &classless,
-                values::question,
-            ),
-            create_named_classes: is_dev,
-            // What follows is said of a folder: no API server has filled in fields or vetted addresses.
-            apply_default_class: true,
-            allow_loopback_endpoints: true,
-            default_backend_service: self.reference("default-backend-service", args.default_backend_service),
-            default_ssl_certificate: self.reference("default-ssl-certificate", args.default_ssl_certificate),
-            configmap: self.reference("configmap", args.configmap),
-            annotations_prefix: self.read("annotations-prefix", &args.annotations_prefix, values::name),
-            compat: self.dialect(&args.compat),
-            http_settings: HttpSettings {
-                public_port: self.public_port("http-public-port", &traffic.http_public_port, http, 80),
-                ..http_settings
-            },
-            timeouts: self.rule_timeouts(traffic),
-            body_bytes_max: self.read("max-body-bytes", &traffic.max_body_bytes, values::body_bytes),
-            fallback_certificate: None,
-        }
-    }
-
-    /// Where a Service or a load balancer stands before the listener, clients know another port than the one listened on.
-    fn public_port(
-        &mut self,
-        flag: &str,
-        text: &Option<String>,
-        listening: Option<SocketAddr>,
-        usual: u16,
-    ) -> u16 {
-        match text.as_deref().filter(|text| !text.is_empty()) {
-            Some(text) => self.read_or(flag, text, values::public_port, usual),
-            None => listening.map_or(usual, |address| address.port()),
-        }
-    }
-
-    fn dialect(&mut self, text: &str) -> Dialect {
-        match text {
-            "strict" => {}
-            "ingress-nginx" => self.0.push(
-                "--compat \"ingress-nginx\" is not there yet; strict is what Ingress v1 documents".to_owned(),
-            ),
-            _ => self.0.push(format!("--compat {text:?} is none of strict, ingress-nginx")),
-        }
-        Dialect::Strict
-    }
-
-    fn reference(&mut self, flag: &str, text: Option<String>) -> Option<Key> {
-        let text = text.filter(|text| !text.is_empty())?;
-        self.read(flag, &text, |text| values::reference(text).map(Some))
-    }
-
-    fn process(&mut self, args: ProcessArgs) -> Process {
-        Process {
-            shards: self.read("shards", &args.shards, values::shards),
-            pin: self.one_of("pin", &args.pin, PINS),
-            io_driver: self.one_of("io-driver", &args.io_driver, DRIVERS),
-            log_level: args
-                .log_level
-                .filter(|level| !level.is_empty())
-                .map(|level| self.read("log-level", &level, log_level)),
-        }
-    }
-
-    pub(super) fn unless_any<T>(self, value: T) -> Result<T, Self> {
-        if self.0.is_empty() { Ok(value) } else { Err(self) }
-    }
-}
-
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for mistake in &self.0 {
-            writeln!(f, "error: {mistake}")?;
-        }
-        Ok(())
-    }
-}
-
-/// Both address families: the unspecified IPv6 address is dual stack where the machine has it.
-const EVERY_ADDRESS: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-
-fn every_address(port: u16) -> SocketAddr {
-    SocketAddr::new(EVERY_ADDRESS, port)
-}
 
 fn field_parts(text: &str) -> Result<(String, String), String> {
     match text.split_once(':') {
@@ -399,23 +156,14 @@ fn field_parts(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A lone word that is no level would be taken for the name of a module, and everything else fall silent.
-fn log_level(text: &str) -> Result<String, String> {
-    let is_known =
-        |part: &str| part.contains('=') || LOG_LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level));
-    match text.split(',').all(|part| is_known(part.trim())) && EnvFilter::try_new(text).is_ok() {
-        true => Ok(text.to_owned()),
-        false => Err(format!(
-            "is no log level; write {}, or directives by module, as in info,ringress_controller=debug",
-            LOG_LEVELS.join(", ")
-        )),
-    }
-}
-
-const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use ringress_shared::listener::{ClientTimeouts, HeadLimits};
+    use ringress_shared::route::RuleTimeouts;
+    use ringress_translate::objects::Key;
+
     use super::super::{Asked, Cli, Cluster, Verb};
     use super::*;
     use clap::CommandFactory;

@@ -30,6 +30,12 @@ pub(super) fn judge(facts: &Facts) -> Vec<Line> {
 }
 
 fn owned(facts: &Facts) -> Line {
+    if let Some(class) = facts.assumed_class() {
+        return Line::ok(
+            "class",
+            format!("{class} is taken to be ours, since IngressClasses may not be read"),
+        );
+    }
     let (ours, controller) = (facts.our_classes(), facts.controller_class());
     let names: Vec<_> = ours.into_iter().collect();
     match names.is_empty() {
@@ -85,7 +91,8 @@ fn unclaimed(facts: &Facts, cluster: &InCluster) -> Vec<Line> {
     let mut undefined: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for ingress in &cluster.ingresses {
         let spec = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
-        if let Some(class) = spec.filter(|class| !known.contains(class)) {
+        let is_known = |class: &&str| known.contains(class) || facts.assumed_class() == Some(*class);
+        if let Some(class) = spec.filter(|class| !is_known(class)) {
             undefined.entry(class).or_default().push(name(ingress));
         }
     }

@@ -162,7 +162,14 @@ impl Facts {
             let controller = class.spec.as_ref().and_then(|spec| spec.controller.as_deref());
             controller == Some(self.controller_class())
         });
-        ours.filter_map(|class| class.metadata.name.as_deref()).collect()
+        ours.filter_map(|class| class.metadata.name.as_deref()).chain(self.assumed_class()).collect()
+    }
+
+    /// The class that the controller takes to be its own, where it may not read IngressClasses.
+    pub(super) fn assumed_class(&self) -> Option<&str> {
+        let mut said = self.replicas.iter().filter_map(|replica| replica.says.as_ref());
+        let is_assumed = said.any(|says| says.watches.iter().any(|watch| watch.assumed));
+        is_assumed.then(|| self.flag("ingress-class").unwrap_or("ringress"))
     }
 
     /// A few of the published addresses, each with a host that a rule of ours names.

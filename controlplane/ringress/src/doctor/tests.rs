@@ -136,6 +136,23 @@ fn replicas_that_do_not_run_or_serve() {
 }
 
 #[test]
+fn a_class_that_is_assumed_need_not_exist() {
+    let assumed = |facts: &mut Facts| {
+        for replica in &mut facts.replicas {
+            let watch =
+                json!({"watch": "ingressclasses", "assumed": true, "doubted": false, "failing": null});
+            replica.says.as_mut().unwrap().watches.push(from(watch));
+        }
+        cluster(facts).classes.clear();
+    };
+    assert_eq!(found(assumed), []);
+    check(State::Warning, &["class other does not exist"], |facts| {
+        assumed(facts);
+        cluster(facts).ingresses[0].spec.as_mut().unwrap().ingress_class_name = Some("other".into());
+    });
+}
+
+#[test]
 fn what_cannot_be_written_is_named_with_the_right_that_it_takes() {
     let unwritten = |refused: bool| {
         json!({"what": "write Events", "why": "403: no", "refused": refused, "needs": "create and patch events",

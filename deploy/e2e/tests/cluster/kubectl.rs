@@ -17,8 +17,13 @@ struct Installed<'w> {
 
 impl<'w> Installed<'w> {
     fn start(world: &'w World) -> anyhow::Result<Self> {
-        // A replica that is frozen for a while counts as ready all the time.
-        let release = Release::install(world, CLASS, &["controller.readinessProbe.failureThreshold=30"])?;
+        // A replica that is frozen for a while counts as ready all the time; and pods are found under any name.
+        let values = [
+            "controller.readinessProbe.failureThreshold=30",
+            "nameOverride=edge",
+            &format!("fullnameOverride={CLASS}-ringress"),
+        ];
+        let release = Release::install(world, CLASS, &values)?;
         world.apply(BACKEND)?;
         world.until_ready("web", "True")?;
         Ok(Self { world, release })
@@ -85,6 +90,7 @@ fn asked(world: &World) -> anyhow::Result<()> {
     refuses(&installed)?;
     judges(&installed)?;
     judges_secrets(&installed)?;
+    misses_a_right(&installed)?;
     installed.release.uninstall()
 }
 
@@ -184,6 +190,22 @@ fn judges_secrets(installed: &Installed<'_>) -> anyhow::Result<()> {
     let of: Vec<_> = missing.map(|finding| finding["object"]["name"].as_str()).collect();
     ensure!(of == [Some("unsecured")], "{findings}");
     Ok(())
+}
+
+/// Somebody takes the right to write statuses away; requests do not notice.
+fn misses_a_right(installed: &Installed<'_>) -> anyhow::Result<()> {
+    let world = installed.world;
+    let role = installed.release.account();
+    let status = json!([
+        {"op": "test", "path": "/rules/1/resources", "value": ["ingresses/status"]},
+        {"op": "remove", "path": "/rules/1"},
+    ]);
+    world.kubectl(&["patch", "clusterrole", &role, "--type=json", "-p", &status.to_string()])?;
+    world.apply(&ingress("unseen", CLASS, "/"))?;
+    world.until("the doctor names the right", || {
+        let text = installed.says(&["doctor"], 1)?;
+        Ok(text.contains("cannot write the statuses of Ingresses") && text.contains("patch ingresses/status"))
+    })
 }
 
 fn judges(installed: &Installed<'_>) -> anyhow::Result<()> {

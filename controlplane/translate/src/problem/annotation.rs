@@ -1,0 +1,175 @@
+//! Problems with annotations, and with flags that name objects.
+
+use ringress_shared::origin::ObjectRef;
+
+use super::Level::{Error, Info, Warning};
+use super::{CHECK_ENDPOINTS, Problem, Reason, annotation_field, finding};
+
+impl Problem {
+    /// A value that does not parse.
+    pub fn invalid_annotation(object: &ObjectRef, key: &str, value: &str, expected: &str) -> Self {
+        let message = format!("value {value:?} is not {expected}; correct it or remove the annotation");
+        finding(Error, Reason::InvalidAnnotation, "invalid-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// Our prefix, and no key of ours.
+    pub fn unknown_annotation(object: &ObjectRef, key: &str, nearest: Option<&str>) -> Self {
+        let message = match nearest {
+            Some(nearest) => format!("{key} is unknown and has no effect; did you mean {nearest}?"),
+            None => format!("{key} is unknown and has no effect; remove it"),
+        };
+        finding(Warning, Reason::UnknownAnnotation, "unknown-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A protection of ingress-nginx that the strict dialect cannot give.
+    pub fn unsupported_protection(object: &ObjectRef, key: &str, instead: Option<&str>) -> Self {
+        let way_out = match instead {
+            Some(instead) => format!("use {instead}"),
+            None => "remove the annotation once the protection is not needed".to_owned(),
+        };
+        let message = format!(
+            "{key} asks for a protection that is not applied in the strict dialect, so every path of this object \
+             answers 503 instead of being open; {way_out}"
+        );
+        finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A protection without a value.
+    pub fn empty_protection(object: &ObjectRef, key: &str) -> Self {
+        let message = format!(
+            "{key} has no value, which may be what a template has left of a protection, so every path of this object \
+             answers 503 instead of being open; remove the annotation if no protection is meant"
+        );
+        finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A protocol towards endpoints that is not spoken.
+    pub fn unspoken_protocol(object: &ObjectRef, key: &str, value: &str) -> Self {
+        let message = format!(
+            "{key} is {value:?}, and only plain HTTP/1.1 is spoken to endpoints, so every path of this object answers 503 \
+             instead of being forwarded in clear text; name a port of the Service that takes plain HTTP, and remove the \
+             annotation"
+        );
+        finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// TLS that should reach the endpoints as it is.
+    pub fn no_passthrough(object: &ObjectRef, key: &str) -> Self {
+        let message = format!(
+            "{key} asks that TLS be handed through to the endpoints, which is not done, so every path of this object \
+             answers 503 instead of being forwarded in clear text; name a port of the Service that takes plain HTTP, list \
+             the host under spec.tls, and remove the annotation"
+        );
+        finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A canary of another object.
+    pub fn canary_left_out(object: &ObjectRef, key: &str) -> Self {
+        let message = format!(
+            "{key} makes this object a canary of another one, which is not served in the strict dialect, so it takes no \
+             traffic at all; remove the annotation if it should be served as an object of its own"
+        );
+        finding(Warning, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A redirect of ingress-nginx for hosts that we do not redirect.
+    pub fn plain_text_closed(object: &ObjectRef, key: &str, hosts: &[String]) -> Self {
+        let message = format!(
+            "{key} asks that plain text be redirected, which is done for hosts named under spec.tls alone; the paths of {} \
+             answer 503 instead of being served in plain text, unless another object names the host there; list it under \
+             spec.tls",
+            hosts.join(", ")
+        );
+        finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A redirect of ingress-nginx without an https port.
+    pub fn redirect_without_https(object: &ObjectRef, key: &str) -> Self {
+        let message = format!(
+            "{key} asks that plain text be redirected, and there is no https port, so every path of this object answers \
+             503 instead of being served in plain text; give --https-port, or remove the annotation"
+        );
+        finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A redirect of ingress-nginx that ours gives too.
+    pub fn redirected_anyway(object: &ObjectRef, key: &str) -> Self {
+        let message =
+            format!("{key} is not applied; hosts named under spec.tls are redirected without it; remove it");
+        finding(Info, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A protection of ingress-nginx that protects nothing as it is set.
+    pub fn void_protection(object: &ObjectRef, key: &str) -> Self {
+        let message =
+            format!("{key} is not applied; as it is set it closes nothing, so nothing is opened by that");
+        finding(Info, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A protection of ingress-nginx beside our annotation for the same.
+    pub fn replaced_protection(object: &ObjectRef, key: &str, ours: &str) -> Self {
+        let message = format!("{key} is not applied; {ours} of this object holds instead");
+        finding(Info, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// An annotation of ingress-nginx without effect.
+    pub fn unsupported_annotation(object: &ObjectRef, key: &str, instead: Option<&str>) -> Self {
+        let message = match instead {
+            Some(instead) => format!("{key} has no effect in the strict dialect; use {instead}"),
+            None => format!("{key} has no effect in the strict dialect; remove it"),
+        };
+        finding(Warning, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A rewrite that throws the rest of the path away.
+    pub fn rewrite_collapses_path(object: &ObjectRef, key: &str, value: &str) -> Self {
+        let message = format!(
+            "in ingress-nginx the rewrite to {value:?} replaces the whole path, so /api/users/7 reaches the endpoint as \
+             {value}, and every path of the host becomes a case-insensitive expression; there, write path: /api(/|$)(.*) \
+             with rewrite-target: /$2; in the strict dialect the path is forwarded as it is"
+        );
+        finding(Warning, Reason::UnsupportedAnnotation, "rewrite-collapses-path", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// A flag that the strict dialect does not read.
+    pub fn configmap_unread(config_map: &ObjectRef) -> Self {
+        let message =
+            "--configmap is not read in the strict dialect; use flags and annotations of ringress.dev/";
+        finding(Warning, Reason::UnsupportedSetting, "configmap-unread", message.into()).of(config_map, "")
+    }
+
+    /// A dialect that is not there yet.
+    pub fn dialect_not_yet(flags: &ObjectRef) -> Self {
+        let message = "--compat ingress-nginx is not implemented yet, so no Ingress is served; run with --compat strict";
+        finding(Error, Reason::UnsupportedSetting, "dialect-not-yet", message.into()).of(flags, "--compat")
+    }
+
+    /// Nothing behind the flag's Service is ready.
+    pub fn flag_backend_not_ready(flags: &ObjectRef, service: &ObjectRef, why: &str) -> Self {
+        let message =
+            format!("{service}: {why}, so requests that nothing matches answer 503; {CHECK_ENDPOINTS}");
+        finding(Warning, Reason::NoReadyEndpoints, "no-ready-endpoints", message)
+            .of(flags, "--default-backend-service")
+    }
+
+    /// The flag's Service is missing.
+    pub fn flag_backend(flags: &ObjectRef, service: &ObjectRef, why: &str) -> Self {
+        let message = format!("{service}: {why}; requests that nothing matches answer 503");
+        finding(Error, Reason::BackendNotFound, "service-missing", message)
+            .of(flags, "--default-backend-service")
+    }
+}
