@@ -206,7 +206,10 @@ pub(crate) fn load_beside<T>(
         client.inside(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             // However the work ends, its half of the channel goes.
-            let worked = async { Ok(drop(is_over.await)) };
+            let worked = async {
+                let _ = is_over.await;
+                Ok(())
+            };
             Ok(runtime.block_on(load_during(load, worked))?.1)
         })
     });
