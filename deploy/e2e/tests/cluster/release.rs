@@ -65,7 +65,8 @@ impl<'w> Release<'w> {
 
     /// Names of its pods, without those that are on their way out.
     pub(crate) fn pods(&self) -> anyhow::Result<Vec<String>> {
-        let selector = format!("app.kubernetes.io/instance={}", self.name);
+        let selector =
+            format!("app.kubernetes.io/instance={},app.kubernetes.io/component=controller", self.name);
         let pods = self.world.list("pods", &selector)?;
         let stay = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
         stay.map(|pod| Ok(pod["metadata"]["name"].as_str().context("a pod has a name")?.to_owned())).collect()
