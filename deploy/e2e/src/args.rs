@@ -26,8 +26,6 @@ pub enum Verb {
     List,
     /// Do harm to a pod or to a part of the control plane.
     Fault(FaultArgs),
-    /// Apply a folder of manifests to a box.
-    Apply(ApplyArgs),
     /// Start echo pods behind the Services of a namespace that have none.
     Backends(BackendsArgs),
     /// The first process of a box or of a container: runs a command, passes signals on, reaps orphans.
@@ -90,17 +88,6 @@ pub struct ExecArgs {
     /// The command and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub command: Vec<String>,
-}
-
-/// Flags of `apply`.
-#[derive(Debug, Args)]
-pub struct ApplyArgs {
-    /// Which box.
-    #[command(flatten)]
-    pub name: NameArgs,
-    /// Files or folders of manifests.
-    #[arg(required = true, value_name = "PATH")]
-    pub manifests: Vec<PathBuf>,
 }
 
 /// Flags of `backends`.

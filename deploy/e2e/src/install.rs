@@ -3,12 +3,11 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::args::ApplyArgs;
 use crate::backends;
 use crate::binaries;
 use crate::boxes::Cluster;
@@ -20,15 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Namespace and release of ringress.
 const RINGRESS: &str = "ringress";
-
-/// `apply`.
-///
-/// # Errors
-/// The box is not up, or kubectl says no.
-pub(crate) fn run(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
-    manifests(&Cluster::named(&args.name.name)?, &args.manifests)?;
-    Ok(ExitCode::SUCCESS)
-}
 
 /// Applies files and folders, in the order given.
 ///

@@ -51,7 +51,6 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Down(args) => down::run(&args),
         Verb::List => down::list(),
         Verb::Fault(args) => fault::run(args),
-        Verb::Apply(args) => install::run(&args),
         Verb::Backends(args) => backends::run(&args),
         Verb::Init(args) => init::run(&args.command),
         Verb::Supervise(args) => supervise::run(&args.folder),

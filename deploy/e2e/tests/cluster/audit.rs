@@ -1,7 +1,7 @@
 //! What pods asked the API server and what they were told: its audit log.
 
 use anyhow::{Context, ensure};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::lease::time;
@@ -38,7 +38,8 @@ impl Request {
         })
     }
 
-    fn was_granted(&self) -> bool {
+    /// It was done.
+    pub(crate) fn was_granted(&self) -> bool {
         (200..300).contains(&self.status)
     }
 }
@@ -98,4 +99,39 @@ pub(crate) fn ensure_one_writer(
         ensure!(passed_on.is_none(), "{write:?} while the Lease was taken by {passed_on:?}");
     }
     Ok(())
+}
+
+/// That [`ensure_one_writer`] fails where it should.
+pub(crate) fn finds_overlapping_terms() -> anyhow::Result<()> {
+    let taken = |pod, from| request("update leases", pod, from);
+    let wrote = |pod, from| request("patch ingresses/status", pod, from);
+    let death = Death { pod: "a", at: at(5) };
+    let check = |requests: &[Request], death| ensure_one_writer(requests, "lease", death);
+    check(&[taken("a", 0), wrote("a", 2), taken("b", 20), wrote("b", 22)], None)?;
+    check(&[taken("a", 0), wrote("a", 2), taken("a", 20), wrote("a", 22)], Some(&death))?;
+    // The Lease was created by the one that updated it first.
+    check(&[wrote("a", 0), taken("a", 2)], None)?;
+    let long = Request { answered: at(21), ..wrote("a", 8) };
+    let wrong: [(&[Request], _); 5] = [
+        (&[taken("a", 0), taken("b", 20)], None),
+        (&[taken("a", 0), wrote("b", 2)], None),
+        (&[taken("a", 0), taken("b", 20), wrote("a", 22)], None),
+        (&[taken("a", 0), taken("b", 20), long], None),
+        (&[taken("a", 0), wrote("a", 8)], Some(&death)),
+    ];
+    for (requests, death) in wrong {
+        ensure!(check(requests, death).is_err(), "{requests:?}, {death:?}");
+    }
+    Ok(())
+}
+
+/// A request that was granted within a second.
+fn request(call: &str, pod: &str, second: i64) -> Request {
+    let [call, pod, name] = [call, pod, "lease"].map(str::to_owned);
+    let (received, answered) = (at(second), at(second + 1));
+    Request { call, namespace: String::new(), name, pod, status: 200, received, answered }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
 }

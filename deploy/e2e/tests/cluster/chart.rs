@@ -75,7 +75,7 @@ fn lifecycle(world: &World) -> anyhow::Result<()> {
         until_ready(&release, 3)
     })?;
     println!("{} of {} requests failed during helm upgrade", seen.failures.len(), seen.asked);
-    seen.none_failed_of(50)?;
+    seen.none_failed_of(20)?;
     ensure!(release.arguments()?.contains("--max-header-bytes=16384"), "{}", release.arguments()?);
 
     release.helm(&["rollback", release.name, "1", "--wait"])?;

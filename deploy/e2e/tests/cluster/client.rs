@@ -1,13 +1,17 @@
-//! A client inside the box: plain requests over connections of their own, https by curl.
+//! A client inside the box: plain requests over one connection at a time, https by curl.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::World;
+
+/// Longer than anything takes that is not lost.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What came back.
 #[derive(Debug, Clone)]
@@ -32,8 +36,7 @@ impl Answer {
 
     /// A field of its head.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        let mut fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
-        fields.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        field(&self.head, name)
     }
 
     /// A text that the echo says, such as `service`, `pod` or `path`; empty where no echo answered.
@@ -57,6 +60,11 @@ impl Answer {
     }
 }
 
+fn field<'head>(head: &'head str, name: &str) -> Option<&'head str> {
+    let mut fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    fields.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+}
+
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Question<'q> {
@@ -65,9 +73,103 @@ pub(crate) struct Question<'q> {
     pub(crate) target: &'q str,
 }
 
+impl<'q> Question<'q> {
+    pub(crate) fn get(host: &'q str, target: &'q str) -> Self {
+        Self { method: "GET", host, target }
+    }
+}
+
+/// A client that keeps its connection and honours `Connection: close`.
+#[derive(Debug)]
+pub(crate) struct Client {
+    address: SocketAddr,
+    stream: Option<TcpStream>,
+}
+
+impl Client {
+    pub(crate) fn to(address: SocketAddr) -> Self {
+        Self { address, stream: None }
+    }
+
+    /// A client that is connected.
+    pub(crate) async fn connected(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = connect(address).await?;
+        Ok(Self { address, stream: Some(stream) })
+    }
+
+    /// Its connection, for the runtime of another thread.
+    pub(crate) fn into_std(self) -> anyhow::Result<std::net::TcpStream> {
+        Ok(self.stream.context("a client without a connection")?.into_std()?)
+    }
+
+    /// A client with a connection from another runtime.
+    pub(crate) fn from_std(stream: std::net::TcpStream) -> anyhow::Result<Self> {
+        let address = stream.peer_addr()?;
+        Ok(Self { address, stream: Some(TcpStream::from_std(stream)?) })
+    }
+
+    /// Asks for the root of a host.
+    pub(crate) async fn get(&mut self, host: &str) -> anyhow::Result<Answer> {
+        self.ask(Question::get(host, "/")).await
+    }
+
+    pub(crate) async fn ask(&mut self, question: Question<'_>) -> anyhow::Result<Answer> {
+        tokio::time::timeout(PATIENCE, self.exchange(question)).await.context("no answer in time")?
+    }
+
+    /// The next request takes a new connection.
+    pub(crate) fn hang_up(&mut self) {
+        self.stream = None;
+    }
+
+    async fn exchange(&mut self, question: Question<'_>) -> anyhow::Result<Answer> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => connect(self.address).await?,
+        };
+        let Question { method, host, target } = question;
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: box/1\r\nContent-Length: 0\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut bytes = Vec::with_capacity(1024);
+        let head = loop {
+            if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+            read_some(&mut stream, &mut bytes).await?;
+        };
+        let text = String::from_utf8_lossy(&bytes[..head]);
+        let length = field(&text, "content-length").and_then(|value| value.parse::<usize>().ok());
+        let length = length.with_context(|| format!("an answer without a length: {text}"))?;
+        while bytes.len() < head + length {
+            read_some(&mut stream, &mut bytes).await?;
+        }
+        ensure!(bytes.len() == head + length, "more bytes than the answer has");
+        let answer = Answer::parse(&String::from_utf8_lossy(&bytes))?;
+        if answer.field("connection") != Some("close") {
+            self.stream = Some(stream);
+        }
+        Ok(answer)
+    }
+}
+
+async fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await.context("connect")?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> anyhow::Result<()> {
+    if stream.read_buf(bytes).await? == 0 {
+        bail!("the connection ended after {} bytes of an answer", bytes.len());
+    }
+    Ok(())
+}
+
 /// GET over http; the port is 80 where the address has none.
 pub(crate) fn get(world: &World, address: &str, host: &str, target: &str) -> anyhow::Result<Answer> {
-    ask(world, address, Question { method: "GET", host, target })
+    ask(world, address, Question::get(host, target))
 }
 
 /// A request over http; the port is 80 where the address has none.
@@ -76,20 +178,12 @@ pub(crate) fn ask(world: &World, address: &str, question: Question<'_>) -> anyho
         Ok(address) => address,
         Err(_) => SocketAddr::new(address.parse()?, 80),
     };
-    let Question { method, host, target } = question;
-    let request = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: box/1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    );
-    let text = world.inside(move || {
-        let patience = Duration::from_secs(5);
-        let mut stream = TcpStream::connect_timeout(&address, patience)?;
-        stream.set_read_timeout(Some(patience))?;
-        stream.write_all(request.as_bytes())?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
-    })?;
-    Answer::parse(&text)
+    let [method, host, target] = [question.method, question.host, question.target].map(str::to_owned);
+    world.inside(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let question = Question { method: &method, host: &host, target: &target };
+        runtime.block_on(Client::to(address).ask(question))
+    })
 }
 
 /// GET over https, port 443; the certificate must be of this authority (a file) and name where one is given.

@@ -14,6 +14,7 @@ use crate::release::{Release, route};
 use crate::support::World;
 
 pub(crate) const CASES: &[Case] = &[
+    ("writers_whose_terms_overlap_are_found_in_the_audit_log", |_| audit::finds_overlapping_terms()),
     ("a_killed_leader_is_followed_in_twenty_seconds_and_nothing_is_left_unsaid", killed),
     ("a_leader_that_slept_writes_nothing_when_it_wakes", woken),
     ("applied_waits_for_a_frozen_replica_until_it_counts_no_more", frozen),

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client that keeps its connection and honours `Connection: close`, and a load made of such clients.
+//! Requests for as long as some work takes, and what became of them.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -6,110 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use anyhow::ensure;
 
+use crate::client::{Answer, Client};
 use crate::support::World;
-
-/// Longer than anything takes that is not lost.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What came back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: String,
-}
-
-/// A client with one connection at a time.
-#[derive(Debug)]
-pub(crate) struct Client {
-    address: SocketAddr,
-    stream: Option<TcpStream>,
-}
-
-impl Client {
-    pub(crate) fn to(address: SocketAddr) -> Self {
-        Self { address, stream: None }
-    }
-
-    /// A client that is connected.
-    pub(crate) async fn connected(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = connect(address).await?;
-        Ok(Self { address, stream: Some(stream) })
-    }
-
-    /// Its connection, for the runtime of another thread.
-    pub(crate) fn into_std(self) -> anyhow::Result<std::net::TcpStream> {
-        Ok(self.stream.context("a client without a connection")?.into_std()?)
-    }
-
-    /// A client with a connection from another runtime.
-    pub(crate) fn from_std(stream: std::net::TcpStream) -> anyhow::Result<Self> {
-        let address = stream.peer_addr()?;
-        Ok(Self { address, stream: Some(TcpStream::from_std(stream)?) })
-    }
-
-    /// Asks for the root of a host.
-    pub(crate) async fn get(&mut self, host: &str) -> anyhow::Result<Answer> {
-        self.ask(host, "/").await
-    }
-
-    /// Asks for a path of a host.
-    pub(crate) async fn ask(&mut self, host: &str, path: &str) -> anyhow::Result<Answer> {
-        tokio::time::timeout(PATIENCE, self.exchange(host, path)).await.context("no answer in time")?
-    }
-
-    /// The next request takes a new connection.
-    pub(crate) fn hang_up(&mut self) {
-        self.stream = None;
-    }
-
-    async fn exchange(&mut self, host: &str, path: &str) -> anyhow::Result<Answer> {
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => connect(self.address).await?,
-        };
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
-        let mut bytes = Vec::with_capacity(1024);
-        let head = loop {
-            if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-                break end + 4;
-            }
-            read_some(&mut stream, &mut bytes).await?;
-        };
-        let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
-        let length = field(&text, "content-length").and_then(|value| value.parse::<usize>().ok());
-        let length = length.with_context(|| format!("an answer without a length: {text}"))?;
-        while bytes.len() < head + length {
-            read_some(&mut stream, &mut bytes).await?;
-        }
-        ensure!(bytes.len() == head + length, "more bytes than the answer has");
-        if field(&text, "connection") != Some("close") {
-            self.stream = Some(stream);
-        }
-        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
-        Ok(Answer { status, body: String::from_utf8_lossy(&bytes[head..]).into_owned() })
-    }
-}
-
-fn field<'head>(head: &'head str, name: &str) -> Option<&'head str> {
-    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-}
-
-async fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await.context("connect")?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-async fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> anyhow::Result<()> {
-    if stream.read_buf(bytes).await? == 0 {
-        bail!("the connection ended after {} bytes of an answer", bytes.len());
-    }
-    Ok(())
-}
 
 /// What a load has seen.
 #[derive(Debug, Default)]
@@ -206,7 +106,10 @@ pub(crate) fn load_beside<T>(
         client.inside(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             // However the work ends, its half of the channel goes.
-            let worked = async { Ok(drop(is_over.await)) };
+            let worked = async {
+                let _ = is_over.await;
+                Ok(())
+            };
             Ok(runtime.block_on(load_during(load, worked))?.1)
         })
     });

@@ -131,5 +131,5 @@ fn rolled(world: &World) -> anyhow::Result<()> {
     let load = Load::of_new_connections(address, "web.local");
     let ((), seen) = load_beside(world, load, || world.roll("deployment/ringress"))?;
     println!("{} of {} requests failed while ringress was rolled", seen.failures.len(), seen.asked);
-    seen.none_failed_of(100)
+    seen.none_failed_of(20)
 }

@@ -100,7 +100,7 @@ fn rolled_under_load(world: &World, address: SocketAddr) -> anyhow::Result<()> {
     ensure!(asked >= 20, "only {asked} requests during the rollout");
     // The echo ends at once on SIGTERM, while its endpoint is on its way out of the rules: a few connections may find it
     // gone. Many would mean that the rules are late.
-    ensure!(failures.len() * 20 <= asked, "{} of {asked} failed: {:?}", failures.len(), failures.first());
+    ensure!(failures.len() * 10 <= asked, "{} of {asked} failed: {:?}", failures.len(), failures.first());
     Ok(())
 }
 

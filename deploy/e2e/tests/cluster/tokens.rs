@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
+use jiff::Timestamp;
 
 use crate::Case;
+use crate::audit;
 use crate::client::{get, until_outcome};
 use crate::release::{Release, route, served, until_address, until_said};
 use crate::support::World;
@@ -30,6 +32,17 @@ fn replaced(world: &World) -> anyhow::Result<()> {
     }
     world.until("every pod has another token", || {
         Ok(tokens(&release)?.iter().all(|(pod, token)| before.get(pod).is_some_and(|old| old != token)))
+    })?;
+    let replaced = Timestamp::now();
+    // What was begun with the old token goes on until it ends by itself.
+    world.until("every pod watches with its new token", || {
+        let requests = audit::requests(world, &release.account())?;
+        let watches = requests.iter().filter(|request| request.call == "watch ingresses");
+        let begun = |pod: &String| {
+            let mut watches = watches.clone();
+            watches.any(|watch| watch.pod == *pod && watch.was_granted() && watch.received > replaced)
+        };
+        Ok(before.keys().all(begun))
     })?;
     // Of the same processes: a token that is read at the start only would be of no use to them.
     route(world, "afterwards", release.name, "after.test")?;

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-use crate::client::samples;
-use crate::load::{Answer, Client};
+use crate::client::{Answer, Client, Question, samples};
 use crate::support::World;
 
 /// Where it is reached: the address of the nodes, which nothing else in a box uses.
@@ -168,6 +167,6 @@ async fn metrics(name: &str) -> anyhow::Result<Vec<f64>> {
 }
 
 async fn admin(path: &str) -> anyhow::Result<Answer> {
-    let asked = Client::to(ADMIN.parse()?).ask("admin", path).await;
+    let asked = Client::to(ADMIN.parse()?).ask(Question::get("admin", path)).await;
     asked.with_context(|| format!("{path} of the admin port"))
 }

@@ -11,7 +11,8 @@ use super::backend::{ADDRESS, Backend};
 use super::controller::{self, Controller};
 use super::interposer::{self, Fault, Interposer};
 use super::{Scene, inside};
-use crate::load::{Client, Load, load_during};
+use crate::client::Client;
+use crate::load::{Load, load_during};
 use crate::support::World;
 
 const HOST: &str = "web.local";

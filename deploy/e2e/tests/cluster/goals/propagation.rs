@@ -13,7 +13,8 @@ use super::backend::{ADDRESS, Backend};
 use super::bounds::Misses;
 use super::controller::Controller;
 use super::{Scene, inside};
-use crate::load::{Client, Load, load_during};
+use crate::client::Client;
+use crate::load::{Load, load_during};
 
 /// The Service of all routes that are added.
 const SERVICE: &str = "web";

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::Api;
@@ -18,8 +18,9 @@ use super::backend::{ADDRESS, Backend};
 use super::controller::{self, Controller};
 use super::{OwnBox, Scene, inside};
 use crate::audit::{self, Death};
+use crate::client::Client;
 use crate::lease::{self, Held};
-use crate::load::{Client, Failure, Load, Seen, load_during};
+use crate::load::{Failure, Load, Seen, load_during};
 use crate::release::{route, until_address};
 use crate::support::{PATIENCE, World};
 
@@ -55,72 +56,77 @@ pub(crate) fn killed() -> anyhow::Result<()> {
     let both = example_address(&world)?;
     let beside = world.other_namespace("ringress");
     let first = lease::leader(&beside, LEASE)?;
-    let (victim, survivor) = (address(&beside, first.pod())?, other_replica(&beside, first.pod())?);
+    let survivor = other_replica(&beside, first.pod())?;
     let access = Access::of(&world)?;
-    let inner = (*world).clone();
-    let (killed, survivor, both) = inside(&world, move || async move {
+    let (inner, leader) = ((*world).clone(), first.clone());
+    let ((kill, second, gone), survivor, both) = inside(&world, move || async move {
         let client = access.client().await?;
+        let (killing, victim) = (inner.clone(), leader.pod().to_owned());
         let work = async {
-            let killed = blocking(move || kill(&inner, &first));
-            tokio::try_join!(killed, until_unready(&client, &victim))
+            let kill = blocking(move || kill(&killing, &victim)).await?;
+            let pod = kill.pod.clone();
+            let followed = blocking(move || followed(&inner, &leader));
+            let (second, gone) = tokio::try_join!(followed, until_nobody_is_led_to(&client, &pod))?;
+            anyhow::Ok((kill, second, gone))
         };
         let beside = load_during(Load::of(survivor, EXAMPLE, CLIENTS), work);
-        let ((killed, survivor), both) = load_during(Load::of(both, EXAMPLE, CLIENTS), beside).await?;
-        anyhow::Ok((killed, survivor, both))
+        let ((led, survivor), both) = load_during(Load::of(both, EXAMPLE, CLIENTS), beside).await?;
+        anyhow::Ok((led, survivor, both))
     })?;
-    let (Killed { began, at, followed, death }, gone) = killed;
     println!("the other replica: {} of {} requests failed", survivor.failures.len(), survivor.asked);
-    println!("another process led after {:.1} s", followed.as_secs_f64());
-    ensure!(followed < SignedDuration::from_secs(20), "another process led only after {followed:#}");
     survivor.none_failed_of(1_000)?;
-    ensure_bounded(&both, began, gone)?;
+    ensure_bounded(&both, kill.began, gone)?;
+    let after = second.since.duration_since(kill.over);
+    println!("another process led after {:.1} s", after.as_secs_f64());
+    ensure!(after < SignedDuration::from_secs(20), "nobody followed {first:?} before {second:?}");
     let requests = audit::requests(&beside, "ringress")?;
-    audit::ensure_one_writer(&requests, LEASE, Some(&Death { pod: &death, at }))
+    audit::ensure_one_writer(&requests, LEASE, Some(&Death { pod: &kill.pod, at: kill.over }))
 }
 
 /// The Lease of the ringress that `up` installs.
 const LEASE: &str = "ringress-leader";
 
-struct Killed {
-    /// No later than that.
+/// A kill, and the moments between which it happened.
+struct Kill {
+    pod: String,
     began: Instant,
-    /// No earlier than that.
-    at: Timestamp,
-    /// How long there was no leader.
-    followed: SignedDuration,
-    /// The pod.
-    death: String,
+    over: Timestamp,
 }
 
-/// Kills the leader, and changes Ingresses until another process leads and has shown the address of one.
-fn kill(world: &World, first: &Held) -> anyhow::Result<Killed> {
-    let ringress = world.other_namespace("ringress");
-    let (began, before) = (Instant::now(), Timestamp::now());
-    ringress.fault("kill", &ringress.pod(first.pod()))?;
-    let at = Timestamp::now();
+fn kill(world: &World, pod: &str) -> anyhow::Result<Kill> {
+    let began = Instant::now();
+    world.fault("kill", &format!("ringress/{pod}"))?;
+    Ok(Kill { pod: pod.to_owned(), began, over: Timestamp::now() })
+}
+
+/// Changes Ingresses until another process leads and has shown the address of one.
+fn followed(world: &World, first: &Held) -> anyhow::Result<Held> {
     let mut number = 0;
-    let second = lease::successor(&ringress, LEASE, first, || {
+    let second = lease::successor(&world.other_namespace("ringress"), LEASE, first, || {
         number += 1;
         route(world, &format!("during-{number}"), "ringress", &format!("during-{number}.local"))
     })?;
     until_address(world, &format!("during-{number}"), &world.ringress_address()?)?;
-    let followed = second.since.duration_since(before);
-    Ok(Killed { began, at, followed, death: first.pod().to_owned() })
+    Ok(second)
 }
 
-/// When the endpoint of a pod was ready no more, as the API server has it.
-async fn until_unready(client: &kube::Client, pod: &str) -> anyhow::Result<Instant> {
+/// When the API server had it that a killed pod is not ready, or is so again because its next process answers.
+async fn until_nobody_is_led_to(client: &kube::Client, pod: &str) -> anyhow::Result<Instant> {
+    let pods = Api::<Pod>::namespaced(client.clone(), "ringress");
     let slices = Api::<EndpointSlice>::namespaced(client.clone(), "ringress");
     let began = Instant::now();
     loop {
+        let status = pods.get(pod).await?.status.unwrap_or_default();
+        let came_back =
+            status.container_statuses.iter().flatten().any(|one| one.restart_count > 0 && one.ready);
         let slices = slices.list(&ListParams::default()).await?;
         let mut endpoints = slices.iter().flat_map(|slice| &slice.endpoints);
         let is_ready = endpoints.any(|endpoint| {
             let conditions = endpoint.conditions.as_ref();
-            endpoint.addresses.iter().any(|address| address == pod)
+            endpoint.addresses.first() == status.pod_ip.as_ref()
                 && conditions.is_some_and(|conditions| conditions.ready == Some(true))
         });
-        if !is_ready {
+        if came_back || !is_ready {
             return Ok(Instant::now());
         }
         ensure!(began.elapsed() < PATIENCE, "the endpoint of a killed process stays ready");
@@ -153,15 +159,12 @@ fn ensure_bounded(seen: &Seen, began: Instant, gone: Instant) -> anyhow::Result<
     Ok(())
 }
 
-/// Where a replica is reached by itself.
-fn address(ringress: &World, pod: &str) -> anyhow::Result<String> {
-    Ok(ringress.get("pod", pod)?["status"]["podIP"].as_str().context("an address")?.to_owned())
-}
-
 fn other_replica(ringress: &World, leader: &str) -> anyhow::Result<SocketAddr> {
     let pods = ringress.kubectl(&["get", "pods", "-o", "jsonpath={.items[*].metadata.name}"])?;
     let other = pods.split_whitespace().find(|pod| *pod != leader).context("another replica")?;
-    Ok(SocketAddr::new(address(ringress, other)?.parse()?, 80))
+    let pod = ringress.get("pod", other)?;
+    let address = pod["status"]["podIP"].as_str().context("its address")?;
+    Ok(SocketAddr::new(address.parse()?, 80))
 }
 
 fn example_address(world: &World) -> anyhow::Result<SocketAddr> {

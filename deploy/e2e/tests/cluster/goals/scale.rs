@@ -16,7 +16,7 @@ use super::bounds::Misses;
 use super::controller::Controller;
 use super::propagation::{Spread, Watcher};
 use super::{Scene, inside};
-use crate::load::Client;
+use crate::client::Client;
 
 const ROUTES: usize = 5_000;
 const CERTIFICATES: usize = 2_500;
