@@ -88,8 +88,11 @@ impl Hasher for IdHasher {
     }
 }
 
+/// Makes the hashers of maps keyed by a stable id.
+pub type BuildIdHasher = BuildHasherDefault<IdHasher>;
+
 /// A map keyed by a stable id.
-pub type IdMap<K, V> = hashbrown::HashMap<K, V, BuildHasherDefault<IdHasher>>;
+pub type IdMap<K, V> = hashbrown::HashMap<K, V, BuildIdHasher>;
 
 #[cfg(test)]
 mod tests {

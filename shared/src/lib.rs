@@ -17,4 +17,5 @@ pub mod origin;
 pub mod policy;
 pub mod route;
 pub mod snapshot;
+pub mod spread;
 pub mod upstream;

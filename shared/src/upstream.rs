@@ -7,11 +7,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::id::{EndpointId, IdMap, UpstreamId};
+use crate::id::{BuildIdHasher, EndpointId, UpstreamId};
 use crate::origin::ObjectRef;
+use crate::spread::Spread;
 
-/// All upstreams of a generation, by id.
-pub type UpstreamTable = IdMap<UpstreamId, Arc<Upstream>>;
+/// All upstreams of a generation, by id; it shares with the one before what did not change.
+pub type UpstreamTable = Spread<UpstreamId, Arc<Upstream>, BuildIdHasher>;
 
 /// A named set of endpoints.
 #[derive(Debug, Clone, PartialEq)]

@@ -95,10 +95,6 @@ impl Translator {
         Self { settings, last_good: LastGood::default(), memo: None, running: None }
     }
 
-    pub(crate) fn is_running(&self) -> bool {
-        self.running.is_some()
-    }
-
     /// Starts; the one before must have ended.
     pub(crate) fn start(&mut self, input: Input) {
         let (settings, last_good) = (Arc::clone(&self.settings), self.last_good.clone());

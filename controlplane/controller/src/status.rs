@@ -42,6 +42,7 @@ use ringress_translate::objects::Key;
 use tokio::sync::watch;
 
 use crate::acknowledge::GenerationReport;
+use crate::live::View;
 use crate::source::kube::{Access, Progress};
 
 pub use clear::{ClearError, Cleared, Clearing, clear};
@@ -86,6 +87,11 @@ impl Feed {
     pub fn tell(&self, report: GenerationReport) {
         self.0.send_replace(Some(report));
     }
+}
+
+/// Whether an Ingress is of our class.
+fn is_ours(view: &View, ingress: &Key) -> bool {
+    view.translation.claims.of(ingress).any(|claim| claim.class.is_ours())
 }
 
 /// A writer and what feeds it. `progress` is that of the source whose generations are reported.

@@ -22,7 +22,7 @@ use crate::objects::{Key, Objects};
 use crate::problem::{Problem, flags};
 use crate::resolve::secret::{self, Content, Input};
 use crate::settings::Settings;
-use crate::sharded::Sharded;
+use crate::table::ByKey;
 
 #[derive(Debug)]
 pub(crate) struct Certificates {
@@ -243,8 +243,8 @@ impl Certificates {
         }
         for key in std::mem::take(&mut self.dirty_good) {
             match self.secrets.get(&key).and_then(|state| state.content.certificate()) {
-                Some(certificate) => self.good.insert(key, Arc::clone(certificate)),
-                None => self.good.remove(&key),
+                Some(certificate) => drop(self.good.insert(key, Arc::clone(certificate))),
+                None => drop(self.good.remove(&key)),
             }
         }
         rebuilt
@@ -403,7 +403,7 @@ impl Certificates {
 }
 
 /// Certificates by Secret.
-pub(crate) type CertificatesByKey = Sharded<Arc<Certificate>>;
+pub(crate) type CertificatesByKey = ByKey<Arc<Certificate>>;
 
 impl User {
     fn ingress(&self) -> Option<&Key> {

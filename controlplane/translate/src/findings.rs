@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::upstreams::Upstreams;
 
 /// The findings about one object.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Findings {
     pub(crate) problems: Arc<[Problem]>,
     pub(crate) claims: Arc<[Claim]>,

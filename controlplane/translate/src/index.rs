@@ -1,6 +1,7 @@
 //! Merged rules to the parts of a snapshot: host entries, route table, sockets.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ringress_shared::listener::{
@@ -74,16 +75,14 @@ pub(crate) fn longer_first(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates
 }
 
-/// All routes.
-pub(crate) fn route_table(hosts: &Hosts) -> Arc<RouteTable> {
-    let mut builder = RouteTableBuilder::new();
-    for (host, entry) in hosts.entries() {
-        builder.keep(host.clone(), Arc::clone(entry));
+/// All routes: those of before, with the hosts that moved.
+pub(crate) fn route_table(before: &RouteTable, hosts: &Hosts, moved: &BTreeSet<Host>) -> Arc<RouteTable> {
+    let mut table = before.clone();
+    for host in moved {
+        table.put(host.as_ref(), hosts.entry(host).cloned());
     }
-    if let Some(rule) = hosts.default_rule() {
-        builder.default_rule(Arc::clone(rule));
-    }
-    Arc::new(builder.build())
+    table.put_default_rule(hosts.default_rule().cloned());
+    Arc::new(table)
 }
 
 /// The sockets of the flags; both lead to the same routes.

@@ -117,7 +117,7 @@ impl Reader<'_> {
             object: self.object.clone(),
             created: ingress.metadata.creation_timestamp.as_ref().map(|time| time.0),
             dialect: settings.compat,
-            hosts,
+            hosts: hosts.into_iter().collect(),
             rules,
             default_backend,
             tls,
@@ -470,7 +470,8 @@ impl IngressIr {
             }
             _ => {}
         }
-        self.hosts.extend(newer.hosts.iter().cloned());
+        let hosts: BTreeSet<Host> = self.hosts.iter().chain(&newer.hosts).cloned().collect();
+        self.hosts = hosts.into_iter().collect();
     }
 }
 

@@ -32,8 +32,8 @@ pub(crate) struct IngressIr {
     pub(crate) created: Option<Timestamp>,
     /// The dialect of its hosts.
     pub(crate) dialect: Dialect,
-    /// Every host that a rule names, also without a path.
-    pub(crate) hosts: BTreeSet<Host>,
+    /// Every host that a rule names, also without a path; each once, in order.
+    pub(crate) hosts: Box<[Host]>,
     pub(crate) rules: Vec<RuleIr>,
     pub(crate) default_backend: Option<DefaultIr>,
     pub(crate) tls: Vec<TlsIr>,

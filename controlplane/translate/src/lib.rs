@@ -19,7 +19,6 @@ mod ir;
 mod members;
 mod merge;
 mod resolve;
-mod sharded;
 mod spelling;
 mod table;
 mod tracker;

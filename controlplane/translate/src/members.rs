@@ -15,12 +15,12 @@ use crate::ir::{IngressIr, LostIr};
 use crate::objects::{Key, Objects, Stored, Version};
 use crate::problem::Problem;
 use crate::settings::Settings;
-use crate::sharded::Sharded;
+use crate::table::Table;
 
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     members: BTreeMap<Key, Member>,
-    good: Sharded<Stored<Ingress>>,
+    good: Table<Ingress>,
     /// What is served for these depends on the last good version that is handed in.
     broken: BTreeSet<Key>,
 }
@@ -77,7 +77,7 @@ pub(crate) struct Surroundings<'s> {
     pub(crate) objects: &'s Objects,
     pub(crate) classes: &'s Classes,
     pub(crate) settings: &'s Settings,
-    pub(crate) last_good: &'s Sharded<Stored<Ingress>>,
+    pub(crate) last_good: &'s Table<Ingress>,
 }
 
 impl Members {
@@ -87,7 +87,7 @@ impl Members {
         moved.into_iter().map(|key| self.change(key, around)).collect()
     }
 
-    fn with_other_last_good(&self, last_good: &Sharded<Stored<Ingress>>) -> Vec<Key> {
+    fn with_other_last_good(&self, last_good: &Table<Ingress>) -> Vec<Key> {
         let other = |key: &&Key| {
             let seen = self.members.get(*key).and_then(|member| member.reading.last_good);
             seen != last_good.get(key).map(|stored| stored.version)
@@ -127,8 +127,8 @@ impl Members {
             return;
         }
         match stored {
-            Some(stored) => self.good.insert(key.clone(), stored.clone()),
-            None => self.good.remove(key),
+            Some(stored) => drop(self.good.insert(key.clone(), stored.clone())),
+            None => drop(self.good.remove(key)),
         }
     }
 
@@ -143,7 +143,7 @@ impl Members {
     }
 
     /// The versions that go on if the next one is wrong.
-    pub(crate) fn good(&self) -> &Sharded<Stored<Ingress>> {
+    pub(crate) fn good(&self) -> &Table<Ingress> {
         &self.good
     }
 }

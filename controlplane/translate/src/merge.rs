@@ -76,10 +76,19 @@ pub(crate) enum Part {
 /// What a rebuild changed.
 #[derive(Debug, Default)]
 pub(crate) struct Rebuilt {
-    /// Whether a route is another one now.
-    pub(crate) routes: bool,
+    /// Hosts that route otherwise now.
+    pub(crate) hosts: BTreeSet<Host>,
+    /// Whether the default backend of everything is another one now.
+    pub(crate) default: bool,
     /// Objects of which something else is shadowed now.
     pub(crate) objects: BTreeSet<Key>,
+}
+
+impl Rebuilt {
+    /// Whether a route is another one now.
+    pub(crate) fn has_routes(&self) -> bool {
+        self.default || !self.hosts.is_empty()
+    }
 }
 
 impl Hosts {
@@ -226,7 +235,7 @@ impl Hosts {
                 after.entry = before.entry;
             }
             (None, None) => {}
-            _ => rebuilt.routes = true,
+            _ => drop(rebuilt.hosts.insert(host.clone())),
         }
         match after {
             None => drop(self.hosts.remove(&host)),
@@ -253,9 +262,9 @@ impl Hosts {
             Some(winner) => default_rule(winner, position, settings, &mut self.interned),
             None => flag_rule(settings, &mut self.interned),
         };
-        rebuilt.routes |= self.default.rule != rule;
         if self.default.rule != rule {
             self.default.rule = rule;
+            rebuilt.default = true;
         }
         self.default.shadowed = shadowed;
     }
@@ -265,9 +274,9 @@ impl Hosts {
         self.default.dirty = true;
     }
 
-    /// Every host with its entry.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Host, &Arc<HostEntry>)> {
-        self.hosts.iter().filter_map(|(host, state)| Some((host, &state.merged.as_ref()?.entry)))
+    /// The rules of a host; `None` where it has none.
+    pub(crate) fn entry(&self, host: &Host) -> Option<&Arc<HostEntry>> {
+        Some(&self.hosts.get(host)?.merged.as_ref()?.entry)
     }
 
     /// Takes what no host and path matches.

@@ -1,4 +1,4 @@
-//! All objects of one kind, in pieces that copies share.
+//! Things by object, in pieces that copies share: all objects of one kind, or what was found about each of them.
 //!
 //! A change copies one piece of at most 128 entries and a list of pointers, never the whole: so handing on what is known
 //! after each event of a cluster costs the same with ten objects and with thousands. What two copies share is skipped
@@ -11,76 +11,37 @@ use std::sync::Arc;
 use crate::objects::{Key, Stored};
 
 /// Entries of one piece, sorted, never none.
-type Piece<T> = Vec<(Key, Stored<T>)>;
+type Piece<V> = Vec<(Key, V)>;
 
 /// A piece is split where it grows beyond this.
 const PIECE_MAX: usize = 128;
 
 /// Objects by key, in the order of their keys.
-pub struct Table<T> {
-    pieces: Vec<Arc<Piece<T>>>,
+pub type Table<T> = ByKey<Stored<T>>;
+
+/// A sorted map whose copies share what they have in common.
+pub struct ByKey<V> {
+    pieces: Vec<Arc<Piece<V>>>,
     len: usize,
 }
 
-impl<T> Table<T> {
-    /// The object of that key. Costs a binary search.
-    pub fn get(&self, key: &Key) -> Option<&Stored<T>> {
+impl<V> ByKey<V> {
+    /// What stands there for that key. Costs a binary search.
+    pub fn get(&self, key: &Key) -> Option<&V> {
         let piece = self.pieces.get(self.piece_of(key))?;
         let at = piece.binary_search_by(|(at, _)| at.cmp(key)).ok()?;
         Some(&piece[at].1)
     }
 
-    /// Whether there is an object of that key.
+    /// Whether anything stands there for that key.
     pub fn contains_key(&self, key: &Key) -> bool {
         self.get(key).is_some()
     }
 
-    /// Puts an object in; gives the one that was there.
-    pub fn insert(&mut self, key: Key, stored: Stored<T>) -> Option<Stored<T>> {
-        let number = self.piece_of(&key);
-        let Some(piece) = self.pieces.get_mut(number) else {
-            self.pieces.push(Arc::new(vec![(key, stored)]));
-            self.len = 1;
-            return None;
-        };
-        let piece = Arc::make_mut(piece);
-        match piece.binary_search_by(|(at, _)| at.cmp(&key)) {
-            Ok(at) => Some(std::mem::replace(&mut piece[at].1, stored)),
-            Err(at) => {
-                piece.insert(at, (key, stored));
-                self.len += 1;
-                if piece.len() > PIECE_MAX {
-                    let upper = piece.split_off(PIECE_MAX / 2);
-                    self.pieces.insert(number + 1, Arc::new(upper));
-                }
-                None
-            }
-        }
-    }
-
-    /// Takes an object out.
-    pub fn remove(&mut self, key: &Key) -> Option<Stored<T>> {
-        let number = self.piece_of(key);
-        let at = self.pieces.get(number)?.binary_search_by(|(at, _)| at.cmp(key)).ok()?;
-        let piece = Arc::make_mut(&mut self.pieces[number]);
-        let (_, stored) = piece.remove(at);
-        self.len -= 1;
-        if piece.is_empty() {
-            self.pieces.remove(number);
-        } else {
-            self.join(number);
-            self.join(number.wrapping_sub(1));
-        }
-        Some(stored)
-    }
-
-    /// Joins a piece with the next one where both are small, so that many removals leave few pieces.
-    fn join(&mut self, number: usize) {
-        let Some([piece, next]) = self.pieces.get(number..number.saturating_add(2)) else { return };
-        if piece.len() + next.len() <= PIECE_MAX / 4 {
-            let next = self.pieces.remove(number + 1);
-            Arc::make_mut(&mut self.pieces[number]).extend(next.iter().cloned());
-        }
+    /// Whether both are one and the same in memory: then they are equal. Costs a step for each piece.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        let mut pieces = self.pieces.iter().zip(&other.pieces);
+        self.pieces.len() == other.pieces.len() && pieces.all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
     /// Takes everything out.
@@ -88,7 +49,7 @@ impl<T> Table<T> {
         *self = Self::default();
     }
 
-    /// How many objects there are.
+    /// How many entries there are.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -99,12 +60,12 @@ impl<T> Table<T> {
     }
 
     /// All entries, in the order of their keys.
-    pub fn iter(&self) -> Iter<'_, T> {
+    pub fn iter(&self) -> Iter<'_, V> {
         Iter { pieces: self.pieces.iter(), piece: [].iter() }
     }
 
     /// The entries from `first` on, in the order of their keys.
-    pub fn iter_from(&self, first: &Key) -> Iter<'_, T> {
+    pub fn iter_from(&self, first: &Key) -> Iter<'_, V> {
         let number = self.piece_of(first);
         let Some(piece) = self.pieces.get(number) else { return self.iter() };
         let at = piece.partition_point(|(key, _)| key < first);
@@ -116,11 +77,81 @@ impl<T> Table<T> {
         self.iter().map(|(key, _)| key)
     }
 
-    /// All objects, in the order of their keys.
-    pub fn values(&self) -> impl Iterator<Item = &Stored<T>> {
-        self.iter().map(|(_, stored)| stored)
+    /// All values, in the order of their keys.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.iter().map(|(_, value)| value)
     }
 
+    /// The piece that has the key, or would have it.
+    fn piece_of(&self, key: &Key) -> usize {
+        let after = self.pieces.partition_point(|piece| piece.first().is_some_and(|(first, _)| first <= key));
+        after.saturating_sub(1)
+    }
+}
+
+impl<V: Clone> ByKey<V> {
+    /// Puts something in; gives what was there.
+    pub fn insert(&mut self, key: Key, value: V) -> Option<V> {
+        let number = self.piece_of(&key);
+        let Some(piece) = self.pieces.get_mut(number) else {
+            self.pieces.push(Arc::new(vec![(key, value)]));
+            self.len = 1;
+            return None;
+        };
+        let piece = Arc::make_mut(piece);
+        match piece.binary_search_by(|(at, _)| at.cmp(&key)) {
+            Ok(at) => Some(std::mem::replace(&mut piece[at].1, value)),
+            Err(at) => {
+                piece.insert(at, (key, value));
+                self.len += 1;
+                if piece.len() > PIECE_MAX {
+                    let upper = piece.split_off(PIECE_MAX / 2);
+                    self.pieces.insert(number + 1, Arc::new(upper));
+                }
+                None
+            }
+        }
+    }
+
+    /// Takes out what stands there for that key.
+    pub fn remove(&mut self, key: &Key) -> Option<V> {
+        let number = self.piece_of(key);
+        let at = self.pieces.get(number)?.binary_search_by(|(at, _)| at.cmp(key)).ok()?;
+        let piece = Arc::make_mut(&mut self.pieces[number]);
+        let (_, value) = piece.remove(at);
+        self.len -= 1;
+        if piece.is_empty() {
+            self.pieces.remove(number);
+        } else {
+            self.join(number);
+            self.join(number.wrapping_sub(1));
+        }
+        Some(value)
+    }
+
+    /// Joins a piece with the next one where both are small, so that many removals leave few pieces.
+    fn join(&mut self, number: usize) {
+        let Some([piece, next]) = self.pieces.get(number..number.saturating_add(2)) else { return };
+        if piece.len() + next.len() <= PIECE_MAX / 4 {
+            let next = self.pieces.remove(number + 1);
+            Arc::make_mut(&mut self.pieces[number]).extend(next.iter().cloned());
+        }
+    }
+}
+
+impl<T: PartialEq> ByKey<Arc<[T]>> {
+    /// Puts a list in the place of the one before, an empty one nowhere; an equal one leaves everything as it is.
+    pub(crate) fn put(&mut self, key: Key, list: Arc<[T]>) {
+        match self.get(&key) {
+            None if list.is_empty() => {}
+            Some(before) if *before == list => {}
+            _ if list.is_empty() => drop(self.remove(&key)),
+            _ => drop(self.insert(key, list)),
+        }
+    }
+}
+
+impl<T> Table<T> {
     /// The keys of objects that are in one table only, or in both with different versions, in order. Costs what the tables
     /// do not share, and a step for each piece that they do.
     pub fn differing(&self, other: &Self) -> Vec<Key> {
@@ -158,26 +189,20 @@ impl<T> Table<T> {
             }
         }
     }
-
-    /// The piece that has the key, or would have it.
-    fn piece_of(&self, key: &Key) -> usize {
-        let after = self.pieces.partition_point(|piece| piece.first().is_some_and(|(first, _)| first <= key));
-        after.saturating_sub(1)
-    }
 }
 
 /// A place in a table.
-struct Cursor<'t, T> {
-    pieces: &'t [Arc<Piece<T>>],
+struct Cursor<'t, V> {
+    pieces: &'t [Arc<Piece<V>>],
     at: usize,
 }
 
-impl<'t, T> Cursor<'t, T> {
-    fn new(table: &'t Table<T>) -> Self {
+impl<'t, V> Cursor<'t, V> {
+    fn new(table: &'t ByKey<V>) -> Self {
         Self { pieces: &table.pieces, at: 0 }
     }
 
-    fn entry(&self) -> Option<&'t (Key, Stored<T>)> {
+    fn entry(&self) -> Option<&'t (Key, V)> {
         self.pieces.first()?.get(self.at)
     }
 
@@ -201,63 +226,63 @@ impl<'t, T> Cursor<'t, T> {
     }
 }
 
-/// The entries of a table.
-pub struct Iter<'t, T> {
-    pieces: slice::Iter<'t, Arc<Piece<T>>>,
-    piece: slice::Iter<'t, (Key, Stored<T>)>,
+/// The entries of a map.
+pub struct Iter<'t, V> {
+    pieces: slice::Iter<'t, Arc<Piece<V>>>,
+    piece: slice::Iter<'t, (Key, V)>,
 }
 
-impl<'t, T> Iterator for Iter<'t, T> {
-    type Item = (&'t Key, &'t Stored<T>);
+impl<'t, V> Iterator for Iter<'t, V> {
+    type Item = (&'t Key, &'t V);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some((key, stored)) = self.piece.next() {
-                return Some((key, stored));
+            if let Some((key, value)) = self.piece.next() {
+                return Some((key, value));
             }
             self.piece = self.pieces.next()?.iter();
         }
     }
 }
 
-impl<'t, T> IntoIterator for &'t Table<T> {
-    type Item = (&'t Key, &'t Stored<T>);
-    type IntoIter = Iter<'t, T>;
+impl<'t, V> IntoIterator for &'t ByKey<V> {
+    type Item = (&'t Key, &'t V);
+    type IntoIter = Iter<'t, V>;
 
-    fn into_iter(self) -> Iter<'t, T> {
+    fn into_iter(self) -> Iter<'t, V> {
         self.iter()
     }
 }
 
-impl<T> Extend<(Key, Stored<T>)> for Table<T> {
-    fn extend<I: IntoIterator<Item = (Key, Stored<T>)>>(&mut self, entries: I) {
-        for (key, stored) in entries {
-            self.insert(key, stored);
+impl<V: Clone> Extend<(Key, V)> for ByKey<V> {
+    fn extend<I: IntoIterator<Item = (Key, V)>>(&mut self, entries: I) {
+        for (key, value) in entries {
+            self.insert(key, value);
         }
     }
 }
 
-impl<T> FromIterator<(Key, Stored<T>)> for Table<T> {
-    fn from_iter<I: IntoIterator<Item = (Key, Stored<T>)>>(entries: I) -> Self {
+impl<V: Clone> FromIterator<(Key, V)> for ByKey<V> {
+    fn from_iter<I: IntoIterator<Item = (Key, V)>>(entries: I) -> Self {
         let mut table = Self::default();
         table.extend(entries);
         table
     }
 }
 
-impl<T> Default for Table<T> {
+impl<V> Default for ByKey<V> {
     fn default() -> Self {
         Self { pieces: Vec::new(), len: 0 }
     }
 }
 
-impl<T> Clone for Table<T> {
+impl<V> Clone for ByKey<V> {
     fn clone(&self) -> Self {
         Self { pieces: self.pieces.clone(), len: self.len }
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Table<T> {
+impl<V: fmt::Debug> fmt::Debug for ByKey<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self).finish()
     }
@@ -336,6 +361,20 @@ mod tests {
             table.pieces.iter().filter(|piece| copy.pieces.iter().any(|other| Arc::ptr_eq(piece, other)));
         assert_eq!(shared.count(), table.pieces.len() - 1);
         assert_eq!(copy.differing(&table), [key(2500)]);
+    }
+
+    #[test]
+    fn an_equal_list_leaves_everything_shared_and_an_empty_one_stands_nowhere() {
+        let list = |numbers: &[u8]| Arc::<[u8]>::from(numbers);
+        let mut lists: ByKey<Arc<[u8]>> = (0..300).map(|number| (key(number), list(&[1]))).collect();
+        let copy = lists.clone();
+        lists.put(key(7), list(&[1]));
+        lists.put(key(999), list(&[]));
+        assert!(lists.is_shared_with(&copy));
+        lists.put(key(7), list(&[]));
+        assert!(!lists.contains_key(&key(7)) && !lists.is_shared_with(&copy));
+        lists.put(key(7), list(&[1, 2]));
+        assert_eq!((lists.get(&key(7)), lists.len()), (Some(&list(&[1, 2])), 300));
     }
 
     #[test]

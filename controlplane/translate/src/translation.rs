@@ -1,6 +1,6 @@
 //! What translation takes and gives, and the order of its stages.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Endpoints, Secret, Service};
@@ -17,10 +17,10 @@ use crate::index;
 use crate::ingress::class::Classes;
 use crate::members::{Change, Members, Surroundings};
 use crate::merge::{self, Hosts};
-use crate::objects::{Key, Objects, Stored};
+use crate::objects::{Key, Objects};
 use crate::problem::{Problem, flags};
 use crate::settings::Settings;
-use crate::sharded::Sharded;
+use crate::table::{ByKey, Table};
 use crate::tracker::Tracker;
 use crate::upstreams::Upstreams;
 
@@ -39,36 +39,38 @@ pub struct Translation {
     pub last_good: LastGood,
 }
 
-/// A list in shared pieces: an unchanged piece costs one pointer per translation.
+/// What was found about objects, in shared pieces: an object about which nothing else is found costs nothing per translation.
 #[derive(Debug, Clone)]
-pub struct Chunks<T>(Vec<Arc<[T]>>);
+pub struct Chunks<T>(Vec<Chunk<T>>);
 
-impl<T> Default for Chunks<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
+/// What was found about the objects of a kind; never an empty list.
+type Chunk<T> = ByKey<Arc<[T]>>;
 
 impl<T> Chunks<T> {
     /// All elements, in the order of the objects.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().flat_map(|chunk| chunk.iter())
+        self.0.iter().flat_map(Chunk::values).flat_map(|list| list.iter())
+    }
+
+    /// What was found about the objects of that name. Costs a binary search.
+    pub fn of(&self, key: &Key) -> impl Iterator<Item = &T> {
+        self.0.iter().filter_map(|chunk| chunk.get(key)).flat_map(|list| list.iter())
+    }
+
+    /// Whether both are one and the same in memory: then they are equal.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        let mut chunks = self.0.iter().zip(&other.0);
+        self.0.len() == other.0.len() && chunks.all(|(a, b)| a.is_shared_with(b))
     }
 
     /// How many elements there are.
     pub fn len(&self) -> usize {
-        self.0.iter().map(|chunk| chunk.len()).sum()
+        self.0.iter().flat_map(Chunk::values).map(|list| list.len()).sum()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|chunk| chunk.is_empty())
-    }
-
-    pub(crate) fn push(&mut self, chunk: &Arc<[T]>) {
-        if !chunk.is_empty() {
-            self.0.push(Arc::clone(chunk));
-        }
+        self.iter().next().is_none()
     }
 }
 
@@ -76,19 +78,6 @@ impl<T: Clone> Chunks<T> {
     /// All elements in one list.
     pub fn to_vec(&self) -> Vec<T> {
         self.iter().cloned().collect()
-    }
-}
-
-impl<'c, T> IntoIterator for &'c Chunks<T> {
-    type Item = &'c T;
-    type IntoIter = std::iter::FlatMap<
-        std::slice::Iter<'c, Arc<[T]>>,
-        std::slice::Iter<'c, T>,
-        fn(&'c Arc<[T]>) -> std::slice::Iter<'c, T>,
-    >;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter().flat_map(|chunk| chunk.iter())
     }
 }
 
@@ -102,7 +91,7 @@ pub struct Wants {
 /// The last versions of objects that had nothing wrong inside themselves.
 #[derive(Debug, Clone, Default)]
 pub struct LastGood {
-    ingresses: Sharded<Stored<Ingress>>,
+    ingresses: Table<Ingress>,
     certificates: CertificatesByKey,
 }
 
@@ -119,7 +108,10 @@ struct State {
     hosts: Hosts,
     upstreams: Upstreams,
     certificates: Certificates,
-    findings: BTreeMap<Key, Findings>,
+    /// What is wrong with flags, classes and Secrets, under a name that no object has.
+    general: Chunk<Problem>,
+    problems: Chunk<Problem>,
+    claims: Chunk<Claim>,
     parts: Option<BuiltParts>,
     seen: Seen,
 }
@@ -145,7 +137,7 @@ struct Seen {
 
 /// Objects to snapshot parts. Total: a wrong object yields problems and loses only its own rules.
 ///
-/// Cost with a warm memo: what differs, one host per changed Ingress, and a pointer for each object's findings.
+/// Cost with a warm memo: what differs, one host per changed Ingress, and a pointer per hundred objects.
 pub fn translate(
     objects: &Objects,
     settings: &Settings,
@@ -175,7 +167,9 @@ impl State {
             hosts,
             upstreams,
             certificates: Certificates::new(settings, objects, &last_good.certificates),
-            findings: BTreeMap::new(),
+            general: Chunk::default(),
+            problems: Chunk::default(),
+            claims: Chunk::default(),
             parts: None,
             seen: Seen::default(),
         }
@@ -189,8 +183,8 @@ impl State {
         dirty.extend(self.follow_secrets(objects, last_good));
         dirty.extend(self.follow_services(objects));
         let rebuilt = self.hosts.rebuild(&self.settings);
+        self.rebuild_parts(&rebuilt);
         dirty.extend(rebuilt.objects);
-        self.rebuild_parts(rebuilt.routes);
         self.rebuild_findings(dirty);
     }
 
@@ -242,11 +236,12 @@ impl State {
     }
 
     /// Sockets are replaced only where routes or certificates were.
-    fn rebuild_parts(&mut self, routes_moved: bool) {
+    fn rebuild_parts(&mut self, rebuilt: &merge::Rebuilt) {
         let profile = self.certificates.profile();
-        let routes = match &self.parts {
-            Some(built) if !routes_moved => Arc::clone(&built.routes),
-            _ => index::route_table(&self.hosts),
+        let before = self.parts.as_ref().map(|built| Arc::clone(&built.routes)).unwrap_or_default();
+        let routes = match rebuilt.has_routes() {
+            true => index::route_table(&before, &self.hosts, &rebuilt.hosts),
+            false => before,
         };
         let same = self
             .parts
@@ -262,27 +257,22 @@ impl State {
         let sources =
             Sources { hosts: &self.hosts, upstreams: &self.upstreams, certificates: &self.certificates };
         for key in dirty {
-            match self.members.member(&key) {
-                Some(member) => drop(self.findings.insert(key, Findings::of(member, sources))),
-                None => drop(self.findings.remove(&key)),
-            }
+            let findings = self.members.member(&key).map(|member| Findings::of(member, sources));
+            let Findings { problems, claims } = findings.unwrap_or_default();
+            self.problems.put(key.clone(), problems);
+            self.claims.put(key, claims);
         }
+        let general = self.general_problems();
+        self.general.put(Key::new("", ""), general.into());
     }
 
     fn translation(&self) -> Translation {
         let sockets = self.parts.as_ref().map(|built| Arc::clone(&built.sockets)).unwrap_or_default();
-        let mut problems = Chunks::default();
-        let mut claims = Chunks::default();
-        problems.push(&self.general_problems().into());
-        for findings in self.findings.values() {
-            problems.push(&findings.problems);
-            claims.push(&findings.claims);
-        }
-        self.upstreams.problems().for_each(|chunk| problems.push(chunk));
+        let problems = [&self.general, &self.problems, self.upstreams.problems()];
         Translation {
             parts: Parts { sockets, upstreams: Arc::clone(self.upstreams.table()) },
-            problems,
-            claims,
+            problems: Chunks(problems.into_iter().cloned().collect()),
+            claims: Chunks(vec![self.claims.clone()]),
             wants: Wants { dns_names: self.upstreams.dns_names().clone() },
             last_good: LastGood {
                 ingresses: self.members.good().clone(),

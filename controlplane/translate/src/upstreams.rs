@@ -17,6 +17,7 @@ use crate::problem::Problem;
 use crate::resolve::endpoints::{self, Slices};
 use crate::resolve::service;
 use crate::settings::Settings;
+use crate::table::ByKey;
 
 #[derive(Debug, Default)]
 pub(crate) struct Upstreams {
@@ -26,7 +27,7 @@ pub(crate) struct Upstreams {
     resolved: BTreeMap<String, Vec<IpAddr>>,
     table: Arc<UpstreamTable>,
     /// By Service: what is wrong with its slices and Endpoints.
-    problems: BTreeMap<Key, Arc<[Problem]>>,
+    problems: ByKey<Arc<[Problem]>>,
     dns_names: BTreeSet<String>,
     dirty: BTreeSet<UpstreamKey>,
 }
@@ -195,10 +196,7 @@ impl Upstreams {
                 problems.extend(endpoints::without_port(&service, port, objects, &self.slices));
             }
         }
-        match problems.is_empty() {
-            true => drop(self.problems.remove(&service)),
-            false => drop(self.problems.insert(service, problems.into())),
-        }
+        self.problems.put(service, problems.into());
     }
 
     /// All upstreams by id.
@@ -207,8 +205,8 @@ impl Upstreams {
     }
 
     /// What is wrong with slices and Endpoints, by Service.
-    pub(crate) fn problems(&self) -> impl Iterator<Item = &Arc<[Problem]>> {
-        self.problems.values()
+    pub(crate) fn problems(&self) -> &ByKey<Arc<[Problem]>> {
+        &self.problems
     }
 
     /// DNS names that should be resolved.

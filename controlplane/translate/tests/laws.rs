@@ -284,7 +284,7 @@ fn edit() -> impl Strategy<Value = Edit> {
 /// Everything that a translation says, in one text.
 fn whole(translation: &Translation) -> String {
     let mut text = support::describe(translation, &[]);
-    for claim in &translation.claims {
+    for claim in translation.claims.iter() {
         writeln!(text, "{claim:?}").unwrap();
     }
     write!(text, "{:?} {:?}", translation.wants, translation.last_good).unwrap();

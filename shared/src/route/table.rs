@@ -21,8 +21,12 @@ use super::matches::{PathMatch, Predicates, RequestView, prefix_matches};
 use super::path::NormalPath;
 use super::regex::PathRegex;
 use crate::hostname::{HostPattern, parent_domain};
+use crate::spread::Spread;
 
 type Map<V> = HashMap<Box<str>, V, foldhash::fast::RandomState>;
+
+/// Entries by host, shared with the table before as far as they did not change.
+type Hosts = Spread<Arc<str>, Arc<HostEntry>, foldhash::fast::RandomState>;
 
 /// Whose semantics the rules of a host follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -68,14 +72,14 @@ pub struct HostEntry {
 /// Prefixes of a host that are cheaper to scan than to hash.
 const SCANNED_PREFIXES_MAX: usize = 8;
 
-/// All routes of a listener.
-#[derive(Debug, Default)]
+/// All routes of a listener. A copy is cheap, and a change of it costs what changes.
+#[derive(Debug, Default, Clone)]
 pub struct RouteTable {
-    exact: Map<Arc<HostEntry>>,
+    exact: Hosts,
     /// Keyed by the parent domain. A wildcard that spans labels stands in `deep_wildcard`.
-    wildcard: Map<Arc<HostEntry>>,
+    wildcard: Hosts,
     /// Gateway API wildcards: any number of labels, most specific first.
-    deep_wildcard: Map<Arc<HostEntry>>,
+    deep_wildcard: Hosts,
     any: Option<Arc<HostEntry>>,
     /// Takes hosts that nothing names, and paths where nothing else is said.
     default: Option<Arc<Rule>>,
@@ -225,7 +229,7 @@ impl RouteTable {
     /// Every host entry with the host it stands for (`*` for any), sorted by host.
     pub fn hosts(&self) -> Vec<(String, &Arc<HostEntry>)> {
         let exact = self.exact.iter().map(|(host, entry)| (host.to_string(), entry));
-        let wildcard = self.wildcard.iter().chain(&self.deep_wildcard);
+        let wildcard = self.wildcard.iter().chain(self.deep_wildcard.iter());
         let wildcard = wildcard.map(|(suffix, entry)| (format!("*.{suffix}"), entry));
         let any = self.any.iter().map(|entry| ("*".to_owned(), entry));
         let mut hosts: Vec<_> = exact.chain(wildcard).chain(any).collect();
@@ -245,6 +249,32 @@ impl RouteTable {
     /// Takes what no host and path matches, if there is such a backend.
     pub fn default_rule(&self) -> Option<&Arc<Rule>> {
         self.default.as_ref()
+    }
+
+    /// Replaces the rules of a host; `None` for the host stands for every host, `None` for the entry takes it out.
+    pub fn put(&mut self, host: Option<&HostPattern>, entry: Option<Arc<HostEntry>>) {
+        match host {
+            None => self.any = entry,
+            Some(HostPattern::Exact(name)) => put(&mut self.exact, name, entry),
+            Some(HostPattern::Wildcard(suffix)) => {
+                let spans_labels = entry.as_ref().is_some_and(|entry| entry.dialect == Dialect::GatewayApi);
+                let (deep, shallow) = if spans_labels { (entry, None) } else { (None, entry) };
+                put(&mut self.deep_wildcard, suffix, deep);
+                put(&mut self.wildcard, suffix, shallow);
+            }
+        }
+    }
+
+    /// Replaces what takes what no host and path matches.
+    pub fn put_default_rule(&mut self, rule: Option<Arc<Rule>>) {
+        self.default = rule;
+    }
+}
+
+fn put(hosts: &mut Hosts, name: &str, entry: Option<Arc<HostEntry>>) {
+    match entry {
+        Some(entry) => drop(hosts.insert(name.into(), entry)),
+        None => drop(hosts.remove(name)),
     }
 }
 
@@ -364,7 +394,6 @@ fn element_ends(path: &[u8]) -> impl Iterator<Item = usize> {
 pub struct RouteTableBuilder {
     hosts: std::collections::BTreeMap<Option<HostPattern>, PendingHost>,
     default: Option<Arc<Rule>>,
-    kept: Vec<(Option<HostPattern>, Arc<HostEntry>)>,
 }
 
 #[derive(Debug, Default)]
@@ -404,26 +433,11 @@ impl RouteTableBuilder {
         self
     }
 
-    /// Takes over an entry that was built before: one change costs one host.
-    pub fn keep(&mut self, host: Option<HostPattern>, entry: Arc<HostEntry>) -> &mut Self {
-        self.kept.push((host, entry));
-        self
-    }
-
     /// The finished table.
     pub fn build(self) -> RouteTable {
         let mut table = RouteTable { default: self.default, ..RouteTable::default() };
-        let built = self.hosts.into_iter().map(|(host, pending)| (host, Arc::new(index(pending))));
-        for (host, entry) in built.chain(self.kept) {
-            match host {
-                None => table.any = Some(entry),
-                Some(HostPattern::Exact(name)) => drop(table.exact.insert(name, entry)),
-                Some(HostPattern::Wildcard(suffix)) => {
-                    let spans_labels = entry.dialect == Dialect::GatewayApi;
-                    let map = if spans_labels { &mut table.deep_wildcard } else { &mut table.wildcard };
-                    map.insert(suffix, entry);
-                }
-            }
+        for (host, pending) in self.hosts {
+            table.put(host.as_ref(), Some(Arc::new(index(pending))));
         }
         table
     }
@@ -445,6 +459,8 @@ fn index(pending: PendingHost) -> HostEntry {
         }
     }
     entry.candidates = pending.candidates;
+    // Most hosts have one path, and a list that has grown has room for four.
+    entry.candidates.shrink_to_fit();
     entry.prefixes = prefixes.into_iter().collect();
     entry.prefixes.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.0.cmp(&b.0)));
     if entry.prefixes.len() > SCANNED_PREFIXES_MAX {
@@ -515,6 +531,54 @@ mod tests {
         check(&table, "a.b.example.com", "/any", "any");
         check(&table, "a.b.example.com", "/y", "no path");
         check(&table, "", "/any", "any");
+    }
+
+    #[test]
+    fn a_changed_table_leaves_the_one_before_as_it_was() {
+        let hosts = ["a.example.com", "*.example.com", ""];
+        let built = |name: &str| {
+            let mut builder = RouteTableBuilder::new();
+            hosts.iter().for_each(|host| add(&mut builder, host, PathMatch::prefix("/"), name));
+            builder.build()
+        };
+        let (before, other) = (built("before"), built("now"));
+        let mut now = before.clone();
+        for host in hosts {
+            let key = (!host.is_empty()).then(|| HostPattern::parse(host).unwrap());
+            let entry =
+                other.hosts().into_iter().find(|(name, _)| name == if host.is_empty() { "*" } else { host });
+            now.put(key.as_ref(), entry.map(|(_, entry)| Arc::clone(entry)));
+        }
+        for host in ["a.example.com", "b.example.com", "other"] {
+            check(&now, host, "/", "now");
+            check(&before, host, "/", "before");
+        }
+        now.put(Some(&HostPattern::parse("a.example.com").unwrap()), None);
+        now.put(None, None);
+        now.put_default_rule(Some(rule("default")));
+        check(&now, "a.example.com", "/", "now");
+        now.put(Some(&HostPattern::parse("*.example.com").unwrap()), None);
+        check(&now, "a.example.com", "/", "default");
+        check(&now, "other", "/", "default");
+    }
+
+    #[test]
+    fn a_wildcard_that_spans_labels_now_takes_the_place_of_one_that_did_not() {
+        let wildcard = HostPattern::parse("*.example.com").unwrap();
+        let built = |dialect| {
+            let mut builder = RouteTableBuilder::new();
+            builder.host(Some(wildcard.clone()), dialect);
+            add(&mut builder, "*.example.com", PathMatch::prefix("/"), "wildcard");
+            builder.build()
+        };
+        let mut table = built(Dialect::Strict);
+        check(&table, "a.b.example.com", "/", "no host");
+        for (dialect, expected) in [(Dialect::GatewayApi, "wildcard"), (Dialect::Strict, "no host")] {
+            let other = built(dialect);
+            table.put(Some(&wildcard), other.hosts().first().map(|(_, entry)| Arc::clone(entry)));
+            check(&table, "a.b.example.com", "/", expected);
+            assert_eq!(table.hosts().len(), 1);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use ringress_shared::command::{Command, Event, ShardId};
 use ringress_shared::listener::SocketId;
 use ringress_shared::snapshot::Generation;
-use ringress_translate::{Problem, Settings};
+use ringress_translate::{Problem, Settings, Translation};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -166,12 +166,9 @@ impl Loop {
                     self.changed(Instant::now());
                 }
                 Wake::Due => self.start_translation(),
-                // A generation after the end of accepting would reach nobody.
-                Wake::Translated(Ok(_)) if self.stage.is_draining() => {}
-                Wake::Translated(Ok(output)) => self.translated(output),
-                Wake::Translated(Err(error)) => {
-                    self.live.change(|standing| standing.reloads.failed());
-                    tracing::error!(%error, "translation failed; the generation before goes on");
+                Wake::Translated(outcome) => {
+                    self.translated(outcome);
+                    self.debounce.ended(Instant::now());
                 }
                 Wake::Tick => self.tick(),
             }
@@ -179,7 +176,7 @@ impl Loop {
     }
 
     async fn wake(&mut self) -> Wake {
-        let due = self.debounce.due().filter(|_| !self.translator.is_running() && !self.stage.is_draining());
+        let due = self.debounce.due().filter(|_| !self.stage.is_draining());
         tokio::select! {
             biased;
             Some(()) = self.stop.recv() => Wake::Stop,
@@ -220,6 +217,7 @@ impl Loop {
                 // What failed may have been taken back.
                 self.live.change(|standing| standing.reloads.is_last_good = true);
                 self.only_problems(&view, &input);
+                self.debounce.ended(Instant::now());
             }
             _ => self.translator.start(input),
         }
@@ -253,7 +251,17 @@ impl Loop {
         });
     }
 
-    fn translated(&mut self, output: Output) {
+    fn translated(&mut self, outcome: Result<Output, JoinError>) {
+        let output = match outcome {
+            // A generation after the end of accepting would reach nobody.
+            Ok(_) if self.stage.is_draining() => return,
+            Ok(output) => output,
+            Err(error) => {
+                self.live.change(|standing| standing.reloads.failed());
+                tracing::error!(%error, "translation failed; the generation before goes on");
+                return;
+            }
+        };
         match self.publish(output) {
             Ok(failed) => self.log_unbound(&failed),
             Err(error) => {
@@ -272,16 +280,20 @@ impl Loop {
             wanted.clone_from(names);
             differs
         });
-        let problems = all_problems(&input, translation.problems.iter());
+        let before = self.live.view();
+        let problems = match &before {
+            Some(before) if has_same_problems(before, &input, &translation) => Arc::clone(&before.problems),
+            _ => all_problems(&input, translation.problems.iter()),
+        };
         let settings = Arc::clone(&self.settings);
         let reached = Covered::new(input.reached);
         let view = View { objects: input.objects, settings, translation, snapshot, problems, reached };
-        let before = self.live.view();
         let is_same = |before: &Arc<View>| Arc::ptr_eq(&before.snapshot.sockets, &view.snapshot.sockets);
         if !before.as_ref().is_some_and(is_same) {
             self.live.shown_since.note(&view.snapshot, SystemTime::now());
         }
         let shift = match before {
+            Some(before) if Arc::ptr_eq(&before.problems, &view.problems) => Shift::default(),
             Some(before) => Shift::between(before.state(), view.state()),
             None => Shift { appeared: view.problems.to_vec(), ..Shift::default() },
         };
@@ -398,6 +410,13 @@ impl Loop {
         }
         self.stage = Stage::draining(self.live.ports.len(), within);
     }
+}
+
+/// Whether the problems are those of before, as far as can be said without looking at each: there may be thousands.
+fn has_same_problems(before: &View, input: &Input, translation: &Translation) -> bool {
+    before.translation.problems.is_shared_with(&translation.problems)
+        && before.problems.len() == input.unread.len() + translation.problems.len()
+        && before.problems.starts_with(&input.unread)
 }
 
 fn all_problems<'p>(input: &'p Input, translated: impl Iterator<Item = &'p Problem>) -> Arc<[Problem]> {

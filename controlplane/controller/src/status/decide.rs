@@ -1,67 +1,183 @@
-//! Which statuses are to be written: pure, desired against known.
+//! Which statuses are to be written: pure, desired against known, one Ingress at a time.
+//!
+//! The ledger follows each Ingress and each status that is read or written, and keeps the names of those that differ. So a
+//! change costs its own row, however many Ingresses there are; only other addresses or a new reading look at all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ringress_translate::objects::Key;
 
 use super::address::Address;
 
-/// What the API server says of the statuses of Ingresses, as far as we know.
+/// Every Ingress with what stands in its status and what should.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    known: BTreeMap<Key, Known>,
-}
-
-/// The status of one Ingress.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Known {
-    /// An object of the same name with another uid is another one.
-    pub(super) uid: String,
-    pub(super) addresses: Vec<Address>,
+    rows: BTreeMap<Key, Row>,
+    /// What ours should show; `None`: not known yet.
+    addresses: Option<Arc<[Address]>>,
+    /// Whether the statuses were read since we lead.
+    is_read: bool,
+    /// What differs.
+    due: BTreeSet<Key>,
+    /// What could not be written as it is, until it is tried again.
+    put_off: BTreeSet<Key>,
 }
 
 /// One Ingress that exists now.
+#[derive(Debug)]
+struct Row {
+    present: Present,
+    /// What stands there, as far as we know.
+    shown: Arc<[Address]>,
+}
+
+/// What an Ingress is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Present {
-    pub(super) uid: String,
+    /// An object of the same name with another uid is another one.
+    pub(super) uid: Arc<str>,
     pub(super) is_ours: bool,
+}
+
+/// The status of one Ingress, as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) uid: String,
+    pub(super) addresses: Vec<Address>,
 }
 
 /// One status to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Write {
     pub(super) key: Key,
-    pub(super) uid: String,
+    pub(super) uid: Arc<str>,
     /// What stands there, as far as we know; taking an address away is done only where this is still so.
-    pub(super) before: Vec<Address>,
-    pub(super) addresses: Vec<Address>,
+    pub(super) before: Arc<[Address]>,
+    pub(super) addresses: Arc<[Address]>,
 }
 
 impl Ledger {
-    /// Notes what was read or written.
-    pub(super) fn note(&mut self, key: Key, known: Known) {
-        self.known.insert(key, known);
-    }
-
-    /// Forgets an object.
-    pub(super) fn forget(&mut self, key: &Key) {
-        self.known.remove(key);
-    }
-
-    /// What differs: ours get the addresses; what is not ours any more loses them, if they are the ones we wrote.
-    pub(super) fn due(&mut self, present: &BTreeMap<Key, Present>, addresses: &[Address]) -> Vec<Write> {
-        self.known.retain(|key, known| present.get(key).is_some_and(|now| now.uid == known.uid));
-        let mut writes = Vec::new();
-        for (key, now) in present {
-            let before = self.known.get(key).map(|known| &known.addresses[..]).unwrap_or_default();
-            let wanted = if now.is_ours { addresses } else { &[] };
-            let is_theirs = !now.is_ours && before != addresses;
-            if before != wanted && !is_theirs {
-                let (before, addresses) = (before.to_vec(), wanted.to_vec());
-                writes.push(Write { key: key.clone(), uid: now.uid.clone(), before, addresses });
+    /// Follows an Ingress; `None`: it is gone.
+    pub(super) fn follow(&mut self, key: &Key, present: Option<Present>) {
+        match present {
+            None => drop(self.rows.remove(key)),
+            Some(present) => {
+                let same = self.rows.remove(key).filter(|row| row.present.uid == present.uid);
+                let shown = same.map(|row| row.shown).unwrap_or_default();
+                self.rows.insert(key.clone(), Row { present, shown });
             }
         }
-        writes
+        self.judge(key);
+    }
+
+    /// None of them is ours any more.
+    pub(super) fn disown(&mut self) {
+        self.rows.values_mut().for_each(|row| row.present.is_ours = false);
+        self.judge_all();
+    }
+
+    /// What ours should show from now on.
+    pub(super) fn want(&mut self, addresses: Vec<Address>) {
+        if self.addresses.as_deref() != Some(&addresses[..]) {
+            self.addresses = Some(addresses.into());
+            self.judge_all();
+        }
+    }
+
+    /// Whether it is known what ours should show.
+    pub(super) fn has_addresses(&self) -> bool {
+        self.addresses.is_some()
+    }
+
+    /// Whether it is known what stands in the statuses.
+    pub(super) fn is_read(&self) -> bool {
+        self.is_read
+    }
+
+    /// Notes what stands in all statuses; of what is not named nothing does.
+    pub(super) fn read(&mut self, statuses: impl IntoIterator<Item = (Key, Known)>) {
+        self.forget_statuses();
+        for (key, Known { uid, addresses }) in statuses {
+            // Most of them show the same.
+            let wanted = self.addresses.as_ref().filter(|wanted| wanted[..] == addresses[..]);
+            let shown = wanted.map_or_else(|| addresses.into(), Arc::clone);
+            self.show(&key, &uid, shown);
+        }
+        self.is_read = true;
+        self.judge_all();
+    }
+
+    /// Somebody else may write from now on.
+    pub(super) fn forget_statuses(&mut self) {
+        self.is_read = false;
+        self.rows.values_mut().for_each(|row| row.shown = Arc::default());
+        self.due.clear();
+        self.put_off.clear();
+    }
+
+    /// Notes what was read or written of one Ingress.
+    pub(super) fn note(&mut self, key: &Key, uid: &str, addresses: Arc<[Address]>) {
+        self.show(key, uid, addresses);
+        self.judge(key);
+    }
+
+    /// It could not be written: it is gone, or changes at this moment. Not before [`try_again`](Self::try_again).
+    pub(super) fn put_off(&mut self, key: &Key) {
+        if self.due.remove(key) {
+            self.put_off.insert(key.clone());
+        }
+    }
+
+    /// What was put off is due again, unless it has become right or gone.
+    pub(super) fn try_again(&mut self) {
+        for key in std::mem::take(&mut self.put_off) {
+            self.judge(&key);
+        }
+    }
+
+    /// Some of what differs: ours get the addresses; what is not ours any more loses them, if they are the ones we wrote.
+    pub(super) fn due(&self, count: usize) -> Vec<Write> {
+        self.due.iter().take(count).filter_map(|key| self.write(key)).collect()
+    }
+
+    /// How many differ.
+    pub(super) fn count(&self) -> usize {
+        self.due.len()
+    }
+
+    fn show(&mut self, key: &Key, uid: &str, addresses: Arc<[Address]>) {
+        if let Some(row) = self.rows.get_mut(key).filter(|row| *row.present.uid == *uid) {
+            row.shown = addresses;
+        }
+    }
+
+    fn judge_all(&mut self) {
+        self.put_off.clear();
+        self.due = self.rows.keys().filter(|key| self.write(key).is_some()).cloned().collect();
+    }
+
+    fn judge(&mut self, key: &Key) {
+        self.put_off.remove(key);
+        match self.write(key) {
+            Some(write) => drop(self.due.insert(write.key)),
+            None => drop(self.due.remove(key)),
+        }
+    }
+
+    /// What is to be written of one Ingress, if anything is.
+    fn write(&self, key: &Key) -> Option<Write> {
+        let addresses = self.addresses.as_ref().filter(|_| self.is_read)?;
+        let (own, Row { present, shown }) = self.rows.get_key_value(key)?;
+        let wanted = if present.is_ours { Arc::clone(addresses) } else { Arc::default() };
+        let is_theirs = !present.is_ours && shown != addresses;
+        let differs = *shown != wanted && !is_theirs;
+        differs.then(|| Write {
+            key: own.clone(),
+            uid: Arc::clone(&present.uid),
+            before: Arc::clone(shown),
+            addresses: wanted,
+        })
     }
 }
 
@@ -69,59 +185,114 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn present(rows: &[(&str, &str, bool)]) -> BTreeMap<Key, Present> {
-        let row = |(name, uid, is_ours): &(&str, &str, bool)| {
-            (Key::new("a", name), Present { uid: (*uid).to_owned(), is_ours: *is_ours })
-        };
-        rows.iter().map(row).collect()
+    fn key(name: &str) -> Key {
+        Key::new("a", name)
     }
 
-    fn ledger(rows: &[(&str, &str, &str)]) -> Ledger {
+    fn addresses(texts: &[&str]) -> Vec<Address> {
+        texts.iter().filter(|text| !text.is_empty()).map(|text| Address::new(text)).collect()
+    }
+
+    fn present(uid: &str, is_ours: bool) -> Option<Present> {
+        Some(Present { uid: uid.into(), is_ours })
+    }
+
+    /// What is known of the statuses, beside the Ingresses that there are; ours should show one address.
+    fn ledger(known: &[(&str, &str, &str)], rows: &[(&str, &str, bool)]) -> Ledger {
         let mut ledger = Ledger::default();
-        for (name, uid, address) in rows {
-            let addresses =
-                [*address].into_iter().filter(|text| !text.is_empty()).map(Address::new).collect();
-            ledger.note(Key::new("a", name), Known { uid: (*uid).to_owned(), addresses });
+        for (name, uid, is_ours) in rows {
+            ledger.follow(&key(name), present(uid, *is_ours));
         }
+        let status = |(name, uid, address): &(&str, &str, &str)| {
+            (key(name), Known { uid: (*uid).to_owned(), addresses: addresses(&[address]) })
+        };
+        ledger.read(known.iter().map(status));
+        ledger.want(addresses(&["192.0.2.1"]));
         ledger
     }
 
-    fn due(mut ledger: Ledger, rows: &[(&str, &str, bool)]) -> Vec<(String, usize)> {
-        let writes = ledger.due(&present(rows), &[Address::new("192.0.2.1")]);
-        writes.into_iter().map(|write| (write.key.name.to_string(), write.addresses.len())).collect()
-    }
-
-    fn row(name: &str, addresses: usize) -> (String, usize) {
-        (name.to_owned(), addresses)
+    fn check(ledger: &Ledger, expected: &[(&str, usize)]) {
+        let writes = ledger.due(usize::MAX);
+        let writes: Vec<_> = writes.iter().map(|write| (&*write.key.name, write.addresses.len())).collect();
+        assert_eq!(writes, expected);
+        assert_eq!(ledger.count(), expected.len());
     }
 
     #[test]
     fn only_what_differs_is_written() {
         let known = [("right", "1", "192.0.2.1"), ("stale", "2", "192.0.2.9"), ("bare", "3", "")];
         let rows = [("right", "1", true), ("stale", "2", true), ("bare", "3", true), ("new", "4", true)];
-        assert_eq!(due(ledger(&known), &rows), [row("bare", 1), row("new", 1), row("stale", 1)]);
+        let ledger = ledger(&known, &rows);
+        check(&ledger, &[("bare", 1), ("new", 1), ("stale", 1)]);
+        assert_eq!(ledger.due(2).len(), 2);
     }
 
     #[test]
     fn what_is_not_ours_any_more_loses_our_address_and_no_other() {
         let known = [("left", "1", "192.0.2.1"), ("theirs", "2", "198.51.100.1")];
         let rows = [("left", "1", false), ("theirs", "2", false), ("unknown", "3", false)];
-        assert_eq!(due(ledger(&known), &rows), [row("left", 0)]);
+        check(&ledger(&known, &rows), &[("left", 0)]);
     }
 
     #[test]
     fn an_object_that_was_made_anew_has_no_status_yet() {
-        assert_eq!(due(ledger(&[("web", "1", "192.0.2.1")]), &[("web", "2", true)]), [row("web", 1)]);
+        let mut ledger = ledger(&[("web", "1", "192.0.2.1")], &[("web", "1", true)]);
+        check(&ledger, &[]);
+        ledger.follow(&key("web"), present("2", true));
+        check(&ledger, &[("web", 1)]);
+        ledger.note(&key("web"), "1", addresses(&["192.0.2.1"]).into());
+        check(&ledger, &[("web", 1)]);
     }
 
     #[test]
     fn a_write_that_was_noted_is_not_due_again() {
-        let mut ledger = ledger(&[]);
-        let now = present(&[("web", "1", true)]);
-        let addresses = [Address::new("192.0.2.1")];
-        for write in ledger.due(&now, &addresses) {
-            ledger.note(write.key, Known { uid: write.uid, addresses: write.addresses });
+        let mut ledger = ledger(&[], &[("web", "1", true)]);
+        for Write { key, uid, addresses, .. } in ledger.due(1) {
+            ledger.note(&key, &uid, addresses);
         }
-        assert!(ledger.due(&now, &addresses).is_empty());
+        check(&ledger, &[]);
+        ledger.follow(&key("web"), present("1", true));
+        check(&ledger, &[]);
+    }
+
+    #[test]
+    fn nothing_is_written_before_addresses_and_statuses_are_known() {
+        let mut ledger = Ledger::default();
+        ledger.follow(&key("web"), present("1", true));
+        ledger.want(addresses(&["192.0.2.1"]));
+        check(&ledger, &[]);
+        ledger.read([]);
+        check(&ledger, &[("web", 1)]);
+        ledger.forget_statuses();
+        check(&ledger, &[]);
+        assert!(!ledger.is_read());
+    }
+
+    #[test]
+    fn other_addresses_and_a_change_of_hands_look_at_all() {
+        let known = [("one", "1", "192.0.2.1"), ("two", "2", "192.0.2.1")];
+        let mut ledger = ledger(&known, &[("one", "1", true), ("two", "2", true)]);
+        ledger.want(addresses(&["192.0.2.1", "192.0.2.2"]));
+        check(&ledger, &[("one", 2), ("two", 2)]);
+        ledger.want(addresses(&["192.0.2.1"]));
+        check(&ledger, &[]);
+        ledger.disown();
+        check(&ledger, &[("one", 0), ("two", 0)]);
+        ledger.follow(&key("one"), None);
+        check(&ledger, &[("two", 0)]);
+    }
+
+    #[test]
+    fn what_is_put_off_does_not_come_again_at_once() {
+        let mut ledger = ledger(&[], &[("one", "1", true), ("two", "2", true)]);
+        ledger.put_off(&key("one"));
+        ledger.put_off(&key("unknown"));
+        check(&ledger, &[("two", 1)]);
+        ledger.try_again();
+        check(&ledger, &[("one", 1), ("two", 1)]);
+        ledger.put_off(&key("one"));
+        ledger.follow(&key("one"), None);
+        ledger.try_again();
+        check(&ledger, &[("two", 1)]);
     }
 }

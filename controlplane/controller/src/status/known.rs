@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use super::address::{self, Address};
 use super::api::CALL;
-use super::decide::{Known, Ledger};
+use super::decide::Known;
 use crate::live::View;
 use crate::source::kube::call::{self, Failure};
 use crate::source::kube::plan::escape;
 
 /// What stands in the statuses now. Read once when we begin to lead; the objects that we keep have none.
-pub(super) async fn read_statuses(client: &Client, view: &View) -> Result<Ledger, Failure> {
-    let mut ledger = Ledger::default();
+pub(super) async fn read_statuses(client: &Client, view: &View) -> Result<Vec<(Key, Known)>, Failure> {
+    let mut statuses = Vec::new();
     let namespaces: BTreeSet<&str> = view.objects.ingresses.keys().map(|key| &*key.namespace).collect();
     for namespace in namespaces {
         let mut next = Some(String::new());
@@ -24,12 +24,12 @@ pub(super) async fn read_statuses(client: &Client, view: &View) -> Result<Ledger
             let page = read_page(client, namespace, &token).await?;
             for StatusItem { metadata, status } in page.items {
                 let addresses = status.unwrap_or_default().addresses();
-                ledger.note(Key::new(namespace, &metadata.name), Known { uid: metadata.uid, addresses });
+                statuses.push((Key::new(namespace, &metadata.name), Known { uid: metadata.uid, addresses }));
             }
             next = Some(page.metadata.r#continue).filter(|token| !token.is_empty());
         }
     }
-    Ok(ledger)
+    Ok(statuses)
 }
 
 async fn read_page(client: &Client, namespace: &str, token: &str) -> Result<StatusPage, Failure> {

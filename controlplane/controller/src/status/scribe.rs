@@ -1,7 +1,6 @@
 //! Keeps `status.loadBalancer` of Ingresses as it should be, while it leads: looks where clients reach us, compares, writes
 //! what differs.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +11,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::Publish;
-use super::address::{self, Address};
+use super::address;
 use super::api::{self, Verb};
-use super::decide::{Known, Ledger, Present, Write};
+use super::decide::{Ledger, Present, Write};
 use super::follow::{Collection, News, follow};
+use super::is_ours;
 use super::known::{addresses_of, read_statuses};
 use super::lease::Role;
 use super::nodes::Nodes;
@@ -31,14 +31,9 @@ pub(super) struct Scribe {
     owner: Owner,
     place: Place,
     role: watch::Receiver<Role>,
-    /// `None`: the statuses were not read since we lead.
-    ledger: Option<Ledger>,
-    /// `None`: not known yet.
-    addresses: Option<Vec<Address>>,
+    ledger: Ledger,
     /// The generation that was last looked at.
     view: Option<Arc<View>>,
-    /// Its Ingresses.
-    present: BTreeMap<Key, Present>,
     troubles: Arc<Troubles>,
 }
 
@@ -71,17 +66,7 @@ impl Scribe {
         role: watch::Receiver<Role>,
         troubles: Arc<Troubles>,
     ) -> Self {
-        Self {
-            client,
-            owner,
-            place,
-            role,
-            ledger: None,
-            addresses: None,
-            view: None,
-            present: BTreeMap::new(),
-            troubles,
-        }
+        Self { client, owner, place, role, ledger: Ledger::default(), view: None, troubles }
     }
 
     /// Runs until the feed is gone.
@@ -101,7 +86,10 @@ impl Scribe {
                     sleep(TOGETHER).await;
                 }
                 Some(news) = next(&mut self.place) => self.learn(news),
-                _ = look.tick() => self.look().await,
+                _ = look.tick() => {
+                    self.ledger.try_again();
+                    self.look().await;
+                }
                 Ok(()) = self.role.changed() => self.look().await,
             }
             if let Some(report) = reports.borrow_and_update().clone() {
@@ -114,11 +102,10 @@ impl Scribe {
     /// Takes our addresses out of all statuses where they stand: nobody is left to serve them. Returns how many are left.
     pub(super) async fn clear(&mut self, view: &Arc<View>) -> Result<usize, Failure> {
         self.take(view);
-        self.present.values_mut().for_each(|present| present.is_ours = false);
-        self.ledger = None;
+        self.ledger.disown();
         self.look().await;
         while self.leads() {
-            if let (true, Place::Service(..)) = (self.addresses.is_none(), &self.place) {
+            if let (false, Place::Service(..)) = (self.ledger.has_addresses(), &self.place) {
                 let Some(news) = next(&mut self.place).await else { break };
                 self.learn(news);
                 continue;
@@ -127,8 +114,7 @@ impl Scribe {
                 return Ok(0);
             }
         }
-        let addresses = self.addresses.clone().unwrap_or_default();
-        Ok(self.ledger.as_mut().map_or(0, |ledger| ledger.due(&self.present, &addresses).len()))
+        Ok(self.ledger.count())
     }
 
     fn leads(&self) -> bool {
@@ -137,8 +123,8 @@ impl Scribe {
 
     fn take(&mut self, view: &Arc<View>) {
         let before = self.view.replace(Arc::clone(view));
-        if before.is_none_or(|before| differ(&before, view)) {
-            self.present = ours(view);
+        for key in moved(before.as_deref(), view) {
+            self.ledger.follow(&key, present(view, &key));
         }
     }
 
@@ -162,7 +148,7 @@ impl Scribe {
         match looked {
             Ok(addresses) => {
                 self.troubles.over(&[Task::Addresses]);
-                self.addresses = addresses.or(self.addresses.take());
+                addresses.into_iter().for_each(|addresses| self.ledger.want(addresses));
             }
             Err(failure) => self.complain(Task::Addresses, &failure),
         }
@@ -171,10 +157,10 @@ impl Scribe {
     fn learn(&mut self, news: News) {
         match news {
             News::Listed(items) => {
-                self.addresses = Some(items.first().map(address::of_service).unwrap_or_default())
+                self.ledger.want(items.first().map(address::of_service).unwrap_or_default())
             }
-            News::Changed(service) => self.addresses = Some(address::of_service(&service)),
-            News::Deleted(_) => self.addresses = Some(Vec::new()),
+            News::Changed(service) => self.ledger.want(address::of_service(&service)),
+            News::Deleted(_) => self.ledger.want(Vec::new()),
             News::Refused(failure) => return self.complain(Task::Addresses, &failure),
         }
         self.troubles.over(&[Task::Addresses]);
@@ -195,7 +181,7 @@ impl Scribe {
     /// Writes some of what is due; returns whether more is.
     async fn turn(&mut self) -> bool {
         if !self.leads() {
-            self.ledger = None;
+            self.ledger.forget_statuses();
             self.troubles.over(&[Task::Addresses, Task::Statuses]);
             return false;
         }
@@ -212,69 +198,53 @@ impl Scribe {
     }
 
     async fn write_some(&mut self, pause: Duration) -> Result<bool, Failure> {
-        let (Some(view), Some(addresses)) = (self.view.clone(), self.addresses.clone()) else {
+        let Some(view) = self.view.clone().filter(|_| self.ledger.has_addresses()) else {
             return Ok(false);
         };
-        let ledger = match &mut self.ledger {
-            Some(ledger) => ledger,
-            None => self.ledger.insert(read_statuses(&self.client, &view).await?),
-        };
-        let mut due = ledger.due(&self.present, &addresses);
-        let is_more = due.len() > WRITES_MAX;
-        due.truncate(WRITES_MAX);
-        for due in due {
+        if !self.ledger.is_read() {
+            self.ledger.read(read_statuses(&self.client, &view).await?);
+        }
+        for due in self.ledger.due(WRITES_MAX) {
             if !self.leads() {
                 return Ok(false);
             }
             self.write(due).await?;
             sleep(pause).await;
         }
-        Ok(is_more)
+        Ok(self.ledger.count() > 0)
     }
 
     async fn write(&mut self, due: Write) -> Result<(), Failure> {
         let Write { key, uid, before, addresses } = due;
         let path = format!("/apis/networking.k8s.io/v1/namespaces/{}/ingresses/{}", key.namespace, key.name);
-        let mut metadata = json!({"uid": uid});
+        let mut metadata = json!({"uid": &*uid});
         if addresses.is_empty() {
             let Some(now) = api::read(&self.client, &path).await? else {
-                self.forget(&key);
+                self.ledger.put_off(&key);
                 return Ok(());
             };
-            if addresses_of(&now) != before {
+            if addresses_of(&now)[..] != before[..] {
                 // Somebody else's by now.
-                self.note(key, uid, addresses_of(&now));
+                self.ledger.note(&key, &uid, addresses_of(&now).into());
                 return Ok(());
             }
             if !self.owner.wrote_addresses(&now) {
                 // Another controller is reached at the same address: none of it is ours.
-                self.note(key, uid, Vec::new());
+                self.ledger.note(&key, &uid, Vec::new().into());
                 return Ok(());
             }
             metadata["resourceVersion"] = now["metadata"]["resourceVersion"].clone();
         }
-        let listed = if addresses.is_empty() { Value::Null } else { json!(addresses) };
+        let listed = if addresses.is_empty() { Value::Null } else { json!(&addresses[..]) };
         let patch = json!({"metadata": metadata, "status": {"loadBalancer": {"ingress": listed}}});
         let path = format!("{path}/status?{}", self.owner.query());
         match api::write(&self.client, Verb::Merge, &path, &patch).await {
-            Ok(()) => self.note(key, uid, addresses),
+            Ok(()) => self.ledger.note(&key, &uid, addresses),
             // Gone, or another object of that name: the next generation says which.
-            Err(Failure::Missing | Failure::Conflict) => self.forget(&key),
+            Err(Failure::Missing | Failure::Conflict) => self.ledger.put_off(&key),
             Err(failure) => return Err(failure),
         }
         Ok(())
-    }
-
-    fn note(&mut self, key: Key, uid: String, addresses: Vec<Address>) {
-        if let Some(ledger) = &mut self.ledger {
-            ledger.note(key, Known { uid, addresses });
-        }
-    }
-
-    fn forget(&mut self, key: &Key) {
-        if let Some(ledger) = &mut self.ledger {
-            ledger.forget(key);
-        }
     }
 }
 
@@ -291,26 +261,23 @@ fn service(key: &Key) -> Collection {
     Collection { path, selector: ("fieldSelector", format!("metadata.name={}", key.name)) }
 }
 
-/// Whether another Ingress may be ours now; endpoints change far more often than that.
-fn differ(before: &View, now: &View) -> bool {
-    let (before, now) = (&before.objects, &now.objects);
-    !before.ingresses.differing(&now.ingresses).is_empty()
-        || !before.ingress_classes.differing(&now.ingress_classes).is_empty()
+/// The Ingresses that changed, or that may be ours now and were not; endpoints change far more often than that.
+fn moved(before: Option<&View>, now: &View) -> Vec<Key> {
+    let now = &now.objects;
+    let Some(before) = before.map(|before| &before.objects) else {
+        return now.ingresses.keys().cloned().collect();
+    };
+    let mut moved = before.ingresses.differing(&now.ingresses);
+    if !before.ingress_classes.differing(&now.ingress_classes).is_empty() {
+        moved.extend(now.ingresses.keys().cloned());
+    }
+    moved
 }
 
-/// Every Ingress, and whether it is ours.
-fn ours(view: &View) -> BTreeMap<Key, Present> {
-    let mut present: BTreeMap<Key, Present> = BTreeMap::new();
-    for (key, stored) in &view.objects.ingresses {
-        let uid = stored.object.metadata.uid.clone().unwrap_or_default();
-        present.insert(key.clone(), Present { uid, is_ours: false });
-    }
-    for claim in view.translation.claims.iter().filter(|claim| claim.class.is_ours()) {
-        if let Some(found) = present.get_mut(&Key::of(&claim.origin.object)) {
-            found.is_ours = true;
-        }
-    }
-    present
+/// What an Ingress is now; `None`: it is gone.
+fn present(view: &View, key: &Key) -> Option<Present> {
+    let uid = view.objects.ingresses.get(key)?.object.metadata.uid.as_deref().unwrap_or_default().into();
+    Some(Present { uid, is_ours: is_ours(view, key) })
 }
 
 /// Statuses that could not be written, and nodes, are looked at this often.

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use super::api::{self, Verb};
 use super::event;
 use super::follow::{Collection, News, follow};
+use super::is_ours;
 use super::lease::Role;
 use super::outbox::{Known, Letter, Outbox};
 use super::replica::{Agreement, LABEL, Replica, Replicas};
@@ -202,7 +203,7 @@ impl Speaker {
             let mut problems = view.problems.iter().filter(|problem| problem.reason == Reason::Quarantined);
             problems.any(|problem| &*problem.object.kind == "Ingress" && Key::of(&problem.object) == *key)
         };
-        for key in ours(view, &changed).into_iter().filter(|key| !quarantined(key)) {
+        for key in changed.iter().filter(|key| is_ours(view, key) && !quarantined(key)) {
             let Some(stored) = view.objects.ingresses.get(key) else { continue };
             let uid = stored.object.metadata.uid.clone().unwrap_or_default();
             let change = Change { uid, version: stored.version, live: live.clone(), is_ours_to_say };
@@ -219,7 +220,10 @@ impl Speaker {
         let now = Instant::now();
         let before = self.said.replace(Arc::clone(view));
         // Most generations change nothing of it, and there may be thousands.
-        if before.as_ref().is_some_and(|before| before.problems == view.problems) {
+        let same = |before: &Arc<View>| {
+            Arc::ptr_eq(&before.problems, &view.problems) || before.problems == view.problems
+        };
+        if before.as_ref().is_some_and(same) {
             return;
         }
         let known: BTreeSet<&Problem> = before.iter().flat_map(|before| before.problems.iter()).collect();
@@ -342,13 +346,6 @@ async fn next(others: &mut Option<Others>) -> Option<News> {
         Some(others) => others.news.recv().await,
         None => std::future::pending().await,
     }
-}
-
-/// Those of some Ingresses that are ours.
-fn ours<'k>(view: &View, keys: &'k [Key]) -> BTreeSet<&'k Key> {
-    let wanted: BTreeSet<&Key> = keys.iter().collect();
-    let claims = view.translation.claims.iter().filter(|claim| claim.class.is_ours());
-    claims.filter_map(|claim| wanted.get(&Key::of(&claim.origin.object)).copied()).collect()
 }
 
 /// What is wrong for less than this is not said: an Ingress may come a moment before its Service.

@@ -216,7 +216,7 @@ impl Screen {
 
     /// Classes that nobody defines any more, and those that somebody does now.
     fn undefined_classes(&mut self, view: &View) -> String {
-        let now = undefined(&view.translation.claims);
+        let now = undefined(view.translation.claims.iter());
         let new = now.iter().filter(|(class, _)| !self.undefined.contains_key(*class));
         let warnings = new.map(|(class, objects)| {
             let warning = classes::warning(class, objects, &view.settings.controller_class);

@@ -68,15 +68,19 @@ pub(crate) async fn create_service(
         object(json!({"metadata": {"name": name}, "spec": {"ports": [{"port": 80, "name": "http"}]}}))?;
     all(client).create(&PostParams::default(), &service).await?;
     for port in ports {
-        let slice: EndpointSlice = object(slice(name, address, *port))?;
+        let slice: EndpointSlice = object(slice(&format!("{name}-{port}"), name, address, *port))?;
         all(client).create(&PostParams::default(), &slice).await?;
     }
     Ok(())
 }
 
-fn slice(service: &str, address: &str, port: u16) -> Value {
+/// A slice of a Service that no controller manages.
+pub(crate) fn slice(name: &str, service: &str, address: &str, port: u16) -> Value {
+    let labels = json!({
+        "kubernetes.io/service-name": service, "endpointslice.kubernetes.io/managed-by": "e2e.ringress.dev",
+    });
     json!({
-        "metadata": {"name": format!("{service}-{port}"), "labels": {"kubernetes.io/service-name": service}},
+        "metadata": {"name": name, "labels": labels},
         "addressType": "IPv4",
         "ports": [{"name": "http", "port": port}],
         "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],

@@ -129,12 +129,14 @@ impl Controller {
         bail!("64 connections went to one shard")
     }
 
-    /// Resident memory in bytes.
-    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
+    /// Resident memory.
+    pub(crate) fn resident(&self) -> anyhow::Result<Resident> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kibibytes * 1024)
+        let kibibytes = |name: &'static str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).context(name)?;
+            anyhow::Ok(line.trim().trim_end_matches(" kB").parse::<u64>()?)
+        };
+        Ok(Resident { all_kib: kibibytes("VmRSS:")?, file_kib: kibibytes("RssFile:")? })
     }
 
     /// Processor time used so far.
@@ -145,6 +147,27 @@ impl Controller {
             |field: usize| fields.get(field).and_then(|ticks| ticks.parse::<u64>().ok()).context("ticks");
         // utime and stime, in hundredths of a second (proc(5), fields 14 and 15).
         Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
+    }
+}
+
+/// Resident memory of a process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resident {
+    all_kib: u64,
+    /// Pages of the program itself, which replicas on a node share.
+    file_kib: u64,
+}
+
+impl Resident {
+    pub(crate) fn mib(self) -> f64 {
+        self.all_kib as f64 / 1024.0
+    }
+}
+
+impl std::fmt::Display for Resident {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let file = self.file_kib as f64 / 1024.0;
+        write!(f, "{:.1} MiB, of these {file:.1} of the program's file", self.mib())
     }
 }
 

@@ -59,7 +59,7 @@ fn measure(scene: Scene, routes: usize, step: usize) -> anyhow::Result<Vec<(usiz
             steps.push((from, spread));
         }
         println!("an answer while nothing changes: {}", watcher.quiet("p0.example.com", 2_000)?);
-        println!("resident: {} MiB", controller.resident()? >> 20);
+        println!("resident: {}", controller.resident()?);
         Ok(steps)
     })
 }
