@@ -37,6 +37,7 @@ mod waiting;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringress_translate::objects::Key;
 use tokio::sync::watch;
@@ -68,6 +69,8 @@ pub struct StatusConfig {
     pub publish: Option<Publish>,
     /// Of nodes, show the internal address even where there is an external one.
     pub report_internal_addresses: bool,
+    /// How often what others may have written over it is put right.
+    pub read_again: Duration,
     /// Whether the last replica takes the addresses out of the statuses when it ends.
     pub clear_on_shutdown: bool,
     /// The name of the Lease.

@@ -42,12 +42,19 @@ struct Flags {
     publish: Publish,
     clear_on_shutdown: bool,
     internal: bool,
+    read_again: Duration,
 }
 
 impl Default for Flags {
     fn default() -> Self {
         let publish = Publish::Addresses(vec!["192.0.2.7".to_owned()]);
-        Self { pod: "ringress-0", publish, clear_on_shutdown: true, internal: false }
+        Self {
+            pod: "ringress-0",
+            publish,
+            clear_on_shutdown: true,
+            internal: false,
+            read_again: Duration::from_secs(60),
+        }
     }
 }
 
@@ -69,6 +76,7 @@ fn run_with(server: &ApiServer, flags: Flags) -> Running {
         publish: Some(flags.publish),
         report_internal_addresses: flags.internal,
         clear_on_shutdown: flags.clear_on_shutdown,
+        read_again: flags.read_again,
         election_id: "ringress-leader".to_owned(),
         pod_name: Some(flags.pod.to_owned()),
         pod_namespace: Some("ringress".to_owned()),
@@ -151,6 +159,23 @@ async fn an_ingress_gets_the_address_and_loses_it_with_its_class() {
     eventually(async || addresses(&server, "web"), |found| found.is_null()).await;
     let writes = server.requests().into_iter().filter(|request| request.path.ends_with("/status")).count();
     assert_eq!(writes, 2, "one to set, one to clear");
+    drop(running);
+}
+
+#[tokio::test]
+async fn what_somebody_else_writes_into_a_status_is_put_right() {
+    let server = cluster().await;
+    server.put("ingresses", ingress("foreign", "other", "b.test", "web"));
+    let running = run_with(&server, Flags { read_again: Duration::from_millis(200), ..Flags::default() });
+    let ours = json!([{"ip": "192.0.2.7"}]);
+    eventually(async || addresses(&server, "web"), |found| *found == ours).await;
+    for name in ["web", "foreign"] {
+        let mut object = server.object("ingresses", "shop", name).unwrap();
+        object["status"] = json!({"loadBalancer": {"ingress": [{"ip": "198.51.100.9"}]}});
+        server.put("ingresses", object);
+    }
+    eventually(async || addresses(&server, "web"), |found| *found == ours).await;
+    assert_eq!(addresses(&server, "foreign"), json!([{"ip": "198.51.100.9"}]), "another controller's");
     drop(running);
 }
 

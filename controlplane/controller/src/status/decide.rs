@@ -146,6 +146,11 @@ impl Ledger {
         self.due.len()
     }
 
+    /// How many Ingresses it follows.
+    pub(super) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     fn show(&mut self, key: &Key, uid: &str, addresses: Arc<[Address]>) {
         if let Some(row) = self.rows.get_mut(key).filter(|row| *row.present.uid == *uid) {
             row.shown = addresses;

@@ -14,7 +14,7 @@ use crate::live::View;
 use crate::source::kube::call::{self, Failure};
 use crate::source::kube::plan::escape;
 
-/// What stands in the statuses now. Read once when we begin to lead; the objects that we keep have none.
+/// What stands in the statuses now. The objects that we keep have none.
 pub(super) async fn read_statuses(client: &Client, view: &View) -> Result<Vec<(Key, Known)>, Failure> {
     let mut statuses = Vec::new();
     let namespaces: BTreeSet<&str> = view.objects.ingresses.keys().map(|key| &*key.namespace).collect();

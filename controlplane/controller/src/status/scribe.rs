@@ -32,6 +32,10 @@ pub(super) struct Scribe {
     place: Place,
     role: watch::Receiver<Role>,
     ledger: Ledger,
+    /// How often the statuses are read.
+    read_again: Duration,
+    /// When they were read last.
+    read_at: Option<Instant>,
     /// The generation that was last looked at.
     view: Option<Arc<View>>,
     troubles: Arc<Troubles>,
@@ -64,14 +68,25 @@ impl Scribe {
         owner: Owner,
         place: Place,
         role: watch::Receiver<Role>,
+        read_again: Duration,
         troubles: Arc<Troubles>,
     ) -> Self {
-        Self { client, owner, place, role, ledger: Ledger::default(), view: None, troubles }
+        Self {
+            client,
+            owner,
+            place,
+            role,
+            ledger: Ledger::default(),
+            read_again,
+            read_at: None,
+            view: None,
+            troubles,
+        }
     }
 
     /// Runs until the feed is gone.
     pub(super) async fn run(mut self, mut reports: watch::Receiver<Option<GenerationReport>>) {
-        let mut look = interval(LOOK);
+        let mut look = interval(LOOK.min(self.read_again));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut more = false;
         reports.mark_changed();
@@ -201,8 +216,9 @@ impl Scribe {
         let Some(view) = self.view.clone().filter(|_| self.ledger.has_addresses()) else {
             return Ok(false);
         };
-        if !self.ledger.is_read() {
+        if !self.ledger.is_read() || self.is_outdated() {
             self.ledger.read(read_statuses(&self.client, &view).await?);
+            self.read_at = Some(Instant::now());
         }
         for due in self.ledger.due(WRITES_MAX) {
             if !self.leads() {
@@ -212,6 +228,13 @@ impl Scribe {
             sleep(pause).await;
         }
         Ok(self.ledger.count() > 0)
+    }
+
+    /// Whether somebody else may have changed statuses since they were read: the objects that we follow have none.
+    fn is_outdated(&self) -> bool {
+        let share = u32::try_from(self.ledger.rows() / OFTEN_READ).unwrap_or(u32::MAX);
+        let often = self.read_again.saturating_mul(share.saturating_add(1));
+        self.read_at.is_some_and(|read_at| read_at.elapsed() >= often)
     }
 
     async fn write(&mut self, due: Write) -> Result<(), Failure> {
@@ -282,6 +305,9 @@ fn present(view: &View, key: &Key) -> Option<Present> {
 
 /// Statuses that could not be written, and nodes, are looked at this often.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// So many statuses are read as often as the configuration says, more of them in proportion less often.
+const OFTEN_READ: usize = 5_000;
 
 /// Reports within this are one.
 const TOGETHER: Duration = Duration::from_millis(50);

@@ -105,7 +105,14 @@ impl Writer {
 
     fn scribe(&self, who: &Identity, role: watch::Receiver<Role>) -> Scribe {
         let owner = Owner::new(&who.namespace, &self.config.election_id);
-        Scribe::new(who.client.clone(), owner, self.place(who), role, Arc::clone(&who.troubles))
+        Scribe::new(
+            who.client.clone(),
+            owner,
+            self.place(who),
+            role,
+            self.config.read_again,
+            Arc::clone(&who.troubles),
+        )
     }
 
     fn place(&self, who: &Identity) -> Place {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use ringress_controller::source::kube::{Access, CacheConfig, CacheKey, Patience, Scope};
@@ -198,6 +199,7 @@ impl ClusterArgs {
             access: Access { kubeconfig: given(&self.kubeconfig).cloned(), context },
             publish,
             report_internal_addresses: says_yes(&self.report_node_internal_ip_address),
+            read_again: STATUSES_READ_AGAIN,
             clear_on_shutdown: says_yes(&self.update_status_on_shutdown),
             election_id: self.election_id,
             pod_name: self.pod_name,
@@ -246,3 +248,6 @@ pub(super) fn is_label(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     text.len() <= 63 && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
+
+/// As ingress-nginx does.
+const STATUSES_READ_AGAIN: Duration = Duration::from_secs(60);
