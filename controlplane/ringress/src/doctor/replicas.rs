@@ -164,13 +164,20 @@ fn drivers(facts: &Facts) -> Vec<Line> {
         let places = places.into_iter().collect::<Vec<_>>().join(", ");
         match driver {
             "epoll" if !is_chosen => {
-                Line::warning("driver", format!("{places}: epoll, because {reason}"), THREE_WAYS_OUT)
+                let ways_out = if reason.contains(NO_MEMORY) { MORE_MEMORY } else { THREE_WAYS_OUT };
+                Line::warning("driver", format!("{places}: epoll, because {reason}"), ways_out)
             }
             driver => Line::ok("driver", format!("{places}: {driver}")),
         }
     };
     places.into_iter().map(line).collect()
 }
+
+/// What ENOMEM is called.
+const NO_MEMORY: &str = "Cannot allocate memory";
+
+const MORE_MEMORY: &str = "all of it works, at a higher cost. Rings count as locked memory of their user on the node, over all pods: \
+    set LimitMEMLOCK=infinity for the container runtime of the node, or start fewer shards (controller.extraArgs.shards)";
 
 const THREE_WAYS_OUT: &str = "all of it works, at a higher cost. Ways out: 1. deploy/seccomp/ringress.json on each node, and \
     controller.image.seccompProfile.type=Localhost with localhostProfile=ringress.json; 2. type=Unconfined, where the namespace \

@@ -197,6 +197,10 @@ fn a_node_that_refuses_io_uring_has_three_ways_out() {
         &["node-a: epoll, because io_uring is refused", "1.", "2.", "3.", "seccomp"],
         epoll,
     );
+    check(State::Warning, &["epoll", "Cannot allocate memory", "LimitMEMLOCK", "fewer shards"], |facts| {
+        epoll(facts);
+        says(facts).shards.shards[0].reason = "4096 entries: Cannot allocate memory (os error 12)".into();
+    });
     let chosen = found(|facts| {
         epoll(facts);
         says(facts).flags.push(from(json!({"flag": "io-driver", "value": "epoll"})));
