@@ -66,12 +66,15 @@ spec:
     translate(&objects, &Settings::default(), &LastGood::default(), &mut Memo::default())
 }
 
+/// Path, its type, a further annotation, what is closed, what stays with the older object.
+type Row = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
 #[test]
 fn paths_that_may_be_expressions_close_what_they_meant() {
     let regex = ", nginx.ingress.kubernetes.io/use-regex: \"true\"";
     let rewrite = ", nginx.ingress.kubernetes.io/rewrite-target: /$2";
     let specific = "ImplementationSpecific";
-    let rows: &[(&str, &str, &str, &[&str], &[&str])] = &[
+    let rows: &[Row] = &[
         ("/admin(/|$)(.*)", specific, "", &["/admin", "/admin/x", "/ADMIN/x"], &["/", "/administrator"]),
         // Of prefixes, those with the longer text stay with their owner.
         (
