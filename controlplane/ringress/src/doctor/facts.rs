@@ -12,12 +12,14 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::ask::{Cluster, Connection, Refusal, Replica, Selection, Target};
+use crate::ask::{Cluster, Connection, Refusal, Release, Replica, Selection, Target, releases};
 use crate::{certs, shards};
 
 /// Everything that is judged.
 #[derive(Default)]
 pub(super) struct Facts {
+    /// `namespace/name` of what the replicas are of; `None` for a process.
+    pub(super) release: Option<String>,
     pub(super) replicas: Vec<Asked>,
     /// `None`: a process was asked, not a cluster.
     pub(super) cluster: Option<InCluster>,
@@ -92,7 +94,7 @@ pub(super) struct Trouble {
 }
 
 /// What stands in the cluster around the controller.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct InCluster {
     pub(super) classes: Vec<IngressClass>,
     pub(super) ingresses: Vec<Ingress>,
@@ -114,26 +116,33 @@ pub(super) struct Door {
 }
 
 impl Facts {
-    /// Looks at everything.
+    /// Looks at everything: facts for each release, as each has flags of its own.
     ///
     /// # Errors
     /// The cluster, or the process, cannot be reached at all.
-    pub(super) async fn gather(target: &Target, now: i64) -> anyhow::Result<Self> {
-        let replicas = match target.cluster() {
-            // That nothing runs is the finding, not an error.
-            Some(cluster) => cluster.replicas().await?,
-            None => target.replicas().await?,
+    pub(super) async fn gather(target: &Target, now: i64) -> anyhow::Result<Vec<Self>> {
+        let Some(cluster) = target.cluster() else {
+            let replicas = join_all(target.replicas().await?.into_iter().map(ask)).await;
+            return match &replicas[..] {
+                [Asked { silent: Some(why), .. }] => Err(crate::ask::unreachable(why)),
+                _ => Ok(vec![Self { replicas, now, ..Self::default() }]),
+            };
         };
-        let asked: Vec<Asked> = join_all(replicas.into_iter().map(ask)).await;
-        if let (None, [Asked { silent: Some(why), .. }]) = (target.cluster(), &asked[..]) {
-            return Err(crate::ask::unreachable(why));
+        let mut found = releases(cluster.replicas().await?);
+        if found.is_empty() {
+            // That nothing runs is the finding, not an error.
+            found.push(Release { name: None, replicas: Vec::new() });
         }
-        let mut facts = Self { replicas: asked, now, ..Self::default() };
-        if let Some(cluster) = target.cluster() {
-            facts.cluster = Some(InCluster::read(cluster).await);
+        let around = InCluster::read(cluster).await;
+        let mut gathered = Vec::with_capacity(found.len());
+        for Release { name: release, replicas } in found {
+            let replicas = join_all(replicas.into_iter().map(ask)).await;
+            let cluster = Some(around.clone());
+            let mut facts = Self { release, replicas, cluster, now, ..Self::default() };
             facts.doors = join_all(facts.to_try().into_iter().map(try_door)).await;
+            gathered.push(facts);
         }
-        Ok(facts)
+        Ok(gathered)
     }
 
     /// The value of a flag, as the first replica that can be asked has it.
