@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use hyper::body::Bytes;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -12,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::connection::Complaint;
-use super::{Answer, Connection, Unreachable, unreachable};
+use super::{Connection, Unreachable, unreachable};
 
 /// One running controller.
 #[derive(Clone)]
@@ -82,15 +81,6 @@ impl Replica {
     /// As [`connect`](Self::connect), and an answer that is none.
     pub(crate) async fn get<T: DeserializeOwned>(&self, page: &str) -> anyhow::Result<T> {
         let asked = self.connect().await?.get(page).await;
-        asked.map_err(|error| self.cannot_be_asked(&error))
-    }
-
-    /// What it answers to a POST of JSON.
-    ///
-    /// # Errors
-    /// As [`connect`](Self::connect), and no answer.
-    pub(crate) async fn post(&self, page: &str, body: Vec<u8>) -> anyhow::Result<Answer> {
-        let asked = self.connect().await?.ask("POST", page, Bytes::from(body)).await;
         asked.map_err(|error| self.cannot_be_asked(&error))
     }
 
