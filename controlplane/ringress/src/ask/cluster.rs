@@ -75,8 +75,15 @@ impl Cluster {
                 found => found,
             },
         };
-        let pods =
-            pods.map_err(|why| unreachable(format!("cannot list the pods of the controller: {why}")))?;
+        let pods = pods.map_err(|why| {
+            let right = match why {
+                Refusal::Forbidden(_) => {
+                    "; it takes the rights to list pods and to create pods/portforward in its namespace"
+                }
+                _ => "",
+            };
+            unreachable(format!("cannot list the pods of the controller: {why}{right}"))
+        })?;
         let is_over = |pod: &Pod| {
             let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
             matches!(phase, Some("Succeeded" | "Failed"))
@@ -100,7 +107,7 @@ impl Cluster {
     }
 
     /// What to say where there is none.
-    pub(super) fn nothing_runs(&self) -> String {
+    pub(crate) fn nothing_runs(&self) -> String {
         let place = match &self.controller_namespace {
             Some(namespace) => format!("in the namespace {namespace}"),
             None => "in any namespace".to_owned(),
