@@ -5,6 +5,7 @@
 //! ```
 
 mod addresses;
+mod answers;
 mod certificates;
 mod classes;
 mod facts;
@@ -50,7 +51,7 @@ fn judge_all(gathered: &[Facts]) -> Vec<Line> {
 }
 
 fn judge(facts: &Facts) -> Vec<Line> {
-    let parts = [replicas::judge, classes::judge, addresses::judge, certificates::judge];
+    let parts = [replicas::judge, classes::judge, addresses::judge, answers::judge, certificates::judge];
     parts.iter().flat_map(|part| part(facts)).collect()
 }
 

@@ -42,6 +42,8 @@ fn replica(name: &str) -> Asked {
             flags: vec![from(json!({"flag": "controller-class", "value": CLASS}))],
             certificates: Some(from(json!({"certificates": [certificate(100)], "missing": []}))),
             troubled: Vec::new(),
+            routes: 2,
+            dead: Vec::new(),
             reasons: Vec::new(),
         }),
         ..Asked::default()
@@ -103,6 +105,33 @@ fn check(state: State, parts: &[&str], change: impl FnOnce(&mut Facts)) {
         "{parts:?}: {line:?}"
     );
     assert!(!line.next.is_empty(), "{line:?} has no next step");
+}
+
+#[test]
+fn paths_that_answer_503_are_counted_and_named() {
+    let route = |host: &str, policies: Value, backends: Value| {
+        let rule = json!({"namespace": "shop", "name": "web"});
+        let route =
+            json!({"host": host, "path": "/", "rule": rule, "policies": policies, "backends": backends});
+        from::<super::facts::Route>(route).dead()
+    };
+    let to = |endpoints: Value| json!([{"upstream": {"service": "cart", "endpoints": endpoints}}]);
+    assert_eq!(route("a", json!([]), to(json!(["10.0.0.1:80"]))), None);
+    let denied = json!([{"body_limit": {"body_bytes_max": 1}}, {"denied": {"because": "auth-url"}}]);
+    let dead = [
+        route("b", denied, to(json!(["10.0.0.1:80"]))).unwrap(),
+        route("c", json!([]), to(json!([]))).unwrap(),
+        route("d", json!([]), json!([{"status": 503}])).unwrap(),
+    ];
+    assert_eq!((&*dead[0].url, &*dead[0].why), ("b/", "auth-url"));
+    check(
+        State::Warning,
+        &["1 of 2 paths in 1 object", "shop/web c/ (Service cart", "ringress lint"],
+        |facts| {
+            says(facts).dead = vec![dead[1].clone()];
+        },
+    );
+    check(State::Problem, &["2 of 2 paths", "c/", "d/"], |facts| says(facts).dead = dead[1..].to_vec());
 }
 
 #[test]
