@@ -16,6 +16,7 @@ mod replica;
 mod selection;
 mod voice;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -125,6 +126,22 @@ impl Target {
             }
         }
     }
+}
+
+/// The replicas of one release: what one of them is told, all of them are.
+pub(crate) struct Release {
+    /// `namespace/name`; `None` for a process.
+    pub(crate) name: Option<String>,
+    pub(crate) replicas: Vec<Replica>,
+}
+
+/// Several controllers, each with classes of its own, may run side by side: none of them speaks for the others.
+pub(crate) fn releases(replicas: Vec<Replica>) -> Vec<Release> {
+    let mut releases: BTreeMap<Option<String>, Vec<Replica>> = BTreeMap::new();
+    for replica in replicas {
+        releases.entry(replica.release.clone()).or_default().push(replica);
+    }
+    releases.into_iter().map(|(name, replicas)| Release { name, replicas }).collect()
 }
 
 /// What one page says on each replica.

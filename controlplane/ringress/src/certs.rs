@@ -9,7 +9,7 @@ use crate::args::{Output, Tell};
 use crate::ask::{self, Listed, Selection, Voice};
 use crate::terminal::{Style, escaped, table};
 
-/// Lists them; 1 where one is missing or has ended, 3 where a ready replica cannot be asked.
+/// Lists them; 1 where one is missing, has ended or is only the last good one, 3 where a ready replica cannot be asked.
 ///
 /// # Errors
 /// No replica can be asked.
@@ -42,6 +42,9 @@ pub(crate) struct Certificate {
     pub(crate) not_after_s: i64,
     shown_since: Option<String>,
     fingerprint: String,
+    /// What is wrong with the newest version, where this is the last good one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_good: Option<String>,
 }
 
 /// A certificate that is named and not there.
@@ -66,7 +69,7 @@ struct List {
 
 impl List {
     fn is_wrong(&self) -> bool {
-        !self.missing.is_empty() || self.certificates.iter().any(|found| found.days_left(now()) < 0)
+        !self.missing.is_empty() || self.certificates.iter().any(Certificate::is_wrong)
     }
 }
 
@@ -90,16 +93,28 @@ impl Listed for List {
         let mut text = if is_one_of_many { format!("{}\n", self.replicas.join(", ")) } else { String::new() };
         text.push_str(&table(&head, self.certificates.iter().map(|found| found.cells(now(), is_wide))));
         let style = Style::of_stdout();
+        for found in &self.certificates {
+            if let Some(why) = &found.last_good {
+                let said = format!("Secret {} {why}; a restart ends that", found.whose());
+                let host = escaped(&found.host);
+                text.push_str(&format!("{}  {host}  {}\n", style.bad("last good"), escaped(&said)));
+            }
+        }
         for Missing { kind, namespace, name, field, hosts, reason, message } in &self.missing {
             let said = format!("{kind} {namespace}/{name} {field}: {reason}: {message}");
             let hosts = if hosts.is_empty() { "-".to_owned() } else { hosts.join(", ") };
-            text.push_str(&format!("{}  {}  {}\n", style.bad("missing"), escaped(&hosts), escaped(&said)));
+            let state = if reason == NAMES_OTHERS { "wrong name" } else { "missing" };
+            text.push_str(&format!("{}  {}  {}\n", style.bad(state), escaped(&hosts), escaped(&said)));
         }
         text
     }
 }
 
 impl Certificate {
+    fn is_wrong(&self) -> bool {
+        self.days_left(now()) < 0 || self.last_good.is_some()
+    }
+
     /// Whole days until it ends, below 0 where it has.
     pub(crate) fn days_left(&self, now: i64) -> i64 {
         (self.not_after_s - now).div_euclid(24 * 3600)
@@ -123,6 +138,9 @@ impl Certificate {
         cells
     }
 }
+
+/// The reason where there is a certificate, for other hosts.
+const NAMES_OTHERS: &str = "CertificateHostMismatch";
 
 /// Seconds since 1970.
 pub(crate) fn now() -> i64 {
@@ -167,6 +185,19 @@ mod tests {
         assert!(shop.is_wrong());
         let other = list(&Selection::Namespace("b".to_owned()));
         assert!(!other.is_wrong() && other.text(Output::Name, false) == "*\nb\n");
+    }
+
+    #[test]
+    fn what_is_shown_in_place_of_something_else_is_marked() {
+        let mut list = list(&Selection::Namespace("shop".to_owned()));
+        list.missing[0].reason = NAMES_OTHERS.to_owned();
+        let text = list.text(Output::Text, false);
+        assert!(text.contains("wrong name  a.test  Ingress shop/web"), "{text}");
+        list.missing.clear();
+        assert!(!list.is_wrong());
+        list.certificates[1].last_good = Some("data[\"tls.crt\"]: it is no PEM".to_owned());
+        let text = list.text(Output::Text, false);
+        assert!(list.is_wrong() && text.contains("last good  a.test  Secret shop/tls data"), "{text}");
     }
 
     #[test]

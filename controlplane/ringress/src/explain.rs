@@ -10,6 +10,7 @@ mod explanation;
 #[cfg(test)]
 mod laws;
 mod live;
+mod object;
 mod question;
 mod text;
 mod unserved;
@@ -25,7 +26,7 @@ use ringress_shared::snapshot::Parts;
 use ringress_translate::manifest::Folder;
 use ringress_translate::{LastGood, Memo, Problem, Settings, translate};
 
-use crate::args::{Explain, ExplainSource, Output};
+use crate::args::{Explain, ExplainSource, Output, ingress_of};
 use crate::ask;
 use crate::files::{self, Manifests, Names};
 use crate::terminal::{self, Style};
@@ -39,17 +40,42 @@ use question::Question;
 /// A question that cannot be asked, manifests that cannot be read, and a cluster or process that cannot be reached.
 pub(crate) fn run(explain: Explain) -> anyhow::Result<ExitCode> {
     let Explain { url, method, headers, source, is_every_replica, output } = explain;
-    let question = Question { url, method, headers };
+    let question = Question { url, method, headers, is_brief: false };
     match source {
         ExplainSource::Manifests(path, settings) => {
             let answer = offline(path, *settings, &question)?;
             conclude(&[answer.map_err(|refused| anyhow::Error::msg(refused.message))?], output)
         }
         ExplainSource::Asked(asked) => ask::block_on(async {
-            let asking = live::Asking { question, is_every_replica };
-            conclude(&live::ask(asked, asking).await?, output)
+            let target = ask::Target::open(asked).await?;
+            match ingress_of(&question.url) {
+                Some(name) => one_object(&target, name, &question, is_every_replica, output).await,
+                None => conclude(&live::ask(&target, &question, is_every_replica).await?, output),
+            }
         }),
     }
+}
+
+/// Each path of an object, printed as its answer comes.
+async fn one_object(
+    target: &ask::Target,
+    name: &str,
+    question: &Question,
+    is_every_replica: bool,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    let object = live::object(target, name).await?;
+    let mut asked = live::Asked::open(target, is_every_replica).await?;
+    let print = |text: &str| {
+        if matches!(output, Output::Text) {
+            terminal::print(text);
+        }
+    };
+    let (report, is_fine) = object::explain(object, question, &mut asked, print).await?;
+    if let Some(structured) = terminal::structured(output, &report)? {
+        terminal::print(&structured);
+    }
+    Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// One answer is printed as it is, several as a list.
@@ -136,7 +162,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_shown_where_no_rule_is_found() {
-        let question = Question { url: "http://a.test/".into(), method: "GET".into(), headers: Vec::new() };
+        let question = Question {
+            url: "http://a.test/".into(),
+            method: "GET".into(),
+            headers: Vec::new(),
+            is_brief: false,
+        };
         let flattened = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\nname: web\nspec:\nrules:\n- host: a.test\n";
         for (text, word) in [("kind: [\n", "a.yaml"), (flattened, "ringress fmt")] {
             let texts: Texts = [("a.yaml".to_owned(), text.into())].into();

@@ -35,11 +35,11 @@ pub(crate) fn run(Lint { source, settings, output }: Lint) -> anyhow::Result<Exi
     match source {
         LintSource::Manifests(paths) => {
             let findings = lint(files::read(&paths, Names::Openable)?.load(), &settings, now());
-            conclude(&findings, output)
+            conclude(vec![Report { release: None, findings }], output)
         }
         LintSource::Cluster(choice, selector) => ask::block_on(async {
             let judged = cluster::read(choice, selector, settings).await?;
-            conclude(&judged.findings(now()), output)
+            conclude(judged.reports(now()), output)
         }),
     }
 }
@@ -48,9 +48,19 @@ fn now() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs() as i64)
 }
 
-fn conclude(findings: &[Finding], output: Output) -> anyhow::Result<ExitCode> {
+/// What is wrong, as one release sees it.
+pub(crate) struct Report {
+    /// What runs with classes of its own; `None` where there is no other.
+    release: Option<String>,
+    findings: Vec<Finding>,
+}
+
+fn conclude(reports: Vec<Report>, output: Output) -> anyhow::Result<ExitCode> {
+    let style = Style::of_stdout();
+    let texts: Vec<String> = reports.iter().map(|report| report.text(style)).collect();
+    let findings: Vec<Finding> = reports.into_iter().flat_map(|report| report.findings).collect();
     let structured = terminal::structured(output, &findings)?;
-    terminal::print(&structured.unwrap_or_else(|| text(findings, Style::of_stdout())));
+    terminal::print(&structured.unwrap_or_else(|| texts.join("\n")));
     let has_error = findings.iter().any(|finding| finding.level == Level::Error.as_str());
     Ok(if has_error { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -67,6 +77,20 @@ pub(crate) struct Finding {
     pub(crate) path: String,
     pub(crate) file: Option<String>,
     pub(crate) line: Option<usize>,
+    /// Which release says so; absent where one alone runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) release: Option<String>,
+}
+
+impl Report {
+    fn text(&self, style: Style) -> String {
+        match &self.release {
+            Some(release) => {
+                format!("{}\n{}", style.bold(&format!("release {release}")), text(&self.findings, style))
+            }
+            None => text(&self.findings, style),
+        }
+    }
 }
 
 /// Everything that is wrong with manifests at `now` (seconds since 1970), in the order of files and lines.
@@ -160,6 +184,7 @@ fn finding(problem: Problem, folder: &Folder) -> Finding {
         path: problem.field,
         file,
         line,
+        release: None,
     }
 }
 

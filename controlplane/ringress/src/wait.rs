@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, Error, bail};
 use futures_util::future::join_all;
 use ringress_controller::source::kube::escape;
 use ringress_translate::Key;
@@ -57,6 +57,8 @@ struct Waiting {
     /// When they were read.
     read: Instant,
     until: Instant,
+    /// Nobody has answered yet: then whoever refuses is no replica that is away for a moment.
+    is_first: bool,
     /// Connections that are kept, by replica.
     connections: BTreeMap<String, Connection>,
 }
@@ -69,7 +71,7 @@ impl Waiting {
         if wanted.is_empty() {
             bail!("no Ingress is selected, so there is nothing to wait for");
         }
-        Ok(Self { target, wait, wanted, read, until, connections: BTreeMap::new() })
+        Ok(Self { target, wait, wanted, read, until, is_first: true, connections: BTreeMap::new() })
     }
 
     /// Looks until there is an answer, or the time is over.
@@ -103,14 +105,27 @@ impl Waiting {
         Ok(())
     }
 
+    async fn replicas(&self) -> anyhow::Result<Vec<Replica>> {
+        match self.target.cluster() {
+            Some(cluster) => cluster.replicas().await,
+            None => self.target.replicas().await,
+        }
+    }
+
     /// Asks every ready replica about every object.
     async fn look(&mut self) -> anyhow::Result<Look> {
-        // Nothing runs yet, right after an installation: that is waited for, too.
-        let replicas = match self.target.replicas().await {
+        let replicas = match self.replicas().await {
             Ok(replicas) => replicas,
-            Err(error) if Instant::now() >= self.until => return Err(error),
+            Err(error) if self.is_first || Instant::now() >= self.until => return Err(error),
             Err(error) => return Ok(Look::nobody(error.to_string())),
         };
+        // Nothing runs yet, right after an installation: that is waited for, too.
+        if let (true, Some(cluster)) = (replicas.is_empty(), self.target.cluster()) {
+            return match Instant::now() >= self.until {
+                true => Err(unreachable(cluster.nothing_runs())),
+                false => Ok(Look::nobody(cluster.nothing_runs())),
+            };
+        }
         let (ready, others): (Vec<_>, Vec<_>) = replicas.into_iter().partition(Replica::is_ready);
         if ready.is_empty() {
             let states = others.iter().map(|replica| {
@@ -137,8 +152,12 @@ impl Waiting {
             }
         });
         let mut look = Look::default();
-        for (replica, told) in join_all(asked).await {
+        let all = join_all(asked).await;
+        let is_first = std::mem::take(&mut self.is_first);
+        let nobody_answers = all.iter().all(|(_, told)| told.as_ref().is_err_and(Error::is::<Unreachable>));
+        for (replica, told) in all {
             match told {
+                Err(error) if is_first && nobody_answers => return Err(error),
                 Ok((connection, answers)) => {
                     drop(self.connections.insert(replica.name, connection));
                     look.add(answers);
@@ -266,3 +285,30 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// For so long the objects are taken to be as they were read.
 const FRESH: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Output;
+
+    #[tokio::test]
+    async fn who_cannot_be_asked_at_all_is_not_waited_for() {
+        // Bound and dropped: nobody listens on this port.
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let manifests = folder.path().join("web.yaml");
+        let web = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web}\n";
+        std::fs::write(&manifests, web).unwrap();
+        let wait = args::Wait {
+            asked: Asked::Process(address, Selection::All),
+            names: Vec::new(),
+            selector: None,
+            timeout: Duration::from_secs(600),
+            manifests: Some(manifests),
+            output: Output::Text,
+        };
+        let began = Instant::now();
+        let error = Waiting::begin(wait).await.unwrap().end().await.unwrap_err();
+        assert!(error.is::<Unreachable>() && began.elapsed() < Duration::from_secs(60), "{error:#}");
+    }
+}

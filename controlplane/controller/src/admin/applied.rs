@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use ringress_shared::origin::ObjectRef;
 use ringress_translate::manifest::json;
 use ringress_translate::objects::Object;
+use ringress_translate::references::secrets_of;
 use ringress_translate::{ClassVerdict, Key, Level, Objects, Problem, Reason};
 use serde::{Deserialize, Serialize};
 
@@ -121,8 +122,28 @@ impl Applied {
             _ => {}
         }
         let (state, why) = judge(&about, class(view, &reference), generation, &shards);
-        Self { state, generation, shards, why, problems: about.into_iter().map(Wrong::from).collect() }
+        let mut problems: Vec<Wrong> = about.into_iter().map(Wrong::from).collect();
+        problems.extend(last_good_certificates(&key, view));
+        Self { state, generation, shards, why, problems }
     }
+}
+
+/// Secrets of the object whose last good version is shown: that stands on them alone, and whoever asks about the Ingress
+/// should hear of it.
+fn last_good_certificates(key: &Key, view: &View) -> Vec<Wrong> {
+    let named = view.objects.ingresses.get(key).map(|stored| secrets_of(key, &stored.object));
+    let named = named.unwrap_or_default();
+    let is_kept = |problem: &&Problem| {
+        problem.reason == Reason::Quarantined
+            && &*problem.object.kind == "Secret"
+            && named.contains(&Key::of(&problem.object))
+    };
+    let wrong = |problem: &Problem| Wrong {
+        message: format!("{} {}: {}", problem.object, problem.field, problem.message),
+        field: "spec.tls".to_owned(),
+        ..Wrong::from(problem)
+    };
+    view.problems.iter().filter(is_kept).map(wrong).collect()
 }
 
 fn judge(

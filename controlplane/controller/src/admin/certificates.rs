@@ -52,6 +52,9 @@ pub(super) struct Shown {
     shown_since: Option<String>,
     /// SHA-256 of the leaf, in hexadecimal digits.
     fingerprint: String,
+    /// What is wrong with the newest version of the Secret: then this is the last good one, and a restart ends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_good: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,7 +74,10 @@ impl Certificates {
         let served = served(&view.snapshot);
         Self {
             generation: view.snapshot.generation,
-            certificates: served.iter().map(|(host, found)| Shown::of(host, found, since)).collect(),
+            certificates: served
+                .iter()
+                .map(|(host, found)| Shown::of(host, found, since, &view.problems))
+                .collect(),
             missing: view
                 .problems
                 .iter()
@@ -95,8 +101,10 @@ fn served(snapshot: &Snapshot) -> BTreeMap<String, Arc<Certificate>> {
 }
 
 impl Shown {
-    fn of(host: &str, found: &Certificate, since: &ShownSince) -> Self {
+    fn of(host: &str, found: &Certificate, since: &ShownSince, problems: &[Problem]) -> Self {
         let secret = found.secret.as_ref();
+        let mut kept = problems.iter().filter(|problem| problem.reason == Reason::Quarantined);
+        let kept = kept.find(|problem| Some(&problem.object) == secret);
         Self {
             host: host.to_owned(),
             namespace: secret.map(|secret| secret.namespace.to_string()),
@@ -108,6 +116,7 @@ impl Shown {
             not_after_s: found.not_after,
             shown_since: since.of(found).map(certificate::date),
             fingerprint: found.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
+            last_good: kept.map(|problem| format!("{}: {}", problem.field, problem.message)),
         }
     }
 }
@@ -131,8 +140,10 @@ impl ShownSince {
     }
 }
 
+/// Those whose hosts get the default certificate.
 fn is_missing(problem: &&Problem) -> bool {
-    matches!(problem.reason, Reason::SecretNotFound | Reason::CertificateInvalid)
+    let reasons = [Reason::SecretNotFound, Reason::CertificateInvalid, Reason::CertificateHostMismatch];
+    reasons.contains(&problem.reason)
 }
 
 impl Missing {
@@ -160,10 +171,13 @@ fn hosts(problem: &Problem, view: &View) -> Vec<String> {
         "Ingress" => {
             let entries =
                 view.objects.ingresses.get(&key).map(|stored| entries(&stored.object)).unwrap_or_default();
-            let number =
-                problem.field.strip_prefix("spec.tls[").and_then(|rest| rest.split(']').next()?.parse().ok());
-            let entry = number.and_then(|number: usize| entries.into_iter().nth(number));
-            entry.and_then(|entry| entry.hosts).unwrap_or_default()
+            let number = number_after(&problem.field, "spec.tls[");
+            let entry = number.and_then(|number| entries.into_iter().nth(number));
+            let hosts = entry.and_then(|entry| entry.hosts).unwrap_or_default();
+            match number_after(&problem.field, ".hosts[").and_then(|number| hosts.get(number)) {
+                Some(one) => vec![one.clone()],
+                None => hosts,
+            }
         }
         "Secret" => {
             let here = view.objects.ingresses.iter().filter(|(user, _)| user.namespace == key.namespace);
@@ -176,4 +190,22 @@ fn hosts(problem: &Problem, view: &View) -> Vec<String> {
     hosts.sort();
     hosts.dedup();
     hosts
+}
+
+/// The index that follows a part of the path of a field.
+fn number_after(field: &str, part: &str) -> Option<usize> {
+    let (_, rest) = field.split_once(part)?;
+    rest.split(']').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_leads_to_the_hosts_that_it_is_about() {
+        let field = "spec.tls[2].hosts[11]";
+        assert_eq!((number_after(field, "spec.tls["), number_after(field, ".hosts[")), (Some(2), Some(11)));
+        assert_eq!(number_after("spec.tls[2].secretName", ".hosts["), None);
+    }
 }

@@ -44,6 +44,9 @@ pub(super) struct AskArgs {
     /// Where the controller runs; without it wherever its pods are found.
     #[arg(long, value_name = "NAMESPACE")]
     controller_namespace: Option<String>,
+    /// Which release of it, where several run: NAME or NAMESPACE/NAME; without it all of them.
+    #[arg(long, value_name = "RELEASE")]
+    controller_release: Option<String>,
 }
 
 /// Who is asked, read.
@@ -64,6 +67,8 @@ pub(crate) struct Choice {
     pub(crate) namespace: Option<String>,
     pub(crate) is_all: bool,
     pub(crate) controller_namespace: Option<String>,
+    /// `NAME` or `NAMESPACE/NAME`; `None`: all that are found.
+    pub(crate) controller_release: Option<String>,
 }
 
 impl AskArgs {
@@ -105,6 +110,7 @@ impl AskArgs {
             namespace: self.namespace,
             is_all: self.all_namespaces,
             controller_namespace: self.controller_namespace,
+            controller_release: self.controller_release,
         }
     }
 
@@ -114,6 +120,7 @@ impl AskArgs {
             (self.context.is_some(), "--context"),
             (self.kubeconfig.is_some(), "--kubeconfig"),
             (self.controller_namespace.is_some(), "--controller-namespace"),
+            (self.controller_release.is_some(), "--controller-release"),
         ];
         flags.iter().find(|(is_given, _)| *is_given).map(|(_, flag)| *flag)
     }

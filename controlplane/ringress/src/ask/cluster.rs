@@ -24,6 +24,8 @@ pub(crate) struct Cluster {
     selection: Selection,
     /// Where the controller runs; `None`: wherever it is found.
     controller_namespace: Option<String>,
+    /// Which of those that run are meant; `None`: all.
+    controller_release: Option<String>,
 }
 
 /// Why the API server does not answer a question.
@@ -51,7 +53,8 @@ impl Cluster {
             (true, _) => Selection::All,
             (false, namespace) => Selection::Namespace(namespace.unwrap_or(own)),
         };
-        Ok(Self { client, selection, controller_namespace: choice.controller_namespace })
+        let Choice { controller_namespace, controller_release, .. } = choice;
+        Ok(Self { client, selection, controller_namespace, controller_release })
     }
 
     /// The namespaces that the user speaks of.
@@ -72,8 +75,15 @@ impl Cluster {
                 found => found,
             },
         };
-        let pods =
-            pods.map_err(|why| unreachable(format!("cannot list the pods of the controller: {why}")))?;
+        let pods = pods.map_err(|why| {
+            let right = match why {
+                Refusal::Forbidden(_) => {
+                    "; it takes the rights to list pods and to create pods/portforward in its namespace"
+                }
+                _ => "",
+            };
+            unreachable(format!("cannot list the pods of the controller: {why}{right}"))
+        })?;
         let is_over = |pod: &Pod| {
             let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
             matches!(phase, Some("Succeeded" | "Failed"))
@@ -84,17 +94,30 @@ impl Cluster {
             .map(|pod| {
                 Replica::pod(Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default()), pod)
             })
+            .filter(|replica| self.is_meant(replica))
             .collect();
         replicas.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(replicas)
     }
 
+    fn is_meant(&self, replica: &Replica) -> bool {
+        let Some(wanted) = &self.controller_release else { return true };
+        let release = replica.release.as_deref().unwrap_or_default();
+        release == wanted || release.rsplit('/').next() == Some(wanted)
+    }
+
     /// What to say where there is none.
-    pub(super) fn nothing_runs(&self) -> String {
+    pub(crate) fn nothing_runs(&self) -> String {
         let place = match &self.controller_namespace {
             Some(namespace) => format!("in the namespace {namespace}"),
             None => "in any namespace".to_owned(),
         };
+        if let Some(release) = &self.controller_release {
+            return format!(
+                "no controller of the release {release} runs {place}; kubectl get pods -A -l {LABEL} \
+                 --label-columns app.kubernetes.io/instance lists what does"
+            );
+        }
         format!(
             "no controller runs: there is no pod with the label {LABEL} {place}; install it (helm install ringress …), \
              or name its namespace with --controller-namespace"

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use hyper::body::Bytes;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -12,13 +11,16 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::connection::Complaint;
-use super::{Answer, Connection, Unreachable, unreachable};
+use super::{Connection, Unreachable, unreachable};
 
 /// One running controller.
 #[derive(Clone)]
 pub(crate) struct Replica {
     /// `namespace/pod`, or the admin address of a process.
     pub(crate) name: String,
+    /// The release that the pod is of, as `namespace/name`; `None` for a process. What one replica was told, those of its
+    /// release were told, and no other.
+    pub(crate) release: Option<String>,
     /// The node of a pod.
     pub(crate) node: Option<String>,
     /// Why requests are not sent to it; `None`: it is ready.
@@ -39,13 +41,20 @@ enum Way {
 
 impl Replica {
     pub(super) fn process(address: SocketAddr) -> Self {
-        Self { name: address.to_string(), node: None, unready: None, way: Way::Process(address) }
+        Self {
+            name: address.to_string(),
+            release: None,
+            node: None,
+            unready: None,
+            way: Way::Process(address),
+        }
     }
 
     pub(super) fn pod(pods: Api<Pod>, pod: &Pod) -> Self {
         let namespace = pod.namespace().unwrap_or_default();
         Self {
             name: format!("{namespace}/{}", pod.name_any()),
+            release: Some(release(&namespace, pod)),
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
             unready: unready(pod),
             way: Way::Pod { pods: Box::new(pods), pod: pod.name_any(), port: admin_port(pod) },
@@ -72,15 +81,6 @@ impl Replica {
     /// As [`connect`](Self::connect), and an answer that is none.
     pub(crate) async fn get<T: DeserializeOwned>(&self, page: &str) -> anyhow::Result<T> {
         let asked = self.connect().await?.get(page).await;
-        asked.map_err(|error| self.cannot_be_asked(&error))
-    }
-
-    /// What it answers to a POST of JSON.
-    ///
-    /// # Errors
-    /// As [`connect`](Self::connect), and no answer.
-    pub(crate) async fn post(&self, page: &str, body: Vec<u8>) -> anyhow::Result<Answer> {
-        let asked = self.connect().await?.ask("POST", page, Bytes::from(body)).await;
         asked.map_err(|error| self.cannot_be_asked(&error))
     }
 
@@ -120,6 +120,14 @@ fn refused(error: &kube::Error) -> anyhow::Error {
     match text.contains("403") {
         true => anyhow::anyhow!("{text}; it takes the right to create pods/portforward in its namespace"),
         false => anyhow::anyhow!(text),
+    }
+}
+
+/// Which release a pod is of: as helm names it, and where nothing does, whatever runs in one namespace is one.
+fn release(namespace: &str, pod: &Pod) -> String {
+    match pod.labels().get("app.kubernetes.io/instance") {
+        Some(instance) => format!("{namespace}/{instance}"),
+        None => namespace.to_owned(),
     }
 }
 
@@ -206,6 +214,13 @@ mod tests {
         check(json!({"name": "c", "env": variable}), 8);
         check(json!({"name": "c", "env": variable, "args": ["--admin-address=127.0.0.1:9"]}), 9);
         check(json!({"name": "c", "args": ["--admin-address=$(WHERE)"]}), 10254);
+    }
+
+    #[test]
+    fn pods_of_one_release_are_known_by_namespace_and_instance() {
+        let of = |labels: Value| release("edge", &pod(json!({"metadata": {"labels": labels}})));
+        assert_eq!(of(json!({"app.kubernetes.io/instance": "ng"})), "edge/ng");
+        assert_eq!(of(json!({"ringress.dev/component": "controller"})), "edge");
     }
 
     #[test]

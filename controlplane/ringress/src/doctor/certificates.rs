@@ -17,6 +17,11 @@ pub(super) fn judge(facts: &Facts) -> Vec<Line> {
             let what = format!("{object}: {}: {}", missing.reason, missing.message);
             Line::problem("certificates", what, "kubectl ringress certs lists them with their hosts")
         }));
+        lines.extend(page.certificates.iter().filter_map(|found| {
+            let why = found.last_good.as_ref()?;
+            let what = format!("{} of {} is the last good one: {why}", found.host, found.whose());
+            Some(Line::warning("certificates", what, "repair the Secret; a restart ends the last good one"))
+        }));
         lines.extend(page.certificates.iter().filter(|found| found.secret.is_some()).filter_map(|found| {
             let (days, whose, ends) = (found.days_left(facts.now), found.whose(), &found.not_after);
             let next = "put a new one into the Secret: it is shown from the next handshake on";

@@ -119,7 +119,7 @@ fn unclaimed(facts: &Facts, cluster: &InCluster) -> Vec<Line> {
     lines
 }
 
-fn few(names: &[String]) -> String {
+pub(super) fn few(names: &[String]) -> String {
     let rest = names.len().saturating_sub(3);
     let first = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
     if rest == 0 { first } else { format!("{first} and {rest} more") }

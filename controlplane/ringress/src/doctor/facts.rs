@@ -12,12 +12,14 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::ask::{Cluster, Connection, Refusal, Replica, Selection, Target};
+use crate::ask::{Cluster, Connection, Refusal, Release, Replica, Selection, Target, releases};
 use crate::{certs, shards};
 
 /// Everything that is judged.
 #[derive(Default)]
 pub(super) struct Facts {
+    /// `namespace/name` of what the replicas are of; `None` for a process.
+    pub(super) release: Option<String>,
     pub(super) replicas: Vec<Asked>,
     /// `None`: a process was asked, not a cluster.
     pub(super) cluster: Option<InCluster>,
@@ -48,6 +50,10 @@ pub(super) struct Says {
     /// `None`: nothing is served yet.
     pub(super) certificates: Option<certs::Page>,
     pub(super) troubled: Vec<Troubled>,
+    /// How many paths are served.
+    pub(super) routes: usize,
+    /// Those of them that answer 503.
+    pub(super) dead: Vec<Dead>,
     /// Why it is not ready by its own account.
     pub(super) reasons: Vec<String>,
 }
@@ -91,8 +97,86 @@ pub(super) struct Trouble {
     pub(super) reason: String,
 }
 
+/// A path that answers 503 whoever asks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Dead {
+    /// `namespace/name` of the Ingress.
+    pub(super) object: String,
+    /// Host and path.
+    pub(super) url: String,
+    pub(super) why: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Route {
+    host: String,
+    path: Option<String>,
+    rule: Rule,
+    policies: Vec<Policy>,
+    backends: Vec<Backend>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Rule {
+    namespace: String,
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Policy {
+    denied: Option<Denied>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Denied {
+    because: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Backend {
+    status: Option<u16>,
+    upstream: Option<Upstream>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Upstream {
+    service: String,
+    endpoints: Vec<String>,
+}
+
+impl Route {
+    pub(super) fn dead(&self) -> Option<Dead> {
+        let Self { host, path, rule, .. } = self;
+        Some(Dead {
+            object: format!("{}/{}", rule.namespace, rule.name),
+            url: format!("{host}{}", path.as_deref().unwrap_or("/")),
+            why: self.why_dead()?,
+        })
+    }
+
+    fn why_dead(&self) -> Option<String> {
+        if let Some(denied) = self.policies.iter().find_map(|policy| policy.denied.as_ref()) {
+            return Some(denied.because.clone());
+        }
+        let whys: Option<Vec<String>> = self.backends.iter().map(Backend::why_dead).collect();
+        whys?.into_iter().next()
+    }
+}
+
+impl Backend {
+    fn why_dead(&self) -> Option<String> {
+        match (self.status, &self.upstream) {
+            (Some(503), _) => Some("what it leads to is missing or wrong".to_owned()),
+            (None, Some(Upstream { service, endpoints })) if endpoints.is_empty() => {
+                Some(format!("Service {service} has no endpoints"))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What stands in the cluster around the controller.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct InCluster {
     pub(super) classes: Vec<IngressClass>,
     pub(super) ingresses: Vec<Ingress>,
@@ -114,26 +198,34 @@ pub(super) struct Door {
 }
 
 impl Facts {
-    /// Looks at everything.
+    /// Looks at everything: facts for each release, as each has flags of its own.
     ///
     /// # Errors
     /// The cluster, or the process, cannot be reached at all.
-    pub(super) async fn gather(target: &Target, now: i64) -> anyhow::Result<Self> {
-        let replicas = match target.cluster() {
-            // That nothing runs is the finding, not an error.
-            Some(cluster) => cluster.replicas().await?,
-            None => target.replicas().await?,
+    pub(super) async fn gather(target: &Target, now: i64) -> anyhow::Result<Vec<Self>> {
+        let ask = |replica| ask(replica, target.selection());
+        let Some(cluster) = target.cluster() else {
+            let replicas = join_all(target.replicas().await?.into_iter().map(ask)).await;
+            return match &replicas[..] {
+                [Asked { silent: Some(why), .. }] => Err(crate::ask::unreachable(why)),
+                _ => Ok(vec![Self { replicas, now, ..Self::default() }]),
+            };
         };
-        let asked: Vec<Asked> = join_all(replicas.into_iter().map(ask)).await;
-        if let (None, [Asked { silent: Some(why), .. }]) = (target.cluster(), &asked[..]) {
-            return Err(crate::ask::unreachable(why));
+        let mut found = releases(cluster.replicas().await?);
+        if found.is_empty() {
+            // That nothing runs is the finding, not an error.
+            found.push(Release { name: None, replicas: Vec::new() });
         }
-        let mut facts = Self { replicas: asked, now, ..Self::default() };
-        if let Some(cluster) = target.cluster() {
-            facts.cluster = Some(InCluster::read(cluster).await);
+        let around = InCluster::read(cluster).await;
+        let mut gathered = Vec::with_capacity(found.len());
+        for Release { name: release, replicas } in found {
+            let replicas = join_all(replicas.into_iter().map(ask)).await;
+            let cluster = Some(around.clone());
+            let mut facts = Self { release, replicas, cluster, now, ..Self::default() };
             facts.doors = join_all(facts.to_try().into_iter().map(try_door)).await;
+            gathered.push(facts);
         }
-        Ok(facts)
+        Ok(gathered)
     }
 
     /// The value of a flag, as the first replica that can be asked has it.
@@ -209,20 +301,20 @@ fn hosts(ingress: &Ingress) -> impl Iterator<Item = &str> {
     rules.filter_map(|rule| rule.host.as_deref())
 }
 
-async fn ask(replica: Replica) -> Asked {
+async fn ask(replica: Replica, selection: &Selection) -> Asked {
     let asked = Asked {
         name: replica.name.clone(),
         node: replica.node.clone(),
         unready: replica.unready.clone(),
         ..Asked::default()
     };
-    match pages(&replica).await {
+    match pages(&replica, selection).await {
         Ok(says) => Asked { says: Some(says), ..asked },
         Err(error) => Asked { silent: Some(format!("{:#}", replica.cannot_be_asked(&error))), ..asked },
     }
 }
 
-async fn pages(replica: &Replica) -> anyhow::Result<Says> {
+async fn pages(replica: &Replica, selection: &Selection) -> anyhow::Result<Says> {
     #[derive(Deserialize)]
     struct Watches {
         watches: Vec<Watch>,
@@ -243,6 +335,10 @@ async fn pages(replica: &Replica) -> anyhow::Result<Says> {
     struct Ready {
         reasons: Vec<String>,
     }
+    #[derive(Deserialize)]
+    struct Routes {
+        routes: Vec<Route>,
+    }
     let mut connection = replica.connect().await?;
     let shards = connection.get("/shards").await?;
     let Watches { watches } = connection.get("/watches").await?;
@@ -250,10 +346,24 @@ async fn pages(replica: &Replica) -> anyhow::Result<Says> {
     let Flags { flags } = connection.get("/flags").await?;
     let certificates = served(&mut connection, "/certificates").await?;
     let problems: Option<Problems> = served(&mut connection, "/problems").await?;
+    let routes: Option<Routes> = served(&mut connection, "/routes").await?;
+    let mut routes = routes.map(|page| page.routes).unwrap_or_default();
+    routes.retain(|route| selection.takes(&route.rule.namespace));
+    let dead = routes.iter().filter_map(Route::dead).collect();
     let ready = connection.ask("GET", "/readyz?verbose=1", hyper::body::Bytes::new()).await?;
     let reasons = serde_json::from_slice(&ready.body).map(|Ready { reasons }| reasons).unwrap_or_default();
     let troubled = problems.map(|page| page.problems).unwrap_or_default();
-    Ok(Says { shards, watches, unwritten, flags, certificates, troubled, reasons })
+    Ok(Says {
+        shards,
+        watches,
+        unwritten,
+        flags,
+        certificates,
+        troubled,
+        routes: routes.len(),
+        dead,
+        reasons,
+    })
 }
 
 /// What a page says; `None` while nothing is served.

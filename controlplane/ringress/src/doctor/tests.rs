@@ -22,7 +22,8 @@ fn healthy() -> Facts {
     };
     let door =
         Door { address: "192.0.2.1:80".parse().unwrap(), host: Some("web.test".into()), outcome: Ok(200) };
-    Facts { replicas: vec![replica("a"), replica("b")], cluster: Some(cluster), doors: vec![door], now: 0 }
+    let replicas = vec![replica("a"), replica("b")];
+    Facts { release: None, replicas, cluster: Some(cluster), doors: vec![door], now: 0 }
 }
 
 fn replica(name: &str) -> Asked {
@@ -41,6 +42,8 @@ fn replica(name: &str) -> Asked {
             flags: vec![from(json!({"flag": "controller-class", "value": CLASS}))],
             certificates: Some(from(json!({"certificates": [certificate(100)], "missing": []}))),
             troubled: Vec::new(),
+            routes: 2,
+            dead: Vec::new(),
             reasons: Vec::new(),
         }),
         ..Asked::default()
@@ -102,6 +105,58 @@ fn check(state: State, parts: &[&str], change: impl FnOnce(&mut Facts)) {
         "{parts:?}: {line:?}"
     );
     assert!(!line.next.is_empty(), "{line:?} has no next step");
+}
+
+#[test]
+fn paths_that_answer_503_are_counted_and_named() {
+    let route = |host: &str, policies: Value, backends: Value| {
+        let rule = json!({"namespace": "shop", "name": "web"});
+        let route =
+            json!({"host": host, "path": "/", "rule": rule, "policies": policies, "backends": backends});
+        from::<super::facts::Route>(route).dead()
+    };
+    let to = |endpoints: Value| json!([{"upstream": {"service": "cart", "endpoints": endpoints}}]);
+    assert_eq!(route("a", json!([]), to(json!(["10.0.0.1:80"]))), None);
+    let denied = json!([{"body_limit": {"body_bytes_max": 1}}, {"denied": {"because": "auth-url"}}]);
+    let dead = [
+        route("b", denied, to(json!(["10.0.0.1:80"]))).unwrap(),
+        route("c", json!([]), to(json!([]))).unwrap(),
+        route("d", json!([]), json!([{"status": 503}])).unwrap(),
+    ];
+    assert_eq!((&*dead[0].url, &*dead[0].why), ("b/", "auth-url"));
+    check(
+        State::Warning,
+        &["1 of 2 paths in 1 object", "shop/web c/ (Service cart", "ringress lint"],
+        |facts| {
+            says(facts).dead = vec![dead[1].clone()];
+        },
+    );
+    check(State::Problem, &["2 of 2 paths", "c/", "d/"], |facts| says(facts).dead = dead[1..].to_vec());
+}
+
+#[test]
+fn each_release_is_judged_by_its_own_flags() {
+    let of = |release: &str, controller: &str| {
+        let mut facts = Facts { release: Some(release.to_owned()), ..healthy() };
+        facts.replicas.iter_mut().for_each(|replica| {
+            let flag = json!({"flag": "controller-class", "value": controller});
+            replica.says.as_mut().unwrap().flags = vec![from(flag)];
+        });
+        facts
+    };
+    let lines = judge_all(&[of("ng/ng", "k8s.io/ingress-nginx"), of("ringress/ringress", CLASS)]);
+    let wrong: Vec<_> = lines.iter().filter(|line| line.state == State::Problem).collect();
+    assert!(
+        !wrong.is_empty() && wrong.iter().all(|line| line.release.as_deref() == Some("ng/ng")),
+        "{wrong:?}"
+    );
+    let shown = by_release(&lines, Style::plain());
+    assert!(
+        shown.starts_with("release ng/ng\n") && shown.contains("\nrelease ringress/ringress\n"),
+        "{shown}"
+    );
+    let alone = judge_all(&[of("ringress/ringress", CLASS)]);
+    assert!(!by_release(&alone, Style::plain()).contains("release"), "one alone needs no heading");
 }
 
 #[test]
@@ -303,7 +358,7 @@ fn certificates_that_end_or_are_missing() {
 
 #[test]
 fn a_process_is_judged_without_a_cluster() {
-    let facts = Facts { cluster: None, doors: Vec::new(), replicas: vec![replica("a")], now: 0 };
+    let facts = Facts { replicas: vec![replica("a")], ..Facts::default() };
     let lines = judge(&facts);
     assert!(lines.iter().all(|line| line.state == State::Ok && line.check != "class"), "{lines:#?}");
 }

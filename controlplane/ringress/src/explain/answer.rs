@@ -72,7 +72,10 @@ pub(crate) fn explain(world: &World<'_>, question: &Question) -> Result<Explanat
         return Ok(explanation);
     };
     match read_head(&bytes, &listener.http.limits) {
-        Ok(head) => Asked { world, listener, is_https: url.is_https, head: &head }.answer(&mut explanation),
+        Ok(head) => {
+            Asked { world, listener, is_https: url.is_https, is_brief: question.is_brief, head: &head }
+                .answer(&mut explanation)
+        }
         Err(error) => explanation.answer = Some(refusal(error.status(), error.message())),
     }
     explanation.routed = match &explanation.answer {
@@ -100,6 +103,8 @@ struct Asked<'a> {
     world: &'a World<'a>,
     listener: &'a Listener,
     is_https: bool,
+    /// Losers are as many as the cluster has paths: whoever asks for thousands of answers does not want them.
+    is_brief: bool,
     head: &'a Head,
 }
 
@@ -150,7 +155,9 @@ impl Asked<'_> {
             winner,
         };
         explanation.checklist = candidates.checklist();
-        explanation.losers = candidates.losers();
+        if !self.is_brief {
+            explanation.losers = candidates.losers();
+        }
     }
 
     fn follow(&self, found: &Found<'_>, explanation: &mut Explanation) {
@@ -429,7 +436,8 @@ spec: {ports: [{port: 80}]}
             place: &|_| Place::default(),
         };
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        explain(&world, &Question { url: url.to_owned(), method: "GET".to_owned(), headers }).unwrap()
+        explain(&world, &Question { url: url.to_owned(), method: "GET".to_owned(), headers, is_brief: false })
+            .unwrap()
     }
 
     fn ask(text: &str, url: &str) -> Explanation {

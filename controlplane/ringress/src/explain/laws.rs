@@ -358,8 +358,12 @@ fn check(
     target: &str,
     context: &dyn Fn() -> String,
 ) -> Verdict {
-    let question =
-        Question { url: format!("http://{host}{target}"), method: "GET".into(), headers: Vec::new() };
+    let question = Question {
+        url: format!("http://{host}{target}"),
+        method: "GET".into(),
+        headers: Vec::new(),
+        is_brief: false,
+    };
     let world = World {
         parts: &translation.parts,
         claims: &translation.claims,

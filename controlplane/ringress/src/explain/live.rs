@@ -1,47 +1,145 @@
 //! Asking what runs: `POST /explain` on a process, or on one or every replica of a cluster.
 
-use anyhow::bail;
+use std::collections::BTreeSet;
+
+use anyhow::{Context, bail};
 use futures_util::future::join_all;
+use hyper::body::Bytes;
 use k8s_openapi::api::networking::v1::Ingress;
 use ringress_controller::Refused;
 
 use super::explanation::Explanation;
+use super::object::Standing;
 use super::question::Question;
 use super::unserved::unserved;
-use crate::args::{Asked, ingress_of};
-use crate::ask::{Answer, Cluster, Refusal, Replica, Selection, Target, unreachable};
+use crate::ask::{Answer, Cluster, Connection, Refusal, Replica, Selection, Target, releases, unreachable};
+use crate::wire::ObjectName;
 
-/// What is asked: one question, or one for each path of an Ingress.
-pub(super) struct Asking {
-    pub(super) question: Question,
-    pub(super) is_every_replica: bool,
-}
-
-/// The answers, first question first. More than one for a question where replicas differ.
+/// The answers to one question: one for each release that serves it, more where its replicas differ.
 ///
 /// # Errors
 /// Nobody can be asked, or the question is wrong.
-pub(super) async fn ask(asked: Asked, asking: Asking) -> anyhow::Result<Vec<Explanation>> {
-    let Asking { question, is_every_replica } = asking;
-    let target = Target::open(asked).await?;
-    let questions = match ingress_of(&question.url) {
-        Some(name) => questions_of(&ingress(&target, name).await?, &question),
-        None => vec![question],
-    };
-    let replicas = ready(target.replicas().await?)?;
-    let asked = if is_every_replica { &replicas[..] } else { &replicas[..1] };
-    let mut explanations = Vec::new();
-    for question in &questions {
-        let body = serde_json::to_vec(question)?;
-        let answers = join_all(asked.iter().map(|replica| one(replica, &body))).await;
-        distinct(&mut explanations, answers.into_iter().collect::<anyhow::Result<_>>()?);
-    }
+pub(super) async fn ask(
+    target: &Target,
+    question: &Question,
+    is_every_replica: bool,
+) -> anyhow::Result<Vec<Explanation>> {
+    let mut asked = Asked::open(target, is_every_replica).await?;
+    let mut explanations = asked.explain(question, None).await?;
     if let Some(cluster) = target.cluster()
         && explanations.iter().any(|one| one.winner.is_none())
     {
         name_unserved(cluster, &mut explanations).await;
     }
     Ok(explanations)
+}
+
+/// Whoever is asked: a ready replica of each release, or all of them. Connections are kept from question to question.
+pub(super) struct Asked(Vec<Voice>);
+
+struct Voice {
+    replica: Replica,
+    connection: Option<Connection>,
+}
+
+impl Asked {
+    /// # Errors
+    /// Nothing runs, or nothing of it is ready.
+    pub(super) async fn open(target: &Target, is_every_replica: bool) -> anyhow::Result<Self> {
+        let count = if is_every_replica { usize::MAX } else { 1 };
+        let replicas = ready(target.replicas().await?)?;
+        let chosen =
+            releases(replicas).into_iter().flat_map(|release| release.replicas.into_iter().take(count));
+        Ok(Self(chosen.map(|replica| Voice { replica, connection: None }).collect()))
+    }
+
+    /// What those say that serve it: where releases stand side by side, one that does not know a host has nothing to say
+    /// beside one that does. `object` is the one that is meant to take the request, where one is.
+    ///
+    /// # Errors
+    /// One of them cannot be asked, or the question is wrong.
+    pub(super) async fn explain(
+        &mut self,
+        question: &Question,
+        object: Option<&ObjectName>,
+    ) -> anyhow::Result<Vec<Explanation>> {
+        let body = Bytes::from(serde_json::to_vec(question)?);
+        let asked = join_all(self.0.iter_mut().map(|voice| voice.explain(&body))).await;
+        let answers: Vec<Said> = asked.into_iter().collect::<anyhow::Result<_>>()?;
+        Ok(distinct(by_who_serves(answers, object)))
+    }
+}
+
+impl Asked {
+    /// How an object stands with whoever serves it: that it is not theirs, others need not say.
+    ///
+    /// # Errors
+    /// One of them cannot be asked.
+    pub(super) async fn standing(&mut self, text: &str) -> anyhow::Result<Standing> {
+        let body = Bytes::from(text.to_owned());
+        let asked = join_all(self.0.iter_mut().map(|voice| voice.standing(&body))).await;
+        let said: Vec<Standing> = asked.into_iter().collect::<anyhow::Result<_>>()?;
+        let of_owner = said.iter().find(|standing| standing.state != "not_ours");
+        of_owner.or(said.first()).cloned().context("nobody was asked")
+    }
+}
+
+impl Voice {
+    async fn standing(&mut self, body: &Bytes) -> anyhow::Result<Standing> {
+        let answer = self.post("/applied", body).await?;
+        match (answer.status, refusal(&answer)) {
+            (400, Some(Refused { field, message })) => Ok(Standing {
+                state: "refused".to_owned(),
+                why: format!("{field}: {message}"),
+                problems: Vec::new(),
+            }),
+            _ => answer.read().map_err(|error| self.replica.cannot_be_asked(&error)),
+        }
+    }
+
+    async fn explain(&mut self, body: &Bytes) -> anyhow::Result<Said> {
+        let answer = self.post("/explain", body).await?;
+        if let (400, Some(refused)) = (answer.status, refusal(&answer)) {
+            bail!(refused.message);
+        }
+        let replica = &self.replica;
+        let explanation: Explanation = answer.read().map_err(|error| replica.cannot_be_asked(&error))?;
+        let explanation = Explanation { replica: Some(replica.name.clone()), ..explanation };
+        Ok(Said { release: replica.release.clone(), explanation })
+    }
+
+    async fn post(&mut self, page: &str, body: &Bytes) -> anyhow::Result<Answer> {
+        // One that was kept may have been closed meanwhile; that is no reason to give up.
+        if let Some(kept) = &mut self.connection
+            && let Ok(answer) = kept.ask("POST", page, body.clone()).await
+        {
+            return Ok(answer);
+        }
+        let mut connection = self.replica.connect().await?;
+        let answer = connection.ask("POST", page, body.clone()).await;
+        let answer = answer.map_err(|error| self.replica.cannot_be_asked(&error))?;
+        self.connection = Some(connection);
+        Ok(answer)
+    }
+}
+
+/// What a replica of a release says.
+struct Said {
+    release: Option<String>,
+    explanation: Explanation,
+}
+
+/// Those of the releases that lead to the object; else of those that have a rule at all; else everybody's.
+fn by_who_serves(said: Vec<Said>, object: Option<&ObjectName>) -> Vec<Explanation> {
+    let where_it_wins = |is_meant: &dyn Fn(&ObjectName) -> bool| -> BTreeSet<Option<String>> {
+        let wins =
+            |said: &&Said| said.explanation.winner.as_ref().is_some_and(|winner| is_meant(&winner.object));
+        said.iter().filter(wins).map(|said| said.release.clone()).collect()
+    };
+    let sought = where_it_wins(&|winner| Some(winner) == object);
+    let serving = if sought.is_empty() { where_it_wins(&|_| true) } else { sought };
+    let counts = |said: &Said| serving.is_empty() || serving.contains(&said.release);
+    said.into_iter().filter(counts).map(|said| said.explanation).collect()
 }
 
 /// What the cluster has beside: left out where it may not be read, for the answer stands without it.
@@ -70,25 +168,16 @@ fn ready(replicas: Vec<Replica>) -> anyhow::Result<Vec<Replica>> {
     }
 }
 
-async fn one(replica: &Replica, body: &[u8]) -> anyhow::Result<Explanation> {
-    let answer = replica.post("/explain", body.to_vec()).await?;
-    if let (400, Some(refused)) = (answer.status, refusal(&answer)) {
-        bail!(refused.message);
-    }
-    let explanation: Explanation = answer.read().map_err(|error| replica.cannot_be_asked(&error))?;
-    Ok(Explanation { replica: Some(replica.name.clone()), ..explanation })
-}
-
 /// Keeps one of those that say the same, whoever says it in which generation.
-fn distinct(kept: &mut Vec<Explanation>, answers: Vec<Explanation>) {
-    let first = kept.len();
+fn distinct(answers: Vec<Explanation>) -> Vec<Explanation> {
+    let mut kept: Vec<Explanation> = Vec::new();
     for answer in answers {
-        let is_same = |known: &&mut Explanation| known.says_the_same(&answer);
-        match kept[first..].iter_mut().find(is_same) {
+        match kept.iter_mut().find(|known| known.says_the_same(&answer)) {
             Some(known) => known.agreeing.extend(answer.replica),
             None => kept.push(answer),
         }
     }
+    kept
 }
 
 fn refusal(answer: &Answer) -> Option<Refused> {
@@ -97,8 +186,18 @@ fn refusal(answer: &Answer) -> Option<Refused> {
     Some(Refused { field: text("field")?, message: text("error")? })
 }
 
-/// The Ingress of that name, as the API server has it.
-async fn ingress(target: &Target, name: &str) -> anyhow::Result<Ingress> {
+/// An Ingress as the API server has it.
+pub(super) struct Object {
+    pub(super) name: ObjectName,
+    pub(super) text: String,
+    pub(super) ingress: Ingress,
+}
+
+/// The Ingress of that name.
+///
+/// # Errors
+/// A process is asked, which does not know it, or the API server does not have it.
+pub(super) async fn object(target: &Target, name: &str) -> anyhow::Result<Object> {
     let Some(cluster) = target.cluster() else {
         bail!(
             "ingress/{name} is looked up in a cluster, and a process is asked here; give a URL, or no --admin"
@@ -107,40 +206,19 @@ async fn ingress(target: &Target, name: &str) -> anyhow::Result<Ingress> {
     let Selection::Namespace(namespace) = cluster.selection() else {
         bail!("ingress/{name} is in one namespace; name it with -n");
     };
-    found(cluster, namespace, name).await
-}
-
-async fn found(cluster: &Cluster, namespace: &str, name: &str) -> anyhow::Result<Ingress> {
     let path = format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses/{name}");
-    match cluster.get(&path).await {
-        Ok(ingress) => Ok(ingress),
-        Err(Refusal::Missing) => bail!("there is no Ingress {namespace}/{name}"),
-        Err(why) => Err(unreachable(format!("cannot read Ingress {namespace}/{name}: {why}"))),
-    }
-}
-
-/// A question for each path of the object, with the method and fields of the first.
-fn questions_of(ingress: &Ingress, question: &Question) -> Vec<Question> {
-    let Some(spec) = &ingress.spec else { return Vec::new() };
-    let tls: Vec<&String> = spec.tls.iter().flatten().flat_map(|tls| tls.hosts.iter().flatten()).collect();
-    let mut urls = Vec::new();
-    for rule in spec.rules.iter().flatten() {
-        let host = rule.host.as_deref().filter(|host| !host.is_empty()).unwrap_or("any.example");
-        // Any label will do.
-        let named = host.replacen('*', "any", 1);
-        let scheme = if tls.iter().any(|name| *name == host) { "https" } else { "http" };
-        let paths = rule.http.iter().flat_map(|http| &http.paths);
-        urls.extend(paths.map(|path| format!("{scheme}://{named}{}", path.path.as_deref().unwrap_or("/"))));
-    }
-    if urls.is_empty() && spec.default_backend.is_some() {
-        urls.push("http://any.example/".to_owned());
-    }
-    urls.into_iter().map(|url| Question { url, ..question.clone() }).collect()
+    let text = cluster.text(&path).await.map_err(|why| match why {
+        Refusal::Missing => anyhow::anyhow!("there is no Ingress {namespace}/{name}"),
+        why => unreachable(format!("cannot read Ingress {namespace}/{name}: {why}")),
+    })?;
+    let (kind, namespace, name) = ("Ingress".to_owned(), namespace.clone(), name.to_owned());
+    super::object::read(ObjectName { kind, namespace, name }, text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args;
     use serde_json::json;
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpListener};
@@ -164,12 +242,17 @@ mod tests {
     }
 
     async fn asked(address: SocketAddr) -> anyhow::Error {
-        let asking = Asking { question: question("http://h/"), is_every_replica: false };
-        ask(Asked::Process(address, Selection::All), asking).await.unwrap_err()
+        let target = Target::open(args::Asked::Process(address, Selection::All)).await.unwrap();
+        ask(&target, &question("http://h/"), false).await.unwrap_err()
     }
 
     fn question(url: &str) -> Question {
-        Question { url: url.into(), method: "GET".into(), headers: vec![("A".into(), "b".into())] }
+        Question {
+            url: url.into(),
+            method: "GET".into(),
+            headers: vec![("A".into(), "b".into())],
+            is_brief: false,
+        }
     }
 
     #[tokio::test]
@@ -201,28 +284,34 @@ mod tests {
         );
     }
 
+    fn said(release: &str, winner: Option<&str>) -> Said {
+        let object = |name: &str| json!({"kind": "Ingress", "namespace": "shop", "name": name});
+        let winner =
+            winner.map(|name| json!({"object": object(name), "field": "", "host": "h", "matched": "/"}));
+        let explanation = serde_json::from_value(json!({
+            "url": release, "method": "GET", "routed": winner.is_some(), "host": "h", "path": "/", "policies": [],
+            "winner": winner, "backends": [], "checklist": [], "losers": [], "problems": [],
+        }));
+        Said { release: Some(release.to_owned()), explanation: explanation.unwrap() }
+    }
+
     #[test]
-    fn an_object_is_asked_about_path_by_path() {
-        let path = |path: &str| json!({"path": path, "pathType": "Prefix", "backend": {}});
-        let ingress = json!({"spec": {
-            "tls": [{"hosts": ["*.shop.test"]}],
-            "rules": [
-                {"host": "*.shop.test", "http": {"paths": [path("/"), path("/cart")]}},
-                {"host": "plain.test", "http": {"paths": [path("/")]}},
-                {"http": {"paths": [path("/x")]}},
-            ],
-        }});
-        let questions = questions_of(&serde_json::from_value(ingress).unwrap(), &question("ingress/web"));
-        let urls: Vec<_> = questions.iter().map(|question| &*question.url).collect();
-        assert_eq!(
-            urls,
-            [
-                "https://any.shop.test/",
-                "https://any.shop.test/cart",
-                "http://plain.test/",
-                "http://any.example/x"
-            ]
-        );
-        assert_eq!(questions[0].headers, question("").headers);
+    fn who_serves_a_host_answers_for_it() {
+        let check = |all: &[(&str, Option<&str>)], object: Option<&str>, expected: &[&str]| {
+            let object = object.map(|name| ObjectName {
+                kind: "Ingress".to_owned(),
+                namespace: "shop".to_owned(),
+                name: name.to_owned(),
+            });
+            let all_said = all.iter().map(|(release, winner)| said(release, *winner)).collect();
+            let kept = by_who_serves(all_said, object.as_ref());
+            let kept: Vec<&str> = kept.iter().map(|one| &*one.url).collect();
+            assert_eq!(kept, expected, "{all:?} {object:?}");
+        };
+        check(&[("ng", None), ("r", Some("web"))], None, &["r"]);
+        check(&[("ng", Some("other")), ("r", Some("web"))], None, &["ng", "r"]);
+        check(&[("ng", Some("other")), ("r", Some("web"))], Some("web"), &["r"]);
+        check(&[("ng", None), ("r", None)], Some("web"), &["ng", "r"]);
+        check(&[("r", None), ("r", Some("web"))], None, &["r", "r"]);
     }
 }

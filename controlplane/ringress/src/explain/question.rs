@@ -9,7 +9,7 @@ use ringress_shared::listener::HeadLimits;
 use serde::{Deserialize, Serialize};
 
 /// A request to explain; also the body of `POST /explain`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Question {
     /// `http://host[:port]/path?query`, or `https://…`.
@@ -20,6 +20,9 @@ pub(crate) struct Question {
     /// Name and value; a Host replaces the one of the URL.
     #[serde(default)]
     pub(crate) headers: Vec<(String, String)>,
+    /// Whether the rules that lose are left out.
+    #[serde(default, rename = "brief", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_brief: bool,
 }
 
 fn get() -> String {
@@ -149,7 +152,7 @@ mod tests {
     use super::*;
 
     fn ask(url: &str) -> Question {
-        Question { url: url.into(), method: get(), headers: Vec::new() }
+        Question { url: url.into(), method: get(), headers: Vec::new(), is_brief: false }
     }
 
     #[test]

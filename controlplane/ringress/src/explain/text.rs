@@ -89,7 +89,7 @@ fn verdict(explanation: &Explanation, style: Style) -> String {
     }
 }
 
-fn backend_text(backend: &Reached, explanation: &Explanation) -> String {
+pub(super) fn backend_text(backend: &Reached, explanation: &Explanation) -> String {
     let weight =
         if explanation.backends.len() > 1 { format!(", weight {}", backend.weight) } else { String::new() };
     match (&backend.service, &backend.port, backend.answers) {

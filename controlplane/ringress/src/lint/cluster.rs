@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Context;
+use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt};
 use ringress_controller::source::kube::escape;
 use ringress_translate::manifest::{Folder, Loaded, json};
@@ -13,15 +14,15 @@ use ringress_translate::references::secrets_of;
 use ringress_translate::{Key, Level, Objects, Problem, Reason, Settings};
 use serde::Deserialize;
 
-use super::{Finding, finding, problems, sorted};
+use super::{Finding, Report, finding, problems, sorted};
 use crate::args::Choice;
-use crate::ask::{Cluster, Refusal, Replica, Selection, Target, unreachable};
+use crate::ask::{Cluster, Refusal, Replica, Selection, Target, releases, unreachable};
 use crate::wire::ObjectName;
 
 /// What was read.
 pub(super) struct Judged {
-    /// Those of the user, with what the controller that runs was told about classes.
-    settings: Settings,
+    /// Those of the user, with what each release that runs was told about classes.
+    settings: Vec<(Option<String>, Settings)>,
     loaded: Loaded,
     /// Kinds that may not be read, and why.
     unreadable: Vec<(&'static Source, String)>,
@@ -85,7 +86,7 @@ pub(super) async fn read(
 ) -> anyhow::Result<Judged> {
     let target = Target::open(crate::args::Asked::Cluster(choice)).await?;
     let cluster = target.cluster().context("a cluster was opened")?;
-    let settings = as_told(settings, &flags(cluster).await);
+    let settings = of_releases(settings, told(cluster).await);
     let selection = cluster.selection();
     let mut loaded = Loaded { objects: Objects::default(), problems: Vec::new() };
     let ingresses = cluster.list(INGRESSES, selection, "").await;
@@ -102,9 +103,6 @@ pub(super) async fn read(
     if let Some(why) = take_secrets(cluster, &mut loaded).await? {
         unreadable.push((&SECRETS, why));
     }
-    if unreadable.iter().any(|(source, _)| source.kind == "IngressClass") {
-        take("IngressClass", &assumed_class(&settings), &mut loaded);
-    }
     let meant = match selector {
         Some(selector) => Some(meant(cluster, &selector).await?),
         None => None,
@@ -112,8 +110,29 @@ pub(super) async fn read(
     Ok(Judged { settings, loaded, unreadable, meant })
 }
 
-/// The flags of the controller that runs; none where nobody can be asked, which is no reason not to judge.
-async fn flags(cluster: &Cluster) -> BTreeMap<String, String> {
+type Flags = BTreeMap<String, String>;
+
+/// The flags of what runs, by release; none where nobody can be asked, which is no reason not to judge.
+async fn told(cluster: &Cluster) -> Vec<(Option<String>, Flags)> {
+    let found = releases(cluster.replicas().await.unwrap_or_default());
+    join_all(found.into_iter().map(async |release| (release.name, flags(release.replicas).await))).await
+}
+
+/// One that is not told apart where there is no other.
+fn of_releases(settings: Settings, told: Vec<(Option<String>, Flags)>) -> Vec<(Option<String>, Settings)> {
+    match &told[..] {
+        [] => vec![(None, settings)],
+        [(_, flags)] => vec![(None, as_told(settings, flags))],
+        several => {
+            let of = |(release, flags): &(Option<String>, Flags)| {
+                (release.clone(), as_told(settings.clone(), flags))
+            };
+            several.iter().map(of).collect()
+        }
+    }
+}
+
+async fn flags(replicas: Vec<Replica>) -> Flags {
     #[derive(Deserialize)]
     struct Page {
         flags: Vec<Flag>,
@@ -123,7 +142,6 @@ async fn flags(cluster: &Cluster) -> BTreeMap<String, String> {
         flag: String,
         value: String,
     }
-    let replicas = cluster.replicas().await.unwrap_or_default();
     let Some(replica) = replicas.into_iter().find(Replica::is_ready) else { return BTreeMap::new() };
     let page = replica.get("/flags").await;
     let flags = page.map(|Page { flags }| flags).unwrap_or_default();
@@ -131,7 +149,7 @@ async fn flags(cluster: &Cluster) -> BTreeMap<String, String> {
 }
 
 /// What the user leaves open is as the controller that runs has it.
-fn as_told(settings: Settings, flags: &BTreeMap<String, String>) -> Settings {
+fn as_told(settings: Settings, flags: &Flags) -> Settings {
     let defaults = Settings::default();
     let told = |flag: &str| flags.get(flag).filter(|value| !value.is_empty()).cloned();
     let or_told = |given: String, default: String, flag: &str| match given == default {
@@ -227,12 +245,28 @@ async fn meant(cluster: &Cluster, selector: &str) -> anyhow::Result<BTreeSet<(St
 }
 
 impl Judged {
-    /// Everything that is wrong at `now`, and what could not be judged.
-    pub(super) fn findings(self, now: i64) -> Vec<Finding> {
-        let Self { settings, loaded, unreadable, meant } = self;
+    /// Everything that is wrong at `now`, and what could not be judged, as each release sees it.
+    pub(super) fn reports(mut self, now: i64) -> Vec<Report> {
+        let settings = std::mem::take(&mut self.settings);
+        let of = |(release, settings): (Option<String>, Settings)| {
+            let findings = self.findings(&settings, now).into_iter();
+            let findings = findings.map(|finding| Finding { release: release.clone(), ..finding }).collect();
+            Report { release, findings }
+        };
+        let mut reports: Vec<Report> = settings.into_iter().map(of).collect();
+        leave_to_others(&mut reports);
+        reports
+    }
+
+    fn findings(&self, settings: &Settings, now: i64) -> Vec<Finding> {
+        let Self { loaded, unreadable, meant, .. } = self;
+        let mut loaded = loaded.clone();
+        if unreadable.iter().any(|(source, _)| source.kind == "IngressClass") {
+            take("IngressClass", &assumed_class(settings), &mut loaded);
+        }
         let unjudged: BTreeSet<Reason> =
             unreadable.iter().flat_map(|(source, _)| source.unjudged).copied().collect();
-        let is_meant = |problem: &Problem| match &meant {
+        let is_meant = |problem: &Problem| match meant {
             Some(meant) if &*problem.object.kind == "Ingress" => {
                 meant.contains(&(problem.object.namespace.to_string(), problem.object.name.to_string()))
             }
@@ -240,11 +274,30 @@ impl Judged {
         };
         // Objects of an API server stand in no file.
         let nowhere = Folder::new();
-        let problems = problems(loaded, &settings, now).into_iter();
+        let problems = problems(loaded, settings, now).into_iter();
         let problems = problems.filter(|problem| !unjudged.contains(&problem.reason) && is_meant(problem));
         let mut findings: Vec<_> = problems.map(|problem| finding(problem, &nowhere)).collect();
         findings.extend(unreadable.iter().map(|(source, why)| not_readable(source, why)));
         sorted(findings)
+    }
+}
+
+/// That an object is not its own, a release need not say where another one takes it.
+fn leave_to_others(reports: &mut [Report]) {
+    let is_foreign = |finding: &Finding| finding.reason == Reason::ClassNotOwned.as_str();
+    let foreign_to = |report: &Report| -> BTreeSet<ObjectName> {
+        report
+            .findings
+            .iter()
+            .filter(|finding| is_foreign(finding))
+            .map(|found| found.object.clone())
+            .collect()
+    };
+    let everywhere =
+        reports.iter().map(foreign_to).reduce(|all, next| all.intersection(&next).cloned().collect());
+    let everywhere = everywhere.unwrap_or_default();
+    for report in reports {
+        report.findings.retain(|finding| !is_foreign(finding) || everywhere.contains(&finding.object));
     }
 }
 
@@ -260,6 +313,7 @@ fn not_readable(source: &Source, why: &str) -> Finding {
         path: String::new(),
         file: None,
         line: None,
+        release: None,
     }
 }
 
@@ -285,7 +339,8 @@ mod tests {
     fn found(unreadable: &[&str], meant: Option<&str>) -> Vec<(String, &'static str)> {
         let mut loaded = Loaded { objects: Objects::default(), problems: Vec::new() };
         ["a", "b"].iter().for_each(|name| take("Ingress", &ingress(name), &mut loaded));
-        take("IngressClass", &assumed_class(&Settings::default()), &mut loaded);
+        let class = assumed_class(&Settings::default());
+        take("IngressClass", &class, &mut loaded);
         let sources = SOURCES.iter().filter(|source| unreadable.contains(&source.kind));
         let mut unread: Vec<_> = sources.map(|source| (source, "no".to_owned())).collect();
         let gone = Key { namespace: "shop".into(), name: "gone".into() };
@@ -293,7 +348,9 @@ mod tests {
         unread.extend(take_answers(vec![(gone, answer)], &mut loaded).map(|why| (&SECRETS, why)));
         let meant = meant.map(|name| BTreeSet::from([("shop".to_owned(), name.to_owned())]));
         let settings = Settings { apply_default_class: false, ..Settings::default() };
-        let findings = Judged { settings, loaded, unreadable: unread, meant }.findings(0);
+        let settings = vec![(None, settings)];
+        let mut reports = Judged { settings, loaded, unreadable: unread, meant }.reports(0);
+        let findings = reports.remove(0).findings;
         assert!(findings.iter().all(|finding| finding.file.is_none() && finding.line.is_none()));
         findings.into_iter().map(|finding| (finding.object.name, finding.rule)).collect()
     }
@@ -329,6 +386,34 @@ mod tests {
             as_told(Settings::default(), &BTreeMap::new()).controller_class,
             Settings::default().controller_class
         );
+    }
+
+    #[test]
+    fn each_release_judges_its_own_objects() {
+        let mut loaded = Loaded { objects: Objects::default(), problems: Vec::new() };
+        for (name, class) in [("mine", "ringress"), ("theirs", "nginx"), ("nobodys", "other")] {
+            take("Ingress", &ingress(name).replace("\"ringress\"", &format!("\"{class}\"")), &mut loaded);
+            let controller = format!("example.com/{class}");
+            let class = json!({"metadata": {"name": class}, "spec": {"controller": controller}});
+            take("IngressClass", &class.to_string(), &mut loaded);
+        }
+        let told = |name: &str, class: &str| {
+            let flags = [("controller-class".to_owned(), format!("example.com/{class}"))];
+            (Some(name.to_owned()), flags.into())
+        };
+        let settings =
+            of_releases(Settings::default(), vec![told("ng/ng", "nginx"), told("r/r", "ringress")]);
+        let reports = Judged { settings, loaded, unreadable: Vec::new(), meant: None }.reports(0);
+        let said = |at: usize, rule: &str| -> Vec<&str> {
+            let found = reports[at].findings.iter().filter(|finding| finding.rule == rule);
+            found.map(|finding| &*finding.object.name).collect()
+        };
+        assert_eq!((said(0, "service-missing"), said(1, "service-missing")), (vec!["theirs"], vec!["mine"]));
+        assert_eq!(
+            (said(0, "class-not-ours"), said(1, "class-not-ours")),
+            (vec!["nobodys"], vec!["nobodys"])
+        );
+        assert!(reports[0].text(crate::terminal::Style::plain()).starts_with("release ng/ng\n"));
     }
 
     #[test]

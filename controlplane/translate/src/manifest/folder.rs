@@ -27,7 +27,7 @@ pub struct Folder {
 }
 
 /// What the files say now.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Loaded {
     /// The objects.
     pub objects: Objects,

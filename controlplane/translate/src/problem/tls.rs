@@ -31,7 +31,8 @@ impl Problem {
     /// The referenced Secret is there and useless.
     pub fn secret_unusable(origin: &Origin, secret: &ObjectRef, because: &Problem) -> Self {
         let message = format!(
-            "{secret} cannot be used, so the default certificate is served: {}: {}",
+            "{secret} cannot be used: {}: {}; the default certificate is served, except by a ringress that has had a good \
+             one and goes on with that until it restarts",
             because.field, because.message
         );
         finding(Error, Reason::CertificateInvalid, because.rule, message).at(origin)

@@ -78,6 +78,9 @@ controller.scope.namespaceSelector: it chooses among all namespaces; set control
 {{- if and (ne $class.controllerValue $own) (ne $class.controllerValue $served) }}
 controller.ingressClassResource.controllerValue: IngressClass {{ $class.name }} exists and belongs to {{ $served }}, which cannot be changed; say {{ $served }}, delete that class, or choose another controller.ingressClassResource.name
 {{- end -}}
+{{- range include "ringress.rivals" . | fromJsonArray }}
+controller.ingressClassResource.controllerValue: IngressClass {{ .class }} of the release {{ .release }} has the controller {{ $served }} already, so both releases would serve its Ingresses; choose another controller.ingressClassResource.name and controller.ingressClassResource.controllerValue=example.com/{{ $.Release.Name }}, or say controller.ingressClassResource.enabled=false where both are meant to
+{{- end -}}
 {{- range $alias := ternary $class.aliases list $class.enabled }}
 {{- $owner := include "ringress.foreignController" (dict "root" $ "name" $alias) }}
 {{- if and $owner (ne $owner $served) }}
@@ -120,6 +123,9 @@ controller.hostPort.ports.{{ $port }}: on the host network it must be controller
 {{- end -}}
 {{- if and $controller.autoscaling.enabled (eq $controller.kind "DaemonSet") }}
 controller.autoscaling.enabled: the nodes decide how many pods a DaemonSet has; set controller.kind to Deployment
+{{- end -}}
+{{- if and $controller.autoscaling.enabled (gt (int $controller.autoscaling.minReplicas) (int $controller.autoscaling.maxReplicas)) }}
+controller.autoscaling.minReplicas: {{ $controller.autoscaling.minReplicas }} is more than controller.autoscaling.maxReplicas ({{ $controller.autoscaling.maxReplicas }}), which the API server refuses
 {{- end -}}
 {{- if and $controller.metrics.serviceMonitor.enabled (not (and $controller.metrics.enabled $controller.metrics.service.enabled)) }}
 controller.metrics.serviceMonitor.enabled: it finds pods by the metrics Service; set controller.metrics.enabled and controller.metrics.service.enabled

@@ -76,6 +76,28 @@ cluster to ask: {root, name}. Such a class stays as it is, and ringress follows 
 {{- default $class.controllerValue $foreign -}}
 {{- end -}}
 
+{{/*
+IngressClasses that another release of this chart made for the controller that this one would serve, as a JSON list of
+{class, release}. Classes made by hand, and those of other charts, which are there to be taken over, are not among them.
+*/}}
+{{- define "ringress.rivals" -}}
+{{- $root := . -}}
+{{- $rivals := list -}}
+{{- if .Values.controller.ingressClassResource.enabled -}}
+{{- $served := include "ringress.controllerClass" . -}}
+{{- range dig "items" list (lookup "networking.k8s.io/v1" "IngressClass" "" "" | default dict) -}}
+{{- $owner := dig "metadata" "annotations" dict . -}}
+{{- $release := printf "%s/%s" (get $owner "meta.helm.sh/release-namespace") (get $owner "meta.helm.sh/release-name") -}}
+{{- $isOfChart := hasPrefix (printf "%s-" $root.Chart.Name) (dig "metadata" "labels" "helm.sh/chart" "" .) -}}
+{{- $isForeign := and (ne $release "/") (ne $release (printf "%s/%s" $root.Release.Namespace $root.Release.Name)) -}}
+{{- if and $isOfChart $isForeign (eq (dig "spec" "controller" "" .) $served) -}}
+{{- $rivals = append $rivals (dict "class" .metadata.name "release" $release) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $rivals -}}
+{{- end -}}
+
 {{- define "ringress.electionID" -}}
 {{- default (printf "%s-leader" (include "ringress.fullname" .)) .Values.controller.electionID -}}
 {{- end -}}
