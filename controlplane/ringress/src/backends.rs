@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::{Output, Tell};
 use crate::ask::{self, Listed, Selection, Voice};
-use crate::terminal::table;
+use crate::terminal::{Style, escaped, table};
 
 /// Lists them; 3 where a ready replica cannot be asked.
 ///
@@ -23,6 +23,19 @@ struct Page {
     #[serde(default)]
     silent: Vec<usize>,
     backends: Vec<Backend>,
+    #[serde(default)]
+    missing: Vec<Missing>,
+}
+
+/// A Service, or a port of one, that a rule names in vain.
+#[derive(Debug, Serialize, Deserialize)]
+struct Missing {
+    kind: String,
+    namespace: String,
+    name: String,
+    field: String,
+    reason: String,
+    message: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,6 +81,7 @@ struct List {
     /// Shards that did not tell what they know of endpoints.
     silent: Vec<Silent>,
     backends: Vec<Backend>,
+    missing: Vec<Missing>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -79,6 +93,7 @@ struct Silent {
 impl Listed for List {
     fn of(Voice { replicas, says }: Voice, selection: &Selection) -> serde_json::Result<Self> {
         let mut backends: Vec<Backend> = Vec::new();
+        let mut missing: Vec<Missing> = Vec::new();
         let mut silent = Vec::new();
         let mut loads: BTreeMap<(String, String), Vec<Load>> = BTreeMap::new();
         for (replica, page) in replicas.iter().zip(says) {
@@ -90,10 +105,13 @@ impl Listed for List {
                     loads.entry((backend.id.clone(), endpoint.address.clone())).or_default().extend(own);
                 }
             }
+            // They say the same of these: that is what makes them one voice.
+            missing = page.missing;
             if backends.is_empty() {
                 backends = page.backends;
             }
         }
+        missing.retain(|missing| selection.takes(&missing.namespace));
         backends.retain(|backend| selection.takes(&backend.namespace));
         for backend in &mut backends {
             for endpoint in &mut backend.endpoints {
@@ -101,7 +119,7 @@ impl Listed for List {
                 endpoint.shards = known.unwrap_or_default();
             }
         }
-        Ok(Self { replicas, silent, backends })
+        Ok(Self { replicas, silent, backends, missing })
     }
 
     fn text(&self, output: Output, is_one_of_many: bool) -> String {
@@ -119,7 +137,13 @@ impl Listed for List {
         let silent = self.silent.iter().map(|Silent { replica, shard }| {
             format!("shard {shard} of {replica} does not tell: what it has in flight or leaves out is missing above\n")
         });
-        format!("{title}{}{}", table(&head, rows), silent.collect::<String>())
+        let style = Style::of_stdout();
+        let missing = self.missing.iter().map(|Missing { kind, namespace, name, field, reason, message }| {
+            let said = format!("{kind} {namespace}/{name} {field}: {reason}: {message}");
+            format!("{}  {}\n", style.bad("missing"), escaped(&said))
+        });
+        let table = table(&head, rows);
+        format!("{title}{table}{}{}", missing.collect::<String>(), silent.collect::<String>())
     }
 }
 
@@ -224,6 +248,21 @@ mod tests {
         assert_eq!(lines[4][3..], ["-", "-", "-", "none: requests are answered with 503"]);
         let one = List::of(voice(&says), &Selection::Namespace("b".to_owned())).unwrap();
         assert_eq!(one.text(Output::Name, false), "service/web\n");
+    }
+
+    #[test]
+    fn what_rules_name_in_vain_is_named() {
+        let missing = json!([{
+            "kind": "Ingress", "namespace": "a", "name": "web", "field": "spec.rules[0].http.paths[0]",
+            "reason": "PortNotFound", "message": "Service a/web has no port 81",
+        }]);
+        let says = json!({"backends": [], "missing": missing});
+        let voice = || Voice { replicas: vec!["r/a".to_owned()], says: vec![says.clone()] };
+        let text = List::of(voice(), &Selection::All).unwrap().text(Output::Text, false);
+        let line = "missing  Ingress a/web spec.rules[0].http.paths[0]: PortNotFound: Service a/web has no port 81\n";
+        assert!(text.ends_with(line), "{text}");
+        let other = List::of(voice(), &Selection::Namespace("b".to_owned())).unwrap();
+        assert!(!other.text(Output::Text, false).contains("missing"));
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) fn run(Lint { source, settings, output }: Lint) -> anyhow::Result<Exi
     match source {
         LintSource::Manifests(paths) => {
             let findings = lint(files::read(&paths, Names::Openable)?.load(), &settings, now());
-            conclude(vec![Report { release: None, findings }], output)
+            conclude(vec![Report { release: None, findings, judged: None }], output)
         }
         LintSource::Cluster(choice, selector) => ask::block_on(async {
             let judged = cluster::read(choice, selector, settings).await?;
@@ -53,6 +53,16 @@ pub(crate) struct Report {
     /// What runs with classes of its own; `None` where there is no other.
     release: Option<String>,
     findings: Vec<Finding>,
+    /// How many Ingresses of a cluster, and which; `None` for manifests, which everybody has before them.
+    judged: Option<Extent>,
+}
+
+/// What was looked at.
+#[derive(Clone)]
+pub(crate) struct Extent {
+    ingresses: usize,
+    /// As the end of a sentence.
+    place: String,
 }
 
 fn conclude(reports: Vec<Report>, output: Output) -> anyhow::Result<ExitCode> {
@@ -84,11 +94,19 @@ pub(crate) struct Finding {
 
 impl Report {
     fn text(&self, style: Style) -> String {
-        match &self.release {
-            Some(release) => {
-                format!("{}\n{}", style.bold(&format!("release {release}")), text(&self.findings, style))
+        let head = match &self.release {
+            Some(release) => format!("{}\n", style.bold(&format!("release {release}"))),
+            None => String::new(),
+        };
+        let found = text(&self.findings, style);
+        let found = found.trim_end();
+        match &self.judged {
+            None => format!("{head}{found}\n"),
+            Some(Extent { ingresses: 0, place }) => {
+                format!("{head}{found}: there is no Ingress {place}, so none was judged\n")
             }
-            None => text(&self.findings, style),
+            Some(Extent { ingresses: 1, place }) => format!("{head}{found}: 1 Ingress {place}\n"),
+            Some(Extent { ingresses, place }) => format!("{head}{found}: {ingresses} Ingresses {place}\n"),
         }
     }
 }

@@ -14,7 +14,7 @@ use ringress_shared::id::{EndpointId, UpstreamId};
 use ringress_shared::metric::EndpointLoad;
 use ringress_shared::origin::ObjectRef;
 use ringress_shared::upstream::Upstream;
-use ringress_translate::Objects;
+use ringress_translate::{Objects, Problem, Reason};
 use serde::Serialize;
 
 use super::{Admin, NOTHING_YET, metrics, plain};
@@ -39,6 +39,19 @@ pub(super) struct Backends {
     silent: Vec<usize>,
     /// By namespace, Service and port.
     pub(super) backends: Vec<Backend>,
+    /// What rules name and is not there.
+    missing: Vec<Missing>,
+}
+
+/// A Service, or a port of one, that a rule names in vain.
+#[derive(Debug, Serialize)]
+struct Missing {
+    kind: String,
+    namespace: String,
+    name: String,
+    field: String,
+    reason: &'static str,
+    message: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -113,8 +126,23 @@ impl Backends {
         backends.sort_by(|a, b| {
             (&a.namespace, &a.service, &a.port, &a.id).cmp(&(&b.namespace, &b.service, &b.port, &b.id))
         });
-        Self { generation: view.snapshot.generation, silent: loads.silent.clone(), backends }
+        let missing = missing(&view.problems);
+        Self { generation: view.snapshot.generation, silent: loads.silent.clone(), backends, missing }
     }
+}
+
+fn missing(problems: &[Problem]) -> Vec<Missing> {
+    let is_missing =
+        |problem: &&Problem| matches!(problem.reason, Reason::BackendNotFound | Reason::PortNotFound);
+    let missing = |problem: &Problem| Missing {
+        kind: problem.object.kind.to_string(),
+        namespace: problem.object.namespace.to_string(),
+        name: problem.object.name.to_string(),
+        field: problem.field.clone(),
+        reason: problem.reason.as_str(),
+        message: problem.message.clone(),
+    };
+    problems.iter().filter(is_missing).map(missing).collect()
 }
 
 type Slices<'o> = BTreeMap<(&'o str, &'o str), Vec<&'o EndpointSlice>>;

@@ -18,6 +18,9 @@ use crate::wire::ObjectName;
 /// More than these are a table: nobody reads thousands of whole answers.
 const PATHS_WHOLE: usize = 30;
 
+/// Problems of the object that are shown; JSON has them all.
+const PROBLEMS_SHOWN: usize = 20;
+
 /// The answer about one object; its JSON shape is stable.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -102,8 +105,11 @@ fn head(name: &ObjectName, standing: &Standing, count: usize, style: Style) -> S
     let state = if state == "applied" { style.good(&state) } else { style.bad(&state) };
     let why = if why.is_empty() { String::new() } else { format!(": {}", escaped(why)) };
     let mut text = format!("{}  {state}{why}\n", style.bold(&name.to_string()));
-    for Wrong { level, reason, field, message } in problems {
+    for Wrong { level, reason, field, message } in problems.iter().take(PROBLEMS_SHOWN) {
         text.push_str(&format!("  {level}  {}\n", escaped(&format!("{field}: {reason}: {message}"))));
+    }
+    if let Some(more @ 1..) = problems.len().checked_sub(PROBLEMS_SHOWN) {
+        text.push_str(&format!("  … and {more} more; lint and -o json list all\n"));
     }
     if count == 0 {
         text.push_str("it has neither a rule nor a default backend, so it takes no request\n");

@@ -14,7 +14,7 @@ use ringress_translate::references::secrets_of;
 use ringress_translate::{Key, Level, Objects, Problem, Reason, Settings};
 use serde::Deserialize;
 
-use super::{Finding, Report, finding, problems, sorted};
+use super::{Extent, Finding, Report, finding, problems, sorted};
 use crate::args::Choice;
 use crate::ask::{Cluster, Refusal, Replica, Selection, Target, releases, unreachable};
 use crate::wire::ObjectName;
@@ -28,6 +28,7 @@ pub(super) struct Judged {
     unreadable: Vec<(&'static Source, String)>,
     /// The Ingresses that are meant; `None`: all that were read.
     meant: Option<BTreeSet<(String, String)>>,
+    extent: Extent,
 }
 
 /// A kind, where it stands, and what cannot be said without it.
@@ -103,11 +104,14 @@ pub(super) async fn read(
     if let Some(why) = take_secrets(cluster, &mut loaded).await? {
         unreadable.push((&SECRETS, why));
     }
+    let is_selected = selector.is_some();
     let meant = match selector {
         Some(selector) => Some(meant(cluster, &selector).await?),
         None => None,
     };
-    Ok(Judged { settings, loaded, unreadable, meant })
+    let ingresses = meant.as_ref().map_or(ingresses.len(), BTreeSet::len);
+    let extent = Extent { ingresses, place: place(selection, is_selected) };
+    Ok(Judged { settings, loaded, unreadable, meant, extent })
 }
 
 type Flags = BTreeMap<String, String>;
@@ -227,6 +231,14 @@ fn take(kind: &str, text: &str, loaded: &mut Loaded) {
     }
 }
 
+fn place(selection: &Selection, is_selected: bool) -> String {
+    let labels = if is_selected { "with these labels " } else { "" };
+    match selection {
+        Selection::All => format!("{labels}in all namespaces"),
+        Selection::Namespace(name) => format!("{labels}in the namespace {name}"),
+    }
+}
+
 /// The Ingresses with these labels; what they meet is read whatever it is labelled.
 async fn meant(cluster: &Cluster, selector: &str) -> anyhow::Result<BTreeSet<(String, String)>> {
     #[derive(Deserialize)]
@@ -251,7 +263,7 @@ impl Judged {
         let of = |(release, settings): (Option<String>, Settings)| {
             let findings = self.findings(&settings, now).into_iter();
             let findings = findings.map(|finding| Finding { release: release.clone(), ..finding }).collect();
-            Report { release, findings }
+            Report { release, findings, judged: Some(self.extent.clone()) }
         };
         let mut reports: Vec<Report> = settings.into_iter().map(of).collect();
         leave_to_others(&mut reports);
@@ -336,6 +348,24 @@ mod tests {
         .to_string()
     }
 
+    fn extent(ingresses: usize) -> Extent {
+        Extent { ingresses, place: place(&Selection::Namespace("shop".to_owned()), false) }
+    }
+
+    #[test]
+    fn how_much_was_judged_is_said() {
+        let said = |ingresses| {
+            let judged = Some(extent(ingresses));
+            let report = Report { release: None, findings: Vec::new(), judged };
+            report.text(crate::terminal::Style::plain())
+        };
+        assert_eq!(said(3), "nothing is wrong: 3 Ingresses in the namespace shop\n");
+        assert_eq!(
+            said(0),
+            "nothing is wrong: there is no Ingress in the namespace shop, so none was judged\n"
+        );
+    }
+
     fn found(unreadable: &[&str], meant: Option<&str>) -> Vec<(String, &'static str)> {
         let mut loaded = Loaded { objects: Objects::default(), problems: Vec::new() };
         ["a", "b"].iter().for_each(|name| take("Ingress", &ingress(name), &mut loaded));
@@ -349,7 +379,8 @@ mod tests {
         let meant = meant.map(|name| BTreeSet::from([("shop".to_owned(), name.to_owned())]));
         let settings = Settings { apply_default_class: false, ..Settings::default() };
         let settings = vec![(None, settings)];
-        let mut reports = Judged { settings, loaded, unreadable: unread, meant }.reports(0);
+        let mut reports =
+            Judged { settings, loaded, unreadable: unread, meant, extent: extent(2) }.reports(0);
         let findings = reports.remove(0).findings;
         assert!(findings.iter().all(|finding| finding.file.is_none() && finding.line.is_none()));
         findings.into_iter().map(|finding| (finding.object.name, finding.rule)).collect()
@@ -403,7 +434,8 @@ mod tests {
         };
         let settings =
             of_releases(Settings::default(), vec![told("ng/ng", "nginx"), told("r/r", "ringress")]);
-        let reports = Judged { settings, loaded, unreadable: Vec::new(), meant: None }.reports(0);
+        let reports =
+            Judged { settings, loaded, unreadable: Vec::new(), meant: None, extent: extent(3) }.reports(0);
         let said = |at: usize, rule: &str| -> Vec<&str> {
             let found = reports[at].findings.iter().filter(|finding| finding.rule == rule);
             found.map(|finding| &*finding.object.name).collect()
