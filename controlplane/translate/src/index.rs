@@ -7,9 +7,7 @@ use std::sync::Arc;
 use ringress_shared::listener::{
     HttpSettings, Listener, ListenerId, Routing, Socket, SocketId, TlsProfile, Transport,
 };
-use ringress_shared::route::{
-    Candidate, Dialect, HostEntry, PathMatch, PathRegex, RouteTable, RouteTableBuilder, Rule,
-};
+use ringress_shared::route::{Candidate, Dialect, HostEntry, PathMatch, RouteTable, RouteTableBuilder, Rule};
 
 use crate::ir::Host;
 use crate::merge::Hosts;
@@ -48,31 +46,6 @@ pub(crate) fn trial_order(a: &PathMatch, b: &PathMatch) -> Ordering {
         PathMatch::Regex(regex) => (2, usize::MAX - regex.source().len(), regex.source().to_owned()),
     };
     rank(a).cmp(&rank(b))
-}
-
-/// Lets prefixes keep what expressions would take from them: the table tries expressions first, while ingress-nginx, where they
-/// come from, tries the longer text first. Expects the order of [`trial_order`].
-pub(crate) fn longer_first(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
-    let length = |candidate: &Candidate| match &candidate.path {
-        PathMatch::Regex(regex) => Some(regex.source().trim_start_matches('^').len()),
-        _ => None,
-    };
-    let expressions = candidates.partition_point(|candidate| length(candidate).is_none());
-    let Some(shortest) = candidates.last().and_then(length) else { return candidates };
-    let expressions = candidates.split_off(expressions);
-    let prefixes = candidates.iter().filter_map(|candidate| match &candidate.path {
-        PathMatch::Prefix(prefix) if prefix.len() > shortest => {
-            let path = PathMatch::Regex(PathRegex::elements(prefix).ok()?);
-            Some((prefix.len(), Candidate { path, ..candidate.clone() }))
-        }
-        _ => None,
-    });
-    let expressions = expressions.into_iter().map(|candidate| (length(&candidate).unwrap_or(0), candidate));
-    // Of equal length, the expression comes first: the sort is stable.
-    let mut tried: Vec<_> = expressions.chain(prefixes).collect();
-    tried.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
-    candidates.extend(tried.into_iter().map(|(_, candidate)| candidate));
-    candidates
 }
 
 /// All routes: those of before, with the hosts that moved.

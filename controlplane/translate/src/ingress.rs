@@ -105,7 +105,9 @@ impl Reader<'_> {
         }
         if policies.is_protected() {
             self.close_lost(&mut rules);
-            self.close_expressions(is_written_for_text(ingress, settings), &mut rules);
+            if is_written_for_text(ingress, settings) {
+                self.close_expressions(&mut rules);
+            }
             if default_backend.is_none() {
                 self.close_bare_hosts(&given, &mut rules);
             }
@@ -367,20 +369,15 @@ impl Reader<'_> {
         }
     }
 
-    /// Closes what paths meant if they were written as expressions: matched literally, they take none of it, and a broader path
-    /// would.
-    fn close_expressions(&self, is_said_so: bool, rules: &mut Vec<RuleIr>) {
-        let expression = |path: &str, path_type: &str| {
-            let may_be_one = is_said_so || path_type != "Exact";
-            path::closing_expression(path, is_said_so).filter(|_| may_be_one)
-        };
-        let meant = rules.iter().filter_map(|rule| {
-            let path = expression(&rule.path_text, &rule.path_type)?;
+    /// Closes what paths mean as expressions: matched literally, they take none of it, and a broader path would.
+    fn close_expressions(&self, rules: &mut Vec<RuleIr>) {
+        let of_rules = rules.iter().filter_map(|rule| {
+            let path = path::closing_expression(&rule.path_text)?;
             Some(RuleIr { path, ..rule.clone() })
         });
         let lost = self.lost.iter().filter(|lost| lost.host.is_some() || lost.host_text.is_empty());
-        let lost = lost.filter_map(|lost| Some(lost.closed(expression(&lost.path_text, &lost.path_type)?)));
-        let meant: Vec<RuleIr> = meant.chain(lost).collect();
+        let lost = lost.filter_map(|lost| Some(lost.closed(path::closing_expression(&lost.path_text)?)));
+        let meant: Vec<RuleIr> = of_rules.chain(lost).take(EXPRESSIONS_MAX).collect();
         let mut closing = Closing::of(rules);
         meant.into_iter().for_each(|rule| closing.add(rule));
     }
@@ -510,6 +507,9 @@ fn is_written_for_text(ingress: &Ingress, settings: &Settings) -> bool {
     };
     settings.compat == Dialect::Strict && (has("rewrite-target") || has("use-regex"))
 }
+
+/// So many paths of an object are closed as expressions too: each costs memory on every shard.
+const EXPRESSIONS_MAX: usize = 200;
 
 /// RFC 1035 label, which names of Services are (RFC 1123 labels are taken too).
 fn is_service_name(name: &str) -> bool {

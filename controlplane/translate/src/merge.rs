@@ -350,6 +350,7 @@ impl Merge<'_> {
                 }
             }
         }
+        drop_orphans(&mut winners, &mut shadowed);
         let by_default = winner(contributors.values().filter(|ir| ir.default_backend.is_some()));
         let taking = winners.values().map(|(ir, ..)| *ir).chain(by_default);
         let names = |ir: &&Arc<IngressIr>| self.name.is_some_and(|name| ir.names(name));
@@ -358,7 +359,6 @@ impl Merge<'_> {
         let mut candidates: Vec<Candidate> =
             winners.into_values().filter_map(|claimed| self.candidate(claimed, &secured)).collect();
         candidates.sort_by(|a, b| index::trial_order(&a.path, &b.path));
-        let candidates = index::longer_first(candidates);
         let dialect = contributors.values().next().map_or(self.settings.compat, |ir| ir.dialect);
         Merged { entry: index::host_entry(self.host, dialect, candidates, fallback), shadowed }
     }
@@ -399,6 +399,27 @@ impl Merge<'_> {
         };
         Some(Candidate { path, predicates: Default::default(), rule: Arc::new(rule) })
     }
+}
+
+/// What closes a path as an expression goes with the path itself: who has lost it to an older object has no say there.
+fn drop_orphans(
+    winners: &mut BTreeMap<&PathTest, Claimed<'_>>,
+    shadowed: &mut BTreeMap<(Key, Part), Winner>,
+) {
+    let is_expression = |path: &PathTest| matches!(path, PathTest::Expression { .. });
+    winners.retain(|path, (ir, at, rule)| {
+        if !is_expression(path) || ir.lost.iter().any(|lost| lost.origin == rule.origin) {
+            return true;
+        }
+        let is_literal = |other: &RuleIr| {
+            other.origin == rule.origin && other.host == rule.host && !is_expression(&other.path)
+        };
+        let literal = ir.rules.iter().position(is_literal);
+        let by = literal.and_then(|literal| shadowed.get(&(ir.key.clone(), Part::Rule(literal))).cloned());
+        let Some(by) = by else { return true };
+        shadowed.insert((ir.key.clone(), Part::Rule(*at)), by);
+        false
+    });
 }
 
 fn default_rule(

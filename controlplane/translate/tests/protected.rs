@@ -75,28 +75,35 @@ fn paths_that_may_be_expressions_close_what_they_meant() {
     let rewrite = ", nginx.ingress.kubernetes.io/rewrite-target: /$2";
     let specific = "ImplementationSpecific";
     let rows: &[Row] = &[
-        ("/admin(/|$)(.*)", specific, "", &["/admin", "/admin/x", "/ADMIN/x"], &["/", "/administrator"]),
-        // Of prefixes, those with the longer text stay with their owner.
+        ("/admin(/|$)(.*)", specific, regex, &["/admin", "/admin/x", "/ADMIN/x"], &["/", "/administrator"]),
+        // Of prefixes, those with as long a text stay with their owner.
         (
             "/admin(/|$)(.*)",
             specific,
-            "",
+            regex,
             &["/admin/pub/x"],
             &["/admin/public/files", "/admin/public/files/x"],
         ),
-        ("/admin.*", specific, "", &["/admin", "/adminx", "/admin/x"], &["/", "/admin/pub", "/x"]),
-        ("/admin$", "Prefix", "", &["/admin", "/admin$"], &["/admin/x", "/adminx"]),
-        ("/(admin|root)/.*", "Prefix", "", &["/admin/x", "/root/x"], &["/", "/other/x", "/admin"]),
-        ("/a{2}/b", specific, "", &["/aa/b"], &["/a/b"]),
-        ("/colou?r", specific, "", &["/color", "/colour/x"], &["/", "/x"]),
-        ("^/rooted", specific, "", &["/rooted", "/rootedx"], &[]),
+        ("/admin.*", specific, regex, &["/admin", "/adminx", "/admin/x"], &["/", "/admin/pub", "/x"]),
+        ("/admin$", "Prefix", regex, &["/admin", "/admin$"], &["/admin/x", "/adminx"]),
+        ("/(admin|root)/.*", "Prefix", regex, &["/admin/x", "/root/x"], &["/", "/other/x", "/admin"]),
+        ("/a{2}/b", specific, regex, &["/aa/b"], &["/a/b"]),
+        ("/colou?r", specific, regex, &["/color", "/colour/x"], &["/", "/x"]),
+        ("^/rooted", specific, regex, &["/rooted", "/rootedx"], &["/x"]),
         ("/secure", "Prefix", "", &["/secure", "/secure/x"], &["/secure2", "/SECURE"]),
         ("/secure", "Prefix", regex, &["/secure/x", "/secure2", "/SECURE"], &["/", "/insecure"]),
         ("/secure", "Exact", regex, &["/secure", "/secure2"], &["/insecure"]),
         ("/v1.0", specific, rewrite, &["/v1.0", "/v1x0/y"], &["/", "/v10"]),
-        // Exact texts mean themselves, and what cannot be compiled never meant anything.
-        ("/a.*", "Exact", "", &["/a.*"], &["/ab"]),
-        ("/broken(", specific, regex, &["/broken("], &["/broken", "/"]),
+        // Where nothing says that it is one, a path is a text, to ingress-nginx as well.
+        ("/.*", specific, "", &["/.*"], &["/", "/x"]),
+        // An older owner of the same text keeps it, and all that it means.
+        ("/", "Prefix", rewrite, &[], &["/", "/x"]),
+        ("/admin/pub", "Prefix", regex, &[], &["/admin/pub", "/admin/public"]),
+        // Of what only backtracking engines know, or what costs too much, the literal beginning is closed.
+        ("/keep/(?!public)(.*)", specific, regex, &["/keep/x", "/keep/public"], &["/kee", "/"]),
+        ("/back(a)\\1", specific, regex, &["/backaa", "/back"], &["/bac"]),
+        ("/dear.x*(", specific, regex, &["/dear.x*("], &["/dearly"]),
+        ("/big(a{1000}){1000}", specific, regex, &["/big", "/bigger"], &["/bi"]),
     ];
     for (path, path_type, annotation, closed, open) in rows {
         let translation = world(path, path_type, annotation);

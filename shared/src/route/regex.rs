@@ -24,14 +24,16 @@ impl fmt::Display for RegexError {
 }
 
 impl PathRegex {
-    /// Compiles `source`. Anchors are the caller's: `^` for a match from the start.
+    /// Compiles `source`, over bytes: a normalised path is ASCII. Anchors are the caller's: `^` for a match from the start.
     ///
     /// # Errors
-    /// Syntax errors, and programs over 1 MiB.
+    /// Syntax errors, what only backtracking engines know (lookaround, backreferences), and programs over 64 KiB.
     pub fn compile(source: &str, case_insensitive: bool) -> Result<Self, RegexError> {
-        let syntax =
-            regex_automata::util::syntax::Config::new().case_insensitive(case_insensitive).utf8(false);
-        let config = Regex::config().nfa_size_limit(Some(1 << 20)).utf8_empty(false);
+        let syntax = regex_automata::util::syntax::Config::new()
+            .case_insensitive(case_insensitive)
+            .unicode(false)
+            .utf8(false);
+        let config = Regex::config().nfa_size_limit(Some(PROGRAM_BYTES_MAX)).utf8_empty(false);
         let program = Regex::builder()
             .syntax(syntax)
             .configure(config)
@@ -40,17 +42,14 @@ impl PathRegex {
         Ok(Self { source: source.into(), case_insensitive, program })
     }
 
-    /// What begins with these path elements, as a prefix without trailing slashes does.
-    ///
-    /// # Errors
-    /// A text so long that its program is over 1 MiB.
-    pub fn elements(prefix: &str) -> Result<Self, RegexError> {
-        Self::compile(&format!("^{}(?:/|$)", regex_syntax::escape(prefix)), false)
-    }
-
     /// The text that was compiled.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The same without the anchor at its start: what it was written as.
+    pub fn text(&self) -> &str {
+        self.source.strip_prefix('^').unwrap_or(&self.source)
     }
 
     /// Whether it finds something; takes working memory from a shared pool, so it is not for the hot path.
@@ -72,6 +71,9 @@ impl PathRegex {
         Arc::as_ptr(&self.source).cast::<u8>() as usize
     }
 }
+
+/// Objects are written by many people, and each may bring expressions: none may cost much.
+const PROGRAM_BYTES_MAX: usize = 1 << 16;
 
 impl PartialEq for PathRegex {
     fn eq(&self, other: &Self) -> bool {

@@ -4,6 +4,7 @@
 //! host  →  exact, else one-label wildcard, else any          (Ingress: the first of them decides alone;
 //!                                                              Gateway API: falls through to the next)
 //! path  →  exact, else expressions in order, else longest prefix
+//!          (Ingress, strictly: expressions only close, and take nothing from a prefix with as long a text)
 //! same path  →  candidates in the order of the builder; the first whose predicates hold wins
 //! ```
 //!
@@ -308,9 +309,23 @@ impl HostEntry {
         scratch: &mut Scratch,
         trace: &mut T,
     ) -> Option<&Candidate> {
-        self.find_exact(path, request, trace)
-            .or_else(|| self.find_expression(path, request, scratch, trace))
-            .or_else(|| self.find_prefix(path, request, trace))
+        if let Some(exact) = self.find_exact(path, request, trace) {
+            return Some(exact);
+        }
+        if self.expressions.is_empty() {
+            return self.find_prefix(path, request, trace);
+        }
+        if self.dialect != Dialect::Strict {
+            let expression = self.find_expression(0, path, request, scratch, trace);
+            return expression.or_else(|| self.find_prefix(path, request, trace));
+        }
+        let prefix = self.find_prefix(path, request, trace);
+        let longer_than = prefix.map_or(0, |candidate| match &candidate.path {
+            // A prefix is kept without its trailing slash: the shortest is `/`.
+            PathMatch::Prefix(text) => text.len().max(1),
+            PathMatch::Exact(_) | PathMatch::Regex(_) => 0,
+        });
+        self.find_expression(longer_than, path, request, scratch, trace).or(prefix)
     }
 
     fn find_exact<R: RequestView, T: Trace>(
@@ -328,6 +343,7 @@ impl HostEntry {
 
     fn find_expression<R: RequestView, T: Trace>(
         &self,
+        longer_than: usize,
         path: &[u8],
         request: &R,
         scratch: &mut Scratch,
@@ -335,6 +351,9 @@ impl HostEntry {
     ) -> Option<&Candidate> {
         self.expressions.iter().map(|number| &self.candidates[*number as usize]).find(|candidate| {
             let PathMatch::Regex(regex) = &candidate.path else { return false };
+            if regex.text().len() <= longer_than {
+                return false;
+            }
             if !scratch.search(regex, path) {
                 trace.skipped(candidate, Skip::Path);
                 return false;
@@ -629,6 +648,32 @@ mod tests {
         table.find("h", &path, &Get, &mut scratch, &mut NoTrace);
         let captures = scratch.captures().unwrap();
         assert_eq!(&path.bytes[captures.get_group(2).unwrap().range()], b"users");
+    }
+
+    #[test]
+    fn strictly_an_expression_takes_nothing_from_a_prefix_with_as_long_a_text() {
+        let mut builder = RouteTableBuilder::new();
+        for source in ["^/admin(/|$)(.*)", "^/secure", "^/"] {
+            let path = PathMatch::Regex(PathRegex::compile(source, true).unwrap());
+            add(&mut builder, "h", path, "expression");
+        }
+        for prefix in ["/", "/admin/pub", "/admin/public/files", "/secure"] {
+            add(&mut builder, "h", PathMatch::prefix(prefix), prefix);
+        }
+        let table = builder.build();
+        for (path, expected) in [
+            ("/", "/"),
+            ("/x", "/"),
+            ("/admin", "expression"),
+            ("/ADMIN/x", "expression"),
+            ("/administrator", "/"),
+            ("/admin/pub", "expression"),
+            ("/admin/public/files/x", "/admin/public/files"),
+            ("/secure/x", "/secure"),
+            ("/secure2", "expression"),
+        ] {
+            check(&table, "h", path, expected);
+        }
     }
 
     #[test]

@@ -81,23 +81,32 @@ pub(super) fn closing(text: &str) -> Vec<PathTest> {
     closed
 }
 
-/// What closes every request that a path may have meant as an expression: to ingress-nginx it is one that ignores case and
-/// whose end is open, where it looks like one or its object says so.
-pub(super) fn closing_expression(text: &str, is_said_so: bool) -> Option<PathTest> {
-    if !(is_said_so || looks_like_regex(text)) {
-        return None;
-    }
+/// What closes every request that a path means as an expression, which to ingress-nginx ignores case and is open at its end. Of
+/// what only a backtracking engine knows, or what costs too much, its literal beginning is closed.
+pub(super) fn closing_expression(text: &str) -> Option<PathTest> {
     let text = text.strip_prefix('^').unwrap_or(text);
     if !text.starts_with('/') {
         return None;
     }
-    let test = PathTest::Expression { source: format!("^{text}").into(), case_insensitive: true };
-    test.compile().is_ok().then_some(test)
+    let expression =
+        |text: &str| PathTest::Expression { source: format!("^{text}").into(), case_insensitive: true };
+    let whole = expression(&encoded(text));
+    Some(if whole.compile().is_ok() { whole } else { expression(&encoded(&literal_head(text))) })
 }
 
-fn looks_like_regex(text: &str) -> bool {
-    text.contains(['*', '(', ')', '[', ']', '{', '}', '^', '$', '|', '\\', '+', '?'])
+/// The text before the first sign that is more than itself, as an expression.
+fn literal_head(text: &str) -> String {
+    let end = text.find(|letter| letter == '?' || SIGNS.contains(&letter)).unwrap_or(text.len());
+    let (mut head, rest) = text.split_at(end);
+    if rest.starts_with(['?', '*', '{']) {
+        // It may take away what stands before it.
+        head = head.char_indices().last().map_or(head, |(at, _)| &head[..at]);
+    }
+    if head.is_empty() { "/".to_owned() } else { head.replace('.', "\\.") }
 }
+
+/// What makes a text an expression; a dot alone is common in paths.
+const SIGNS: [char; 12] = ['*', '(', ')', '[', ']', '{', '}', '^', '$', '|', '\\', '+'];
 
 /// Sequences that the API server refuses in Exact and Prefix paths: no normalised request has them.
 const FORBIDDEN: [&str; 5] = ["//", "/./", "/../", "%2f", "%2F"];
@@ -131,21 +140,25 @@ fn check(text: &str, path_type: PathType) -> Result<(), String> {
 
 /// The path in the form in which requests are matched: other characters than ASCII arrive percent-encoded.
 fn normal(text: &str) -> Result<String, String> {
-    let encoded = text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+    let normal = normalise(encoded(text).as_bytes()).map_err(|error| format!("cannot be a path: {error}"))?;
+    String::from_utf8(normal.bytes.into_owned()).map_err(|_| "is not ASCII after normalisation".into())
+}
+
+/// Characters other than ASCII, percent-encoded.
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
         match byte.is_ascii() {
             true => out.push(byte as char),
             false => out.push_str(&format!("%{byte:02X}")),
         }
         out
-    });
-    let normal = normalise(encoded.as_bytes()).map_err(|error| format!("cannot be a path: {error}"))?;
-    String::from_utf8(normal.bytes.into_owned()).map_err(|_| "is not ASCII after normalisation".into())
+    })
 }
 
 /// Reports paths that are matched otherwise than they look.
 fn report_looks(origin: &Origin, text: &str, path_type: PathType, problems: &mut Vec<Problem>) {
     let last = text.chars().last().unwrap_or('/');
-    if looks_like_regex(text) {
+    if text.contains(SIGNS) {
         problems.push(Problem::path_looks_like_regex(origin, text));
     } else if path_type == PathType::Prefix && matches!(last, '-' | '_' | '.' | '~' | '=') {
         problems.push(Problem::prefix_not_elementwise(origin, text));
