@@ -1,8 +1,8 @@
 //! When to translate: at once when idle; after a turn, once there is quiet for as long as turns should rest; at the latest
 //! 100 ms after the first change.
 //!
-//! The rest follows what the last turn cost: three times that, so that turns which follow each other take a quarter of a core
-//! at most, and never more than 5 ms. So changes that come one after the other, each when the one before is live, do not
+//! The rest follows what the last turn cost: three times that, and never more than 5 ms, so turns of up to 1.7 ms that follow each
+//! other take a quarter of a core at most. So changes that come one after the other, each when the one before is live, do not
 //! wait for company that never comes, and a storm of them is still taken in few turns.
 //!
 //! ```text

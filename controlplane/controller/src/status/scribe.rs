@@ -220,19 +220,31 @@ impl Scribe {
             self.ledger.read(read_statuses(&self.client, &view).await?);
             self.read_at = Some(Instant::now());
         }
+        let mut refused = Vec::new();
         for due in self.ledger.due(WRITES_MAX) {
             if !self.leads() {
                 return Ok(false);
             }
-            self.write(due).await?;
+            let key = due.key.clone();
+            match self.write(due).await {
+                Ok(()) => {}
+                // One object that may not be written, or that an admission webhook refuses, holds up no other.
+                Err(failure @ (Failure::Forbidden(_) | Failure::Broken(_)))
+                    if refused.len() < REFUSED_MAX =>
+                {
+                    self.ledger.put_off(&key);
+                    refused.push(failure);
+                }
+                Err(failure) => return Err(failure),
+            }
             sleep(pause).await;
         }
-        Ok(self.ledger.count() > 0)
+        refused.pop().map_or(Ok(self.ledger.count() > 0), Err)
     }
 
     /// Whether somebody else may have changed statuses since they were read: the objects that we follow have none.
     fn is_outdated(&self) -> bool {
-        let share = u32::try_from(self.ledger.rows() / OFTEN_READ).unwrap_or(u32::MAX);
+        let share = u32::try_from(self.ledger.rows().saturating_sub(1) / OFTEN_READ).unwrap_or(u32::MAX);
         let often = self.read_again.saturating_mul(share.saturating_add(1));
         self.read_at.is_some_and(|read_at| read_at.elapsed() >= often)
     }
@@ -305,6 +317,9 @@ fn present(view: &View, key: &Key) -> Option<Present> {
 
 /// Statuses that could not be written, and nodes, are looked at this often.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// So many writes of a turn may be refused before it ends: beyond that it is not the objects.
+const REFUSED_MAX: usize = 3;
 
 /// So many statuses are read as often as the configuration says, more of them in proportion less often.
 const OFTEN_READ: usize = 5_000;

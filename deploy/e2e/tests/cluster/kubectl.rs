@@ -217,7 +217,7 @@ fn judges(installed: &Installed<'_>) -> anyhow::Result<()> {
         })
     };
     ensure!(found("foreign", "class-not-ours") && !found("web", "class-not-ours"), "{findings}");
-    let doctor = installed.json(&["doctor"], 0)?;
+    let doctor = installed.json(&["doctor"], 1)?;
     let lines = doctor.as_array().context("lines")?;
     let has = |check: &str, state: &str, part: &str| {
         lines.iter().any(|line| {
@@ -233,5 +233,6 @@ fn judges(installed: &Installed<'_>) -> anyhow::Result<()> {
     ensure!(has("driver", "warning", "epoll") || has("driver", "ok", "io_uring"), "{doctor}");
     ensure!(has("rights", "ok", ""), "{doctor}");
     ensure!(has("reachable", "ok", "answers"), "{doctor}");
+    ensure!(has("answers", "problem", "1 of 1 path"), "the only path is closed: {doctor}");
     Ok(())
 }
