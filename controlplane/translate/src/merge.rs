@@ -408,11 +408,14 @@ fn drop_orphans(
 ) {
     let is_expression = |path: &PathTest| matches!(path, PathTest::Expression { .. });
     winners.retain(|path, (ir, at, rule)| {
-        if !is_expression(path) || ir.lost.iter().any(|lost| lost.origin == rule.origin) {
+        if !is_expression(path) {
             return true;
         }
+        // What stands in the place of a wrong path leads nowhere, and is not the path itself.
         let is_literal = |other: &RuleIr| {
-            other.origin == rule.origin && other.host == rule.host && !is_expression(&other.path)
+            other.origin == rule.origin
+                && other.host == rule.host
+                && matches!(other.backend, BackendIr::Service { .. })
         };
         let literal = ir.rules.iter().position(is_literal);
         let by = literal.and_then(|literal| shadowed.get(&(ir.key.clone(), Part::Rule(literal))).cloned());

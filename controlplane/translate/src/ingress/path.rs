@@ -140,7 +140,8 @@ fn check(text: &str, path_type: PathType) -> Result<(), String> {
 
 /// The path in the form in which requests are matched: other characters than ASCII arrive percent-encoded.
 fn normal(text: &str) -> Result<String, String> {
-    let normal = normalise(encoded(text).as_bytes()).map_err(|error| format!("cannot be a path: {error}"))?;
+    let encoded = encoded(text);
+    let normal = normalise(encoded.as_bytes()).map_err(|error| format!("cannot be a path: {error}"))?;
     String::from_utf8(normal.bytes.into_owned()).map_err(|_| "is not ASCII after normalisation".into())
 }
 
