@@ -100,12 +100,13 @@ impl Reader<'_> {
         let served = self.served(&hosts, &rules, default_backend.as_ref());
         let in_plain_text = in_plain_text(&served, &tls);
         policy::report_hosts(annotations, &policies, &in_plain_text, settings, &mut self.problems);
-        if is_written_for_text(ingress, settings) {
+        let is_written_for_text = is_written_for_text(ingress, settings);
+        if is_written_for_text {
             self.warn_of_prefixes(&rules);
         }
         if policies.is_protected() {
             self.close_lost(&mut rules);
-            if is_written_for_text(ingress, settings) {
+            if is_written_for_text {
                 self.close_expressions(&mut rules);
             }
             if default_backend.is_none() {
@@ -350,7 +351,7 @@ impl Reader<'_> {
         default: Option<&DefaultIr>,
     ) -> BTreeSet<Host> {
         let by_rules = rules.iter().filter(|rule| !policy::exempt_from_redirect(&rule.path));
-        let lost = self.lost.iter().filter(|lost| lost.host.is_some() || lost.host_text.is_empty());
+        let lost = self.lost_at_hosts();
         let mut served: BTreeSet<Host> =
             by_rules.map(|rule| &rule.host).chain(lost.map(|lost| &lost.host)).cloned().collect();
         match default {
@@ -361,10 +362,15 @@ impl Reader<'_> {
         served
     }
 
+    /// Wrong paths whose host is right.
+    fn lost_at_hosts(&self) -> impl Iterator<Item = &LostIr> {
+        self.lost.iter().filter(|lost| lost.host.is_some() || lost.host_text.is_empty())
+    }
+
     /// Closes what can be read of the paths that are wrong.
     fn close_lost(&self, rules: &mut Vec<RuleIr>) {
         let mut closing = Closing::of(rules);
-        for lost in self.lost.iter().filter(|lost| lost.host.is_some() || lost.host_text.is_empty()) {
+        for lost in self.lost_at_hosts() {
             path::closing(&lost.path_text).into_iter().for_each(|path| closing.add(lost.closed(path)));
         }
     }
@@ -375,7 +381,7 @@ impl Reader<'_> {
             let path = path::closing_expression(&rule.path_text)?;
             Some(RuleIr { path, ..rule.clone() })
         });
-        let lost = self.lost.iter().filter(|lost| lost.host.is_some() || lost.host_text.is_empty());
+        let lost = self.lost_at_hosts();
         let lost = lost.filter_map(|lost| Some(lost.closed(path::closing_expression(&lost.path_text)?)));
         let meant: Vec<RuleIr> = of_rules.chain(lost).take(EXPRESSIONS_MAX).collect();
         let mut closing = Closing::of(rules);
