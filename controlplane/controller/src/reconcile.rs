@@ -1,13 +1,16 @@
-//! From what sources know to what is translated: pieces together, equal inputs dropped, translation beside the loop.
+//! From what sources know to what is translated: pieces together, equal inputs dropped, long translations beside the loop.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringress_translate::manifest::Loaded;
 use ringress_translate::objects::Table;
 use ringress_translate::{LastGood, Memo, Objects, Problem, Settings, Translation, translate};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::source::kube::Reached;
@@ -82,46 +85,105 @@ pub(crate) struct Output {
     pub(crate) translation: Arc<Translation>,
 }
 
-/// Translates on a thread of its own, so that the loop goes on answering, and survives a panic of translation.
+/// Translates, and survives a panic of translation. What may take long has a thread of its own, so that the loop goes on
+/// answering; what is done at once is done at once, since on busy cores the way to another thread and back takes longer.
 pub(crate) struct Translator {
     settings: Arc<Settings>,
     last_good: LastGood,
     memo: Option<Memo>,
-    running: Option<JoinHandle<(Output, Memo)>>,
+    running: Option<Running>,
+    /// What the last one took.
+    took: Duration,
 }
+
+enum Running {
+    Beside(JoinHandle<Done>),
+    Over(Box<Done>),
+}
+
+/// What one translation gave and took.
+type Done = Result<(Output, Memo, Duration), Panicked>;
+
+/// Translation panicked, with this message.
+#[derive(Debug, thiserror::Error)]
+#[error("panicked: {0}")]
+pub(crate) struct Panicked(String);
 
 impl Translator {
     pub(crate) fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, last_good: LastGood::default(), memo: None, running: None }
+        Self {
+            settings,
+            last_good: LastGood::default(),
+            memo: None,
+            running: None,
+            // Nothing is known of the first one.
+            took: Duration::MAX,
+        }
     }
 
     /// Starts; the one before must have ended.
-    pub(crate) fn start(&mut self, input: Input) {
+    pub(crate) fn start(&mut self, input: Input, difference: Difference) {
         let (settings, last_good) = (Arc::clone(&self.settings), self.last_good.clone());
-        let mut memo = self.memo.take().unwrap_or_default();
-        self.running = Some(tokio::task::spawn_blocking(move || {
-            let translation = translate(&input.objects, &settings, &last_good, &mut memo);
-            (Output { input, translation: Arc::new(translation) }, memo)
-        }));
+        let memo = self.memo.take().unwrap_or_default();
+        let translation = move || translation(input, &settings, &last_good, memo);
+        let is_short = difference <= Difference::Few && self.took <= SHORT;
+        self.running = Some(match is_short {
+            true => Running::Over(Box::new(translation())),
+            false => Running::Beside(tokio::task::spawn_blocking(translation)),
+        });
     }
 
     /// Waits for what was started; for ever where nothing was. May be dropped and called again.
     ///
     /// # Errors
     /// Translation panicked: its memo is gone, what was good before stays good.
-    pub(crate) async fn finished(&mut self) -> Result<Output, JoinError> {
-        let Some(running) = &mut self.running else { return std::future::pending().await };
-        let done = running.await;
-        self.running = None;
-        let (output, memo) = done?;
+    pub(crate) async fn finished(&mut self) -> Result<Output, Panicked> {
+        if let Some(Running::Beside(running)) = &mut self.running {
+            let done = running.await.unwrap_or_else(|error| Err(Panicked(error.to_string())));
+            self.running = Some(Running::Over(Box::new(done)));
+        }
+        let Some(Running::Over(done)) = self.running.take() else { return std::future::pending().await };
+        self.took = Duration::MAX;
+        let (output, memo, took) = (*done)?;
         self.memo = Some(memo);
+        self.took = took;
         self.last_good = output.translation.last_good.clone();
         Ok(output)
     }
 }
 
-/// Whether nothing that translation reads differs.
-pub(crate) fn same_objects(a: &Objects, b: &Objects) -> bool {
+fn translation(input: Input, settings: &Settings, last_good: &LastGood, mut memo: Memo) -> Done {
+    let began = Instant::now();
+    // A memo that saw a panic is dropped with it.
+    let translated =
+        catch_unwind(AssertUnwindSafe(|| translate(&input.objects, settings, last_good, &mut memo)));
+    let translation = Arc::new(translated.map_err(|panic| Panicked(text_of(&*panic)))?);
+    Ok((Output { input, translation }, memo, began.elapsed()))
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
+
+/// A translation that follows one as short as this is not worth a thread.
+const SHORT: Duration = Duration::from_millis(3);
+
+/// So many objects that differ are few.
+const FEW: usize = 16;
+
+/// How much of what translation reads differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Difference {
+    Nothing,
+    /// A handful of objects, each of which concerns few routes in most clusters.
+    Few,
+    /// More, or what concerns all routes.
+    Much,
+}
+
+/// How much differs.
+pub(crate) fn difference(a: &Objects, b: &Objects) -> Difference {
     let Objects {
         ingresses,
         ingress_classes,
@@ -134,18 +196,23 @@ pub(crate) fn same_objects(a: &Objects, b: &Objects) -> bool {
         namespaces,
         resolved,
     } = a;
-    same_table(ingresses, &b.ingresses)
-        && same_table(ingress_classes, &b.ingress_classes)
-        && same_table(services, &b.services)
-        && same_table(endpoint_slices, &b.endpoint_slices)
-        && same_table(endpoints, &b.endpoints)
-        && same_table(secrets, &b.secrets)
-        && *withheld == b.withheld
-        && same_table(config_maps, &b.config_maps)
-        && same_table(namespaces, &b.namespaces)
-        && *resolved == b.resolved
+    let concerns_all = differing(ingress_classes, &b.ingress_classes) + differing(namespaces, &b.namespaces);
+    if concerns_all > 0 || *withheld != b.withheld || *resolved != b.resolved {
+        return Difference::Much;
+    }
+    let objects = differing(ingresses, &b.ingresses)
+        + differing(services, &b.services)
+        + differing(endpoint_slices, &b.endpoint_slices)
+        + differing(endpoints, &b.endpoints)
+        + differing(secrets, &b.secrets)
+        + differing(config_maps, &b.config_maps);
+    match objects {
+        0 => Difference::Nothing,
+        1..=FEW => Difference::Few,
+        _ => Difference::Much,
+    }
 }
 
-fn same_table<T>(a: &Table<T>, b: &Table<T>) -> bool {
-    a.len() == b.len() && a.differing(b).is_empty()
+fn differing<T>(a: &Table<T>, b: &Table<T>) -> usize {
+    a.differing(b).len()
 }

@@ -55,7 +55,11 @@ pub(crate) fn serve(
             boot.admin.get_or_init(|| address);
         }
         let writer = writer.map(|writer| tokio::spawn(writer.run(controller.readiness())));
-        let ended = controller.run().await;
+        // On a worker: from a watch to the shards a change then stays on one thread, where the cores are busy with others.
+        let ended = match tokio::spawn(controller.run()).await {
+            Ok(ended) => ended,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
         if let Some(writer) = writer.filter(|_| !matches!(ended, Ok(Ended::Forced))) {
             // It has a limit of its own; whether it panicked stands in the log.
             let _ = writer.await;

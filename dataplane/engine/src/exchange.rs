@@ -106,6 +106,8 @@ pub enum ConnectFailure {
     Refused,
     /// Nobody answered in time.
     TimedOut,
+    /// Nobody had answered yet when the endpoint left its upstream.
+    Withdrawn,
     /// We lack a descriptor or a port: nobody's fault but ours.
     Local,
     /// Anything else, such as an unreachable network.
@@ -168,7 +170,7 @@ pub struct Exchange {
     routed: Option<Routed>,
     no_route: Option<NoRoute>,
     tries: usize,
-    /// Those of them that do not count: whose connection was refused, and all before a pause.
+    /// Those of them that do not count: whose connection was refused or not waited for, and all before a pause.
     uncounted: usize,
     pauses: usize,
     /// What is answered if a pause does not help.
@@ -247,7 +249,7 @@ impl Exchange {
 
     fn after_connect_failure(&mut self, failure: ConnectFailure, env: &mut Env<'_>) -> Step {
         self.failed.extend(self.last);
-        self.uncounted += usize::from(failure == ConnectFailure::Refused);
+        self.uncounted += usize::from(matches!(failure, ConnectFailure::Refused | ConnectFailure::Withdrawn));
         // Nothing was sent, so another endpoint can always be asked.
         let elsewhere = self.may_try() && self.has_elsewhere(env);
         let retry = if elsewhere { self.try_next(env) } else { self.pause(failure, env) };
@@ -256,7 +258,8 @@ impl Exchange {
 
     fn pause(&mut self, failure: ConnectFailure, env: &Env<'_>) -> Option<Step> {
         let Target::Upstream(id) = self.routed.as_ref()?.target else { return None };
-        let is_gone = matches!(failure, ConnectFailure::Refused | ConnectFailure::Other);
+        let is_gone =
+            matches!(failure, ConnectFailure::Refused | ConnectFailure::Withdrawn | ConnectFailure::Other);
         let pause = PAUSES.get(self.pauses).filter(|_| is_gone && env.balancers.is_moving(id, env.now))?;
         self.pauses += 1;
         self.unreachable = Some(failure);
@@ -340,6 +343,9 @@ fn unreachable(failure: ConnectFailure) -> Answer {
         ConnectFailure::TimedOut => {
             Answer::new(504, Token::ConnectionTimeout, "the endpoint did not take the connection in time")
         }
+        ConnectFailure::Withdrawn => {
+            Answer::new(502, Token::DestinationUnavailable, "the endpoint is gone, and no other is left")
+        }
         ConnectFailure::Local => {
             Answer::new(503, Token::ConnectionLimit, "no more connections can be opened here")
         }
@@ -353,7 +359,7 @@ fn unreachable(failure: ConnectFailure) -> Answer {
 pub fn verdict(outcome: Outcome) -> Option<TryResult> {
     match outcome {
         Outcome::Answered => Some(TryResult::Answered),
-        Outcome::NotConnected(ConnectFailure::Local) => None,
+        Outcome::NotConnected(ConnectFailure::Local | ConnectFailure::Withdrawn) => None,
         Outcome::NotConnected(_) => Some(TryResult::Failed),
         Outcome::NoAnswer(failure)
             if failure.reused && failure.silent && failure.cause == NoAnswerCause::Closed =>

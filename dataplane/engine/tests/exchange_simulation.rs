@@ -144,10 +144,11 @@ fn request(text: &str) -> Head {
 fn random_outcome(random: &mut Random, first_reused: bool, replayable: bool) -> Outcome {
     let causes =
         [NoAnswerCause::Closed, NoAnswerCause::TimedOut, NoAnswerCause::Malformed(HeadError::StatusLine)];
-    match random.below(6) {
+    match random.below(7) {
         0 => Outcome::NotConnected(ConnectFailure::Refused),
         1 => Outcome::NotConnected(ConnectFailure::TimedOut),
-        2..5 => Outcome::NoAnswer(NoAnswer {
+        2 => Outcome::NotConnected(ConnectFailure::Withdrawn),
+        3..6 => Outcome::NoAnswer(NoAnswer {
             reused: first_reused,
             silent: random.below(3) > 0,
             unsent: random.below(4) == 0,
@@ -206,12 +207,19 @@ fn live(world: &mut World, faults: &mut Random, head: &Head, idempotent: bool, e
                     assert!(attempt.fresh, "{seed}: a retry never goes to the pool");
                 }
                 last = Some(attempt.lease.endpoint());
-                refusals += usize::from(outcome == Outcome::NotConnected(ConnectFailure::Refused));
+                let uncounted =
+                    [ConnectFailure::Refused, ConnectFailure::Withdrawn].map(Outcome::NotConnected);
+                refusals += usize::from(uncounted.contains(&outcome));
                 tries += 1;
                 assert!(tries - refusals <= 3 && refusals < 16, "{seed}: {tries} tries, {refusals} refused");
                 let reused = !attempt.fresh && faults.below(2) == 0;
                 outcome = random_outcome(faults, reused, replayable);
                 if let Some(result) = verdict(outcome) {
+                    assert_ne!(
+                        outcome,
+                        Outcome::NotConnected(ConnectFailure::Withdrawn),
+                        "{seed}: an endpoint that nobody waited for is blamed"
+                    );
                     attempt.lease.report(result, world.now);
                 }
             }

@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 use ringress_engine::codec::body::BodyDecoder;
 use ringress_engine::codec::h1;
 use ringress_engine::exchange::{
-    Answer, Env, Exchange, NoAnswer, NoAnswerCause, NoRoute, Outcome, Routed, Step, Token, Try, verdict,
+    Answer, ConnectFailure, Env, Exchange, NoAnswer, NoAnswerCause, NoRoute, Outcome, Routed, Step, Token,
+    Try, verdict,
 };
 use ringress_engine::http::forward::{
     ForwardRequest, PeerText, Scheme, client_address, client_request_id, write_request,
@@ -33,7 +34,7 @@ use ringress_shared::metric::Counter;
 use ringress_shared::route::Target;
 
 use await_head::AwaitHead;
-use delivery::{Delivery, tell};
+use delivery::{Delivered, Delivery, tell};
 
 use crate::buffer::{Buffer, Send};
 use crate::clock::Clock;
@@ -258,12 +259,16 @@ impl<'p> Performance<'p> {
             };
             let Some(routed) = self.exchange.routed().copied() else { return After::End };
             self.tally.endpoint = Some(attempt.lease.address());
-            let opened = upstream::open(self.shard, &attempt, &routed.timeouts, now).await;
+            let Target::Upstream(upstream) = routed.target else { return After::End };
+            let opened = upstream::open(self.shard, &attempt, upstream, &routed.timeouts, now).await;
             let mut connection = match opened {
                 Ok(connection) => connection,
                 Err(failure) => {
                     outcome = Outcome::NotConnected(failure);
                     now = Clock::now();
+                    if failure == ConnectFailure::Withdrawn {
+                        self.follow_newest(now);
+                    }
                     report(self.shard, &attempt, outcome, now);
                     continue;
                 }
@@ -438,7 +443,26 @@ impl<'p> Performance<'p> {
             let seconds = self.work.response.facts.keep_alive_secs;
             connection.give_back(self.shard, &routed.timeouts, seconds, now);
         }
-        delivered.after()
+        self.after(delivered)
+    }
+
+    /// How the connection goes on after an answer that was delivered.
+    fn after(&self, delivered: Delivered) -> After {
+        match delivered.after() {
+            // Who asked for the end and has sent all sends nothing that could reset what it was told (RFC 9112 §9.6).
+            After::Close if self.was_last_request() => After::End,
+            after => after,
+        }
+    }
+
+    /// Whether the client promised that nothing comes any more, in plain text: TLS has a last word of its own. Old clients
+    /// add an empty line to content.
+    fn was_last_request(&self) -> bool {
+        let facts = &self.work.request.facts;
+        !facts.keep_alive
+            && facts.framing == Framing::None
+            && self.client.received.is_empty()
+            && self.client.session.is_none()
     }
 
     fn delivery(&self, routed: &Routed) -> Delivery {
@@ -494,7 +518,12 @@ impl<'p> Performance<'p> {
         self.tally.token = told.token;
         self.tally.detail = answer.message;
         self.tally.bytes_out.set(told.bytes);
-        match told.delivered.after() {
+        let after = match answer.close {
+            // What was wrong with the request may go on.
+            true => told.delivered.after(),
+            false => self.after(told.delivered),
+        };
+        match after {
             After::Keep => self.discard_request(framing).await,
             after => after,
         }

@@ -14,7 +14,6 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::Duration;
 
 use monoio::io::{OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::time::TimeDriver;
@@ -274,9 +273,11 @@ pub(crate) fn prepare(socket: &socket2::Socket) -> io::Result<()> {
     socket.set_nonblocking(monoio::utils::is_legacy())
 }
 
-/// Takes a connected socket over.
+/// Takes over a connected socket that was accepted, which leaves it blocking: the ring is spared a call.
 pub(crate) fn adopt(socket: socket2::Socket) -> io::Result<Halves> {
-    prepare(&socket)?;
+    if monoio::utils::is_legacy() {
+        socket.set_nonblocking(true)?;
+    }
     let descriptor = socket.as_raw_fd();
     let stream = monoio::net::TcpStream::from_std(socket.into())?;
     let (reader, writer) = stream.into_split();
@@ -290,16 +291,12 @@ pub(crate) struct Halves {
     pub(crate) writer: WriteHalf,
 }
 
-/// Opens a connection.
+/// Opens a connection. May be dropped.
 ///
 /// # Errors
-/// Those of `connect(2)`; `TimedOut` after `within`.
-pub(crate) async fn connect(address: SocketAddr, within: Duration) -> io::Result<Halves> {
-    let connecting = monoio::net::TcpStream::connect_addr(address);
-    let stream = match timeout(within, connecting).await {
-        Ok(connected) => connected?,
-        Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-    };
+/// Those of `connect(2)`.
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<Halves> {
+    let stream = monoio::net::TcpStream::connect_addr(address).await?;
     // Small writes must not wait for acknowledgements; a socket without the option still works.
     let _ = stream.set_nodelay(true);
     let descriptor = stream.as_raw_fd();
@@ -396,6 +393,7 @@ fn events(descriptor: RawFd, wanted: PollFlags) -> io::Result<PollFlags> {
 mod tests {
     use std::cell::Cell;
     use std::rc::Rc;
+    use std::time::Duration;
 
     use super::*;
     use crate::clock::Clock;
@@ -467,10 +465,10 @@ mod tests {
     }
 
     #[test]
-    fn connecting_gives_up_in_time() {
+    fn connecting_to_nobody_is_refused() {
         let (mut runtime, _) = build(DriverChoice::Auto).unwrap();
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let refused = runtime.block_on(connect(closed, Duration::from_secs(5)));
+        let refused = runtime.block_on(connect(closed));
         assert_eq!(refused.err().map(|error| error.kind()), Some(io::ErrorKind::ConnectionRefused));
     }
 }

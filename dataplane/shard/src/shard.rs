@@ -17,7 +17,7 @@ use ringress_engine::exchange::RetryBudget;
 use ringress_engine::pool::Pool;
 use ringress_engine::random::Random;
 use ringress_shared::command::{Command, DriverReport, Event, EventSink, ShardPort, ShardStatus};
-use ringress_shared::id::{EndpointId, IdMap, RuleId};
+use ringress_shared::id::{EndpointId, IdMap, RuleId, UpstreamId};
 use ringress_shared::listener::{Routing, Socket, SocketId};
 use ringress_shared::metric::{Counter, ShardReport};
 use ringress_shared::route::{Rule, Scratch};
@@ -158,6 +158,13 @@ pub(crate) struct Current {
 impl Current {
     pub(crate) fn socket(&self, id: SocketId) -> Option<&Socket> {
         self.snapshot.sockets.iter().find(|socket| socket.id == id)
+    }
+
+    /// Whether an endpoint belongs to an upstream.
+    pub(crate) fn has_endpoint(&self, upstream: UpstreamId, endpoint: EndpointId) -> bool {
+        self.snapshot.upstreams.get(&upstream).is_some_and(|upstream| {
+            upstream.endpoints.endpoints.iter().any(|candidate| candidate.id == endpoint)
+        })
     }
 }
 

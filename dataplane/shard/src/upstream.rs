@@ -1,11 +1,13 @@
 //! Connections to endpoints: opened or taken from the pool, and given back only when they are clean.
 
+use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ringress_engine::exchange::{ConnectFailure, Try};
-use ringress_shared::id::EndpointId;
+use ringress_shared::id::{EndpointId, UpstreamId};
 use ringress_shared::metric::Counter;
 use ringress_shared::route::RuleTimeouts;
 
@@ -39,10 +41,14 @@ impl Idle {
     }
 }
 
-/// A connection for one try.
+/// How often it is looked whether an endpoint that does not answer is still wanted.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A connection for one try at an endpoint of `upstream`.
 pub(crate) async fn open(
     shard: &Rc<Shard>,
     attempt: &Try,
+    upstream: UpstreamId,
     timeouts: &RuleTimeouts,
     now: Instant,
 ) -> Result<Connection, ConnectFailure> {
@@ -52,16 +58,46 @@ pub(crate) async fn open(
     {
         return Ok(connection);
     }
+    let is_wanted = || shard.current().is_some_and(|current| current.has_endpoint(upstream, endpoint));
     // Opening is rare and its future large.
-    Box::pin(connect(shard, attempt, timeouts.connect)).await.map_err(|error| {
+    let opened = Box::pin(while_wanted(connect(shard, attempt), timeouts.connect, is_wanted)).await;
+    if opened.is_err() {
         shard.count(Counter::UpstreamConnectFailures);
-        match error.kind() {
-            _ if is_ours(&error) => ConnectFailure::Local,
-            io::ErrorKind::ConnectionRefused => ConnectFailure::Refused,
-            io::ErrorKind::TimedOut => ConnectFailure::TimedOut,
-            _ => ConnectFailure::Other,
+    }
+    opened
+}
+
+/// Waits for a connection, `within` at most, and no longer than its endpoint belongs to the upstream: an address that has
+/// left without a refusal never answers, and those that came in its place do.
+async fn while_wanted<T>(
+    opening: impl Future<Output = io::Result<T>>,
+    within: Duration,
+    is_wanted: impl Fn() -> bool,
+) -> Result<T, ConnectFailure> {
+    let mut opening = pin!(opening);
+    let mut left = within;
+    loop {
+        let look = LOOK.min(left);
+        if let Ok(opened) = rt::timeout(look, opening.as_mut()).await {
+            return opened.map_err(|error| failure(&error));
         }
-    })
+        left -= look;
+        if left.is_zero() {
+            return Err(ConnectFailure::TimedOut);
+        }
+        if !is_wanted() {
+            return Err(ConnectFailure::Withdrawn);
+        }
+    }
+}
+
+fn failure(error: &io::Error) -> ConnectFailure {
+    match error.kind() {
+        _ if is_ours(error) => ConnectFailure::Local,
+        io::ErrorKind::ConnectionRefused => ConnectFailure::Refused,
+        io::ErrorKind::TimedOut => ConnectFailure::TimedOut,
+        _ => ConnectFailure::Other,
+    }
 }
 
 fn pooled(shard: &Shard, endpoint: EndpointId, now: Instant) -> Option<Connection> {
@@ -70,10 +106,10 @@ fn pooled(shard: &Shard, endpoint: EndpointId, now: Instant) -> Option<Connectio
     Some(Connection { reader, writer, received: Buffer::new(Size::Small), reused: true, endpoint })
 }
 
-async fn connect(shard: &Shard, attempt: &Try, within: Duration) -> io::Result<Connection> {
+/// May be dropped at any time.
+async fn connect(shard: &Shard, attempt: &Try) -> io::Result<Connection> {
     let endpoint = attempt.lease.endpoint();
-    let pass = rt::timeout(within, shard.gates.enter(endpoint)).await;
-    let _pass = pass.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+    let _pass = shard.gates.enter(endpoint).await;
     // While this one waited, another may have come back.
     if !attempt.fresh
         && let Some(connection) = pooled(shard, endpoint, Clock::now())
@@ -81,7 +117,7 @@ async fn connect(shard: &Shard, attempt: &Try, within: Duration) -> io::Result<C
         return Ok(connection);
     }
     shard.count(Counter::UpstreamConnects);
-    let halves = rt::connect(attempt.lease.address(), within).await?;
+    let halves = rt::connect(attempt.lease.address()).await?;
     let (reader, writer) = plain(halves, &shard.wheel);
     Ok(Connection { reader, writer, received: Buffer::new(Size::Small), reused: false, endpoint })
 }

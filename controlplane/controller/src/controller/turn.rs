@@ -1,7 +1,7 @@
 //! The control loop: one task that owns everything that changes, and waits for whatever comes next.
 //!
-//! Nothing in it blocks: folders are read on a thread of their own, translation runs on another, binding is a system
-//! call. So the loop also serves as the pulse of liveness: it counts the shards' heartbeats every second.
+//! Nothing in it blocks: folders are read on a thread of their own, translation that may take long runs on another, binding
+//! is a system call. So the loop also serves as the pulse of liveness: it counts the shards' heartbeats every second.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -13,7 +13,6 @@ use ringress_shared::listener::SocketId;
 use ringress_shared::snapshot::Generation;
 use ringress_translate::{Problem, Settings, Translation};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinError;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::Controller;
@@ -24,7 +23,7 @@ use crate::live::{Covered, Live, View};
 use crate::problems::{Shift, State};
 use crate::publish::bind::BindError;
 use crate::publish::{Publication, Publisher};
-use crate::reconcile::{Input, Known, Output, Translator, same_objects};
+use crate::reconcile::{Difference, Input, Known, Output, Panicked, Translator, difference};
 use crate::shutdown::{Ended, Stage};
 use crate::source::Change;
 use crate::source::names::{self, Resolved};
@@ -65,7 +64,7 @@ enum Wake {
     Changed(Box<Change>),
     Resolved(Resolved),
     Due,
-    Translated(Result<Output, JoinError>),
+    Translated(Result<Output, Panicked>),
     Tick,
 }
 
@@ -129,7 +128,7 @@ impl Loop {
 
     async fn translate(&mut self, seen: Instant) -> Result<Output, Error> {
         let input = self.known.input(seen);
-        self.translator.start(input);
+        self.translator.start(input, Difference::Much);
         self.translator.finished().await.map_err(|error| Error::Translation(error.to_string()))
     }
 
@@ -211,15 +210,16 @@ impl Loop {
         let now = Instant::now();
         self.debounce.take(now);
         let input = self.known.input(self.seen.take().unwrap_or(now));
-        match self.live.view() {
-            Some(view) if same_objects(&view.objects, &input.objects) => {
+        let Some(view) = self.live.view() else { return self.translator.start(input, Difference::Much) };
+        match difference(&view.objects, &input.objects) {
+            Difference::Nothing => {
                 view.reached.store(input.reached.clone());
                 // What failed may have been taken back.
                 self.live.change(|standing| standing.reloads.is_last_good = true);
                 self.only_problems(&view, &input);
                 self.debounce.ended(Instant::now());
             }
-            _ => self.translator.start(input),
+            difference => self.translator.start(input, difference),
         }
     }
 
@@ -251,7 +251,7 @@ impl Loop {
         });
     }
 
-    fn translated(&mut self, outcome: Result<Output, JoinError>) {
+    fn translated(&mut self, outcome: Result<Output, Panicked>) {
         let output = match outcome {
             // A generation after the end of accepting would reach nobody.
             Ok(_) if self.stage.is_draining() => return,

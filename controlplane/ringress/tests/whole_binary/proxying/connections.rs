@@ -70,6 +70,23 @@ on_both_drivers! {
         assert!(heads.iter().all(|request| request.head.starts_with(b"GET / HTTP/1.1\r\n")), "endpoints are spoken to in HTTP/1.1");
     }
 
+    fn a_client_that_asked_for_the_end_is_not_waited_for(driver) {
+        const CLIENTS: usize = 100;
+        let upstream = Upstream::named("web");
+        let ringress = Launch::new(driver).serving(&[&upstream]).start();
+        let kept: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let mut client = ringress.client();
+                let answer = client.ask("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+                assert_eq!((answer.status, answer.field("connection")), (200, Some("close")), "{number}");
+                assert!(client.is_closed().is_some(), "{number}");
+                client
+            })
+            .collect();
+        let open = ringress.metric("ringress_connections", "");
+        assert!(open < CLIENTS as f64 / 2.0, "{open} connections of {} are held for clients that said their last word", kept.len());
+    }
+
     fn curl_is_served(driver) {
         let upstream = Upstream::named("web");
         let ringress = Launch::new(driver).serving(&[&upstream]).start();

@@ -4,10 +4,30 @@ use crate::support::manifest::{self, Ingress};
 use crate::support::process::Ports;
 use crate::support::upstream::{echo, ok};
 use crate::support::{Client, Launch, Upstream, on_both_drivers, wait_until};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+/// An address that takes no connection and refuses none: its queue is full.
+struct Deaf {
+    address: SocketAddr,
+    _listener: socket2::Socket,
+    _queued: Vec<TcpStream>,
+}
+
+impl Deaf {
+    fn new() -> Self {
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok();
+        let queued: Vec<_> = std::iter::from_fn(connect).take(16).collect();
+        assert!(queued.len() < 16, "the queue is never full");
+        Self { address, _listener: listener, _queued: queued }
+    }
+}
 
 on_both_drivers! {
     fn a_refused_connection_is_502_or_another_endpoint(driver) {
@@ -73,6 +93,34 @@ on_both_drivers! {
             assert_eq!(waiting.join().unwrap().status, 200);
         });
         assert_eq!(next.requests().len(), 1);
+    }
+
+    fn a_connection_that_nobody_takes_is_given_up_when_its_endpoint_leaves(driver) {
+        let (deaf, next) = (Deaf::new(), Upstream::named("next"));
+        let to = |address| manifest::file(&[manifest::endpoints("web", &[address])]);
+        let ringress = Launch::new(driver)
+            .shards(1)
+            .manifests(&[Ingress::simple("a", "a.test", "web").yaml(), manifest::service("web")])
+            .file("slices.yaml", &to(deaf.address))
+            .start();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| ringress.client().get("a.test", "/"));
+            wait_until("the connection is being opened", || ringress.metric("ringress_upstream_connects_total", "") > 0.0);
+            ringress.apply("slices.yaml", &to(next.address()));
+            // Who waits until the time for connecting is over answers 504.
+            assert_eq!(waiting.join().unwrap().status, 200);
+        });
+        assert_eq!(next.requests().len(), 1);
+        // Where nobody came in its place, the wait goes on to an answer of its own.
+        ringress.apply("slices.yaml", &to(deaf.address));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| ringress.client().get("a.test", "/"));
+            wait_until("the connection is being opened", || ringress.metric("ringress_upstream_connects_total", "") > 2.0);
+            ringress.apply("slices.yaml", &manifest::file(&[manifest::endpoints("web", &[])]));
+            let answer = waiting.join().unwrap();
+            assert_eq!(answer.status, 502);
+            assert!(answer.field("proxy-status").is_some_and(|value| value.contains("destination_unavailable")), "{:?}", answer.fields);
+        });
     }
 
     fn a_stale_connection_is_tried_again_only_where_that_is_safe(driver) {
