@@ -1,6 +1,7 @@
 //! The kube source against a scripted API server that fails in every way that a real one will not on demand.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::sync::Arc;

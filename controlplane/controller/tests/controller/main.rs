@@ -1,6 +1,7 @@
 //! The control loop from a folder to shards that acknowledge, and what the admin says meanwhile.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;

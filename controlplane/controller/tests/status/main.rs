@@ -1,6 +1,7 @@
 //! From an object of a cluster to its status and its Events, over shards that acknowledge.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::net::{Ipv4Addr, SocketAddr};
