@@ -289,7 +289,8 @@ impl Speaker {
         }
         let (is_passing, asked) = match &failure {
             Failure::Busy { after, .. } => (true, after.unwrap_or_default()),
-            failure => (matches!(failure, Failure::Broken(_)), Duration::ZERO),
+            Failure::Broken(_) | Failure::Unauthenticated(_) => (true, Duration::ZERO),
+            _ => (false, Duration::ZERO),
         };
         let object = letter.event.object.clone();
         if !is_passing || !self.outbox.failed(letter, asked, Instant::now()) {

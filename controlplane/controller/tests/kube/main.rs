@@ -4,6 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod credentials;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,7 +34,11 @@ impl Tap {
     }
 
     async fn open_as(server: &ApiServer, scheme: &str, scope: Scope) -> Self {
-        let access = Access { kubeconfig: Some(server.kubeconfig(scheme)), context: None };
+        Self::open_by(server.kubeconfig(scheme), scope).await
+    }
+
+    async fn open_by(kubeconfig: PathBuf, scope: Scope) -> Self {
+        let access = Access { kubeconfig: Some(kubeconfig), context: None };
         let source = KubeSource::new(access, scope, patience());
         let standing = source.standing();
         Self { changes: source.watch().await.unwrap(), standing, last: None, reached: Reached::default() }

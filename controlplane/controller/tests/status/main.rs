@@ -687,3 +687,20 @@ async fn what_an_outage_kept_back_is_said_after_it() {
         assert_eq!((said.len(), &*said[0].0), (1, "Applied"));
     }
 }
+
+#[tokio::test]
+async fn an_event_waits_for_a_token_that_is_accepted() {
+    let server = cluster().await;
+    let running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    server.fail("events", Call::Write, Fault::Refuse(401, None), Some(3));
+    server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
+    let told = async || get(running.admin, "/writes").await.json()["troubles"].clone();
+    let told = eventually(told, |told| told[0]["what"] == "write Events").await;
+    assert_eq!(told[0]["refused"], false, "no right is missing: {told}");
+    assert!(
+        told[0]["why"].as_str().unwrap().contains("does not accept the token in users[].user.token of"),
+        "{told}"
+    );
+    eventually(async || events(&server, "late").len(), |found| *found == 1).await;
+}
