@@ -19,6 +19,7 @@
 mod address;
 mod announcer;
 mod api;
+mod authors;
 mod clear;
 mod decide;
 mod event;
@@ -37,6 +38,7 @@ mod users;
 mod waiting;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +72,8 @@ pub struct StatusConfig {
     pub publish: Option<Publish>,
     /// Of nodes, show the internal address even where there is an external one.
     pub report_internal_addresses: bool,
+    /// The namespaces of Ingresses, as the source watches them; empty: all.
+    pub watched: BTreeSet<String>,
     /// How often what others may have written over it is put right.
     pub read_again: Duration,
     /// Whether the last replica takes the addresses out of the statuses when it ends.

@@ -225,6 +225,8 @@ impl Speaker {
         if self.others.is_some() {
             self.warn(view);
         }
+        self.troubles
+            .retain(Task::Events, |namespace| namespace.is_empty() || has_ingresses(view, namespace));
     }
 
     fn wait_for_others(&mut self, before: &View, view: &View, live: &Live) {
@@ -302,7 +304,10 @@ impl Speaker {
             return;
         }
         let failure = match self.write(&letter).await {
-            Ok(()) => return self.troubles.over(&[Task::Events]),
+            Ok(()) => {
+                self.troubles.over_in(Task::Events, letter.event.namespace());
+                return self.troubles.over_in(Task::Events, "");
+            }
             Err(failure) => failure,
         };
         if letter.event.is_cluster_wide() && matches!(failure, Failure::Forbidden(_)) {
@@ -310,7 +315,7 @@ impl Speaker {
             tracing::debug!(object = %letter.event.object, error = %failure, "Events about such objects are left out");
             return;
         }
-        if self.troubles.note(Task::Events, &failure) {
+        if self.troubles.note_in(Task::Events, letter.event.namespace(), &failure) {
             let needs = Task::Events.needs();
             tracing::warn!(object = %letter.event.object, error = %failure, needs, "an Event cannot be written");
         }
@@ -367,6 +372,11 @@ impl Speaker {
             }
         }
     }
+}
+
+fn has_ingresses(view: &View, namespace: &str) -> bool {
+    let first = view.objects.ingresses.iter_from(&Key::new(namespace, "")).next();
+    first.is_some_and(|(key, _)| &*key.namespace == namespace)
 }
 
 async fn next(others: &mut Option<Others>) -> Option<News> {

@@ -4,8 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
 mod broken_secrets;
+mod troubles;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -46,6 +49,8 @@ struct Flags {
     clear_on_shutdown: bool,
     internal: bool,
     read_again: Duration,
+    election_id: &'static str,
+    watched: BTreeSet<String>,
 }
 
 impl Default for Flags {
@@ -57,6 +62,8 @@ impl Default for Flags {
             clear_on_shutdown: true,
             internal: false,
             read_again: Duration::from_secs(60),
+            election_id: "ringress-leader",
+            watched: BTreeSet::new(),
         }
     }
 }
@@ -77,10 +84,11 @@ fn run_with(server: &ApiServer, flags: Flags) -> Running {
     let config = StatusConfig {
         access,
         publish: Some(flags.publish),
+        watched: flags.watched,
         report_internal_addresses: flags.internal,
         clear_on_shutdown: flags.clear_on_shutdown,
         read_again: flags.read_again,
-        election_id: "ringress-leader".to_owned(),
+        election_id: flags.election_id.to_owned(),
         pod_name: Some(flags.pod.to_owned()),
         pod_namespace: Some("ringress".to_owned()),
     };

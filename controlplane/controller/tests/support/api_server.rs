@@ -192,7 +192,7 @@ impl ApiServer {
     }
 
     /// The next `times` calls of that kind fail so; `None`: all until [`heal`](Self::heal). `*` is every resource,
-    /// `secrets/x` the calls for the objects of that name.
+    /// `secrets/x` the calls for the objects of that name, `events@a` those in that namespace.
     pub(crate) fn fail(&self, resource: &'static str, call: Call, fault: Fault, times: Option<usize>) {
         self.world.lock().unwrap().scripts.push(Script { resource, call, fault, times });
     }
@@ -280,7 +280,7 @@ impl Connection {
             let mut world = self.world.lock().unwrap();
             world.requests.push(request.clone());
             let is_known = world.token.is_none_or(|token| token == request.token);
-            (world.fault(&resource, name.as_deref(), call), is_known)
+            (world.fault(&resource, (namespace.as_deref(), name.as_deref()), call), is_known)
         };
         if !is_known {
             return refuse(stream, 401, None, "Unauthorized").await;
@@ -404,10 +404,20 @@ impl Connection {
 
 impl World {
     /// What goes wrong with this call.
-    fn fault(&mut self, resource: &str, name: Option<&str>, call: Call) -> Option<Fault> {
-        let is_it = |script: &Script| match script.resource.split_once('/') {
-            Some((of, only)) => of == resource && Some(only) == name,
-            None => script.resource == "*" || script.resource == resource,
+    fn fault(
+        &mut self,
+        resource: &str,
+        (namespace, name): (Option<&str>, Option<&str>),
+        call: Call,
+    ) -> Option<Fault> {
+        let is_it = |script: &Script| {
+            if let Some((of, only)) = script.resource.split_once('/') {
+                return of == resource && Some(only) == name;
+            }
+            if let Some((of, only)) = script.resource.split_once('@') {
+                return of == resource && Some(only) == namespace;
+            }
+            script.resource == "*" || script.resource == resource
         };
         let fits = |script: &Script| is_it(script) && (script.call == Call::Any || script.call == call);
         let index = self.scripts.iter().position(fits)?;
