@@ -1,11 +1,11 @@
-//! Addresses that others wrote, and those that are left when ringress ends.
+//! Addresses in statuses: where they come from, what others wrote, what is left when ringress ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ringress_controller::status::{self, Cleared, Clearing};
+use ringress_controller::status::{self, Cleared, Clearing, Publish};
 use serde_json::{Value, json};
 
-use crate::support::api_server::{ApiServer, Call, Fault};
+use crate::support::api_server::{ApiServer, Call, Fault, Request};
 use crate::support::eventually;
 use crate::{Flags, addresses, clearing, cluster, ingress, run, run_with};
 
@@ -124,4 +124,92 @@ async fn what_changes_while_the_last_replica_ends_is_cleared_all_the_same() {
     server.fail("ingresses", Call::Write, Fault::Refuse(409, None), Some(2));
     running.end().await;
     assert_eq!(addresses(&server, "web"), Value::Null);
+}
+
+#[tokio::test]
+async fn an_ingress_gets_the_address_and_loses_it_with_its_class() {
+    let server = cluster().await;
+    server.put("ingresses", ingress("foreign", "other", "b.test", "web"));
+    let running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| *found == json!([{"ip": "192.0.2.7"}])).await;
+    assert_eq!(addresses(&server, "foreign"), Value::Null);
+    // As the API server does it: a change of the spec leaves the status, and who wrote it.
+    let mut moved = ingress("web", "other", "a.test", "web");
+    let known = server.object("ingresses", "shop", "web").unwrap();
+    moved["status"] = known["status"].clone();
+    moved["metadata"]["managedFields"] = known["metadata"]["managedFields"].clone();
+    server.put("ingresses", moved);
+    eventually(async || addresses(&server, "web"), |found| found.is_null()).await;
+    let writes = server.requests().into_iter().filter(|request| request.path.ends_with("/status")).count();
+    assert_eq!(writes, 2, "one to set, one to clear");
+    drop(running);
+}
+
+#[tokio::test]
+async fn what_somebody_else_writes_into_a_status_is_put_right() {
+    let server = cluster().await;
+    server.put("ingresses", ingress("foreign", "other", "b.test", "web"));
+    let running = run_with(&server, Flags { read_again: Duration::from_millis(200), ..Flags::default() });
+    let ours = json!([{"ip": "192.0.2.7"}]);
+    eventually(async || addresses(&server, "web"), |found| *found == ours).await;
+    for name in ["web", "foreign"] {
+        let mut object = server.object("ingresses", "shop", name).unwrap();
+        object["status"] = json!({"loadBalancer": {"ingress": [{"ip": "198.51.100.9"}]}});
+        server.put("ingresses", object);
+    }
+    eventually(async || addresses(&server, "web"), |found| *found == ours).await;
+    assert_eq!(addresses(&server, "foreign"), json!([{"ip": "198.51.100.9"}]), "another controller's");
+    drop(running);
+}
+
+#[tokio::test]
+async fn the_address_follows_the_service() {
+    let server = cluster().await;
+    let service = |addresses: &[&str]| {
+        let addresses: Vec<Value> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
+        json!({
+            "metadata": {"namespace": "ringress", "name": "edge"}, "spec": {"type": "LoadBalancer"},
+            "status": {"loadBalancer": {"ingress": addresses}},
+        })
+    };
+    server.put("services", service(&[]));
+    let publish = Publish::Service(ringress_translate::Key::new("ringress", "edge"));
+    let _running = run_with(&server, Flags { publish, ..Flags::default() });
+    eventually(async || server.watches("services"), |found| *found >= 2).await;
+    assert_eq!(addresses(&server, "web"), Value::Null, "there is none yet");
+    for ip in ["192.0.2.1", "192.0.2.2"] {
+        let begun = Instant::now();
+        server.put("services", service(&[ip]));
+        eventually(async || addresses(&server, "web"), |found| *found == json!([{"ip": ip}])).await;
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+    let own = |request: &Request| request.path == "/api/v1/namespaces/ringress/services";
+    let asked: Vec<_> = server.requests().into_iter().filter(own).collect();
+    assert!(!asked.is_empty());
+    for request in asked {
+        assert_eq!(request.query["fieldSelector"], "metadata.name=edge", "a role that names it suffices");
+    }
+}
+
+#[tokio::test]
+async fn a_node_is_shown_by_its_external_address_where_nodes_may_be_read() {
+    let cases = [(true, false, "192.0.2.11"), (false, false, "10.0.0.11"), (true, true, "10.0.0.11")];
+    for (may_read, internal, expected) in cases {
+        let server = cluster().await;
+        server.put(
+            "pods",
+            json!({
+                "metadata": {"namespace": "ringress", "name": "ringress-0", "labels": {"app": "ringress"}},
+                "spec": {"nodeName": "node-1"}, "status": {"phase": "Running", "hostIP": "10.0.0.11"},
+            }),
+        );
+        server.put("nodes", json!({"metadata": {"name": "node-1"}, "status": {"addresses": [
+            {"type": "InternalIP", "address": "10.0.0.11"}, {"type": "ExternalIP", "address": "192.0.2.11"},
+        ]}}));
+        if !may_read {
+            server.fail("nodes", Call::Any, Fault::Refuse(403, None), None);
+        }
+        let _running = run_with(&server, Flags { publish: Publish::Nodes, internal, ..Flags::default() });
+        eventually(async || addresses(&server, "web"), |found| *found == json!([{"ip": expected}])).await;
+    }
 }

@@ -1,10 +1,13 @@
 //! What cannot be written, and where.
 
+use std::time::Duration;
+
+use ringress_controller::Ended;
 use serde_json::json;
 
 use crate::support::api_server::{Call, Fault};
 use crate::support::{eventually, get};
-use crate::{addresses, cluster, events, ingress, run};
+use crate::{addresses, cluster, events, ingress, run, until_led_by};
 
 #[tokio::test]
 async fn what_is_refused_in_one_namespace_is_told_while_others_grant_it() {
@@ -64,4 +67,52 @@ async fn a_status_that_may_not_be_written_stays_a_trouble_between_two_tries() {
     assert!(told[0]["why"].as_str().unwrap_or_default().ends_with("(in the namespace stock)"), "{told}");
     server.heal();
     eventually(troubles, |told| *told == json!([])).await;
+}
+
+#[tokio::test]
+async fn readiness_names_what_is_missing_and_a_signal_ends_the_waiting() {
+    let server = cluster().await;
+    server.fail("secrets", Call::Any, Fault::Refuse(403, None), None);
+    let running = run(&server);
+    let answer = eventually(
+        async || get(running.admin, "/readyz").await,
+        |answer| answer.body.contains("secrets cannot be listed"),
+    )
+    .await;
+    assert_eq!(answer.status, 503);
+    let metrics = get(running.admin, "/metrics").await.body;
+    assert!(metrics.contains(r#"ringress_watch_up{kind="Secret"} 0"#), "{metrics}");
+    assert!(metrics.contains(r#"ringress_watch_up{kind="Service"} 1"#), "{metrics}");
+    running.stop.send(()).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(2), running.ended).await;
+    assert_eq!(ended.expect("it goes on waiting").unwrap().unwrap(), Ended::Drained { cut: 0 });
+}
+
+#[tokio::test]
+async fn what_may_not_be_written_stands_on_a_page_until_it_may() {
+    let server = cluster().await;
+    for resource in ["ingresses", "events", "leases"] {
+        server.fail(resource, Call::Write, Fault::Refuse(403, None), None);
+    }
+    let running = run(&server);
+    let refused = async || {
+        let page = get(running.admin, "/writes").await.json();
+        let troubles = page["troubles"].as_array().cloned().unwrap_or_default();
+        let refused = troubles.iter().filter(|trouble| trouble["refused"] == true);
+        refused.map(|trouble| trouble["needs"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let told = eventually(refused, |told| told.len() == 2).await;
+    assert!(told.iter().all(|needs| needs.contains("leases")), "nobody leads yet: {told:?}");
+    server.heal();
+    for resource in ["ingresses", "events"] {
+        server.fail(resource, Call::Write, Fault::Refuse(403, None), None);
+    }
+    until_led_by(&server, "ringress-0").await;
+    server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
+    let told = eventually(refused, |told| told.len() == 2 && !told[0].contains("leases")).await;
+    assert!(told[0].contains("ingresses/status") && told[1].contains("events"), "{told:?}");
+    server.heal();
+    eventually(async || addresses(&server, "late"), |found| found.is_array()).await;
+    server.put("ingresses", ingress("later", "ringress", "c.test", "web"));
+    eventually(refused, |told| told.is_empty()).await;
 }
