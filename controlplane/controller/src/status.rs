@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Everything here is beside the way of traffic: it may fail, lag or be switched off, and requests never notice. What to
-//! write is decided by pure functions (`address`, `decide`, `event`, `waiting`, `replica`, `outbox`, and `lease` for who
+//! write is decided by pure functions (`address`, `decide`, `event`, `users`, `waiting`, `replica`, `outbox`, and `lease` for who
 //! writes); the others talk to the API server, compare before they write, and write within limits.
 //!
 //! `Applied` speaks for every shard of every replica that is ready: each shows in a Lease of its own how far the watches
@@ -19,6 +19,7 @@
 mod address;
 mod announcer;
 mod api;
+mod authors;
 mod clear;
 mod decide;
 mod event;
@@ -33,9 +34,11 @@ mod replica;
 mod scribe;
 mod speaker;
 pub(crate) mod troubles;
+mod users;
 mod waiting;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +72,8 @@ pub struct StatusConfig {
     pub publish: Option<Publish>,
     /// Of nodes, show the internal address even where there is an external one.
     pub report_internal_addresses: bool,
+    /// The namespaces of Ingresses, as the source watches them; empty: all.
+    pub watched: BTreeSet<String>,
     /// How often what others may have written over it is put right.
     pub read_again: Duration,
     /// Whether the last replica takes the addresses out of the statuses when it ends.

@@ -57,6 +57,21 @@ pub(super) fn is_renewed(lease: &Value) -> bool {
     renewed.is_some_and(|renewed| Timestamp::now().as_second() - renewed.as_second() < within)
 }
 
+/// Whether somebody holds a Lease, by the wall clock.
+pub(super) fn is_held(lease: &Value) -> bool {
+    !lease["spec"]["holderIdentity"].as_str().unwrap_or_default().is_empty() && is_renewed(lease)
+}
+
+/// The path of the Ingresses of a namespace; of all of them without one.
+pub(super) fn ingresses(namespace: Option<&str>) -> String {
+    match namespace {
+        Some(namespace) => format!("{NETWORKING}/namespaces/{namespace}/ingresses"),
+        None => format!("{NETWORKING}/ingresses"),
+    }
+}
+
+const NETWORKING: &str = "/apis/networking.k8s.io/v1";
+
 /// Clocks of nodes may differ by so much.
 const SKEW_S: i64 = 15;
 

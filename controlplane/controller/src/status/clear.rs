@@ -2,7 +2,7 @@
 //! away in the moment in which it ends them.
 //!
 //! Works by itself: what the replicas wrote is told by who wrote it (`owner`), so neither their Service nor their class need
-//! exist any more. What others wrote since stays. Also takes away the Leases that the replicas left.
+//! exist any more, and what earlier elections of their namespace left goes along (`authors`). What others wrote since stays. Also takes away the Leases that the replicas left.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::api::{self, Verb};
-use super::owner::Owner;
+use super::authors::Authors;
+use super::owner::{Owner, Signature};
 use super::replica::{LABEL, group_of, name_of};
 use crate::source::kube::Access;
 use crate::source::kube::call::Failure;
@@ -83,16 +84,17 @@ pub async fn clear(clearing: &Clearing) -> Result<Cleared, ClearError> {
     if !clearing.is_forced {
         let lease = api::read(&client, &format!("{leases}/{}", clearing.election_id)).await;
         let lease = lease.map_err(|why| failed("get leases", &why, 0))?.unwrap_or(Value::Null);
-        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
-        if !holder.is_empty() && api::is_renewed(&lease) {
-            let (lease, holder) = (clearing.election_id.clone(), holder.to_owned());
+        if api::is_held(&lease) {
+            let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
+            let lease = clearing.election_id.clone();
             return Err(ClearError::Held { namespace, lease, holder });
         }
     }
     let owner = Owner::new(&namespace, &clearing.election_id);
+    let mut authors = Authors::new(client.clone(), leases.clone(), owner);
     let mut cleared = Cleared::default();
     for path in paths(&clearing.watched) {
-        clear_in(&client, &owner, &path, &mut cleared.ingresses).await?;
+        clear_in(&client, &mut authors, &path, &mut cleared.ingresses).await?;
     }
     let removed = remove_leases(&client, &leases, &clearing.election_id).await;
     cleared.leases = removed.map_err(|why| failed("list and delete leases", &why, cleared.ingresses))?;
@@ -105,13 +107,18 @@ fn failed(what: &'static str, why: &Failure, cleared: usize) -> ClearError {
 
 fn paths(watched: &BTreeSet<String>) -> Vec<String> {
     if watched.is_empty() {
-        return vec![format!("{GROUP}/ingresses")];
+        return vec![api::ingresses(None)];
     }
-    watched.iter().map(|namespace| format!("{GROUP}/namespaces/{namespace}/ingresses")).collect()
+    watched.iter().map(|namespace| api::ingresses(Some(namespace))).collect()
 }
 
 /// Goes through the Ingresses of a path, again where one was changed in between.
-async fn clear_in(client: &Client, owner: &Owner, path: &str, cleared: &mut usize) -> Result<(), ClearError> {
+async fn clear_in(
+    client: &Client,
+    authors: &mut Authors,
+    path: &str,
+    cleared: &mut usize,
+) -> Result<(), ClearError> {
     for _ in 0..ROUNDS {
         let mut is_whole = true;
         let mut next = Some(String::new());
@@ -120,8 +127,14 @@ async fn clear_in(client: &Client, owner: &Owner, path: &str, cleared: &mut usiz
             let mut page = page.map_err(|why| failed("list ingresses", &why, *cleared))?;
             let token = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
             let Value::Array(items) = page["items"].take() else { break };
-            let ours = items.into_iter().filter(|ingress| owner.wrote_addresses(ingress)).collect();
-            is_whole &= write(client, owner, ours, cleared).await?;
+            let mut ours = Vec::new();
+            for ingress in items {
+                let is_ours = authors.are_ours(&Signature::all(&ingress)).await;
+                if is_ours.map_err(|why| failed("list leases", &why, *cleared))? {
+                    ours.push(ingress);
+                }
+            }
+            is_whole &= write(client, authors.owner(), ours, cleared).await?;
             next = Some(token).filter(|token| !token.is_empty());
         }
         if is_whole {
@@ -170,7 +183,7 @@ async fn write_one(client: &Client, owner: &Owner, ingress: &Value) -> Result<()
     let metadata = &ingress["metadata"];
     let text = |key: &str| metadata[key].as_str().unwrap_or_default();
     let (namespace, name) = (text("namespace"), text("name"));
-    let path = format!("{GROUP}/namespaces/{namespace}/ingresses/{name}/status?{}", owner.query());
+    let path = format!("{}/{name}/status?{}", api::ingresses(Some(namespace)), owner.query());
     let patch = json!({
         "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
         "status": {"loadBalancer": {"ingress": null}},
@@ -193,8 +206,6 @@ async fn remove_leases(client: &Client, leases: &str, election_id: &str) -> Resu
     }
     Ok(removed)
 }
-
-const GROUP: &str = "/apis/networking.k8s.io/v1";
 
 /// So many writes are under way at a time: thousands of Ingresses take seconds.
 const AT_ONCE: usize = 16;

@@ -28,8 +28,15 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 struct Row {
     present: Present,
-    /// What stands there, as far as we know.
-    shown: Arc<[Address]>,
+    shown: Shown,
+}
+
+/// What stands in a status, as far as we know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) addresses: Arc<[Address]>,
+    /// Whether nobody but us wrote it.
+    pub(super) is_own: bool,
 }
 
 /// What an Ingress is.
@@ -45,6 +52,8 @@ pub(super) struct Present {
 pub(super) struct Known {
     pub(super) uid: String,
     pub(super) addresses: Vec<Address>,
+    /// Whether nobody but us wrote them.
+    pub(super) is_own: bool,
 }
 
 /// One status to be written.
@@ -98,11 +107,11 @@ impl Ledger {
     /// Notes what stands in all statuses; of what is not named nothing does.
     pub(super) fn read(&mut self, statuses: impl IntoIterator<Item = (Key, Known)>) {
         self.forget_statuses();
-        for (key, Known { uid, addresses }) in statuses {
+        for (key, Known { uid, addresses, is_own }) in statuses {
             // Most of them show the same.
             let wanted = self.addresses.as_ref().filter(|wanted| wanted[..] == addresses[..]);
-            let shown = wanted.map_or_else(|| addresses.into(), Arc::clone);
-            self.show(&key, &uid, shown);
+            let addresses = wanted.map_or_else(|| addresses.into(), Arc::clone);
+            self.show(&key, &uid, Shown { addresses, is_own });
         }
         self.is_read = true;
         self.judge_all();
@@ -111,14 +120,14 @@ impl Ledger {
     /// Somebody else may write from now on.
     pub(super) fn forget_statuses(&mut self) {
         self.is_read = false;
-        self.rows.values_mut().for_each(|row| row.shown = Arc::default());
+        self.rows.values_mut().for_each(|row| row.shown = Shown::default());
         self.due.clear();
         self.put_off.clear();
     }
 
     /// Notes what was read or written of one Ingress.
-    pub(super) fn note(&mut self, key: &Key, uid: &str, addresses: Arc<[Address]>) {
-        self.show(key, uid, addresses);
+    pub(super) fn note(&mut self, key: &Key, uid: &str, shown: Shown) {
+        self.show(key, uid, shown);
         self.judge(key);
     }
 
@@ -141,9 +150,14 @@ impl Ledger {
         self.due.iter().take(count).filter_map(|key| self.write(key)).collect()
     }
 
-    /// How many differ.
+    /// How many differ and may be written now.
     pub(super) fn count(&self) -> usize {
         self.due.len()
+    }
+
+    /// How many differ and could not be written as they are.
+    pub(super) fn put_off_count(&self) -> usize {
+        self.put_off.len()
     }
 
     /// How many Ingresses it follows.
@@ -151,9 +165,9 @@ impl Ledger {
         self.rows.len()
     }
 
-    fn show(&mut self, key: &Key, uid: &str, addresses: Arc<[Address]>) {
+    fn show(&mut self, key: &Key, uid: &str, shown: Shown) {
         if let Some(row) = self.rows.get_mut(key).filter(|row| *row.present.uid == *uid) {
-            row.shown = addresses;
+            row.shown = shown;
         }
     }
 
@@ -175,12 +189,16 @@ impl Ledger {
         let addresses = self.addresses.as_ref().filter(|_| self.is_read)?;
         let (own, Row { present, shown }) = self.rows.get_key_value(key)?;
         let wanted = if present.is_ours { Arc::clone(addresses) } else { Arc::default() };
-        let is_theirs = !present.is_ours && shown != addresses;
-        let differs = *shown != wanted && !is_theirs;
+        // What others wrote may be replaced where the Ingress is ours, and is never just taken away.
+        let is_theirs = match present.is_ours {
+            true => wanted.is_empty() && !shown.is_own,
+            false => !shown.is_own || shown.addresses != *addresses,
+        };
+        let differs = shown.addresses != wanted && !is_theirs;
         differs.then(|| Write {
             key: own.clone(),
             uid: Arc::clone(&present.uid),
-            before: Arc::clone(shown),
+            before: Arc::clone(&shown.addresses),
             addresses: wanted,
         })
     }
@@ -198,6 +216,10 @@ mod tests {
         texts.iter().filter(|text| !text.is_empty()).map(|text| Address::new(text)).collect()
     }
 
+    fn own(texts: &[&str]) -> Shown {
+        Shown { addresses: addresses(texts).into(), is_own: true }
+    }
+
     fn present(uid: &str, is_ours: bool) -> Option<Present> {
         Some(Present { uid: uid.into(), is_ours })
     }
@@ -209,7 +231,7 @@ mod tests {
             ledger.follow(&key(name), present(uid, *is_ours));
         }
         let status = |(name, uid, address): &(&str, &str, &str)| {
-            (key(name), Known { uid: (*uid).to_owned(), addresses: addresses(&[address]) })
+            (key(name), Known { uid: (*uid).to_owned(), addresses: addresses(&[address]), is_own: true })
         };
         ledger.read(known.iter().map(status));
         ledger.want(addresses(&["192.0.2.1"]));
@@ -240,12 +262,27 @@ mod tests {
     }
 
     #[test]
+    fn the_same_address_of_another_author_is_no_reason_to_write() {
+        let mut ledger = ledger(&[], &[("web", "1", true), ("left", "2", false)]);
+        let theirs = || Shown { is_own: false, ..own(&["192.0.2.1"]) };
+        ledger.note(&key("web"), "1", theirs());
+        ledger.note(&key("left"), "2", theirs());
+        check(&ledger, &[]);
+        ledger.note(&key("left"), "2", own(&["192.0.2.1"]));
+        check(&ledger, &[("left", 0)]);
+        ledger.want(Vec::new());
+        check(&ledger, &[]);
+        ledger.note(&key("web"), "1", own(&["192.0.2.1"]));
+        check(&ledger, &[("web", 0)]);
+    }
+
+    #[test]
     fn an_object_that_was_made_anew_has_no_status_yet() {
         let mut ledger = ledger(&[("web", "1", "192.0.2.1")], &[("web", "1", true)]);
         check(&ledger, &[]);
         ledger.follow(&key("web"), present("2", true));
         check(&ledger, &[("web", 1)]);
-        ledger.note(&key("web"), "1", addresses(&["192.0.2.1"]).into());
+        ledger.note(&key("web"), "1", own(&["192.0.2.1"]));
         check(&ledger, &[("web", 1)]);
     }
 
@@ -253,7 +290,7 @@ mod tests {
     fn a_write_that_was_noted_is_not_due_again() {
         let mut ledger = ledger(&[], &[("web", "1", true)]);
         for Write { key, uid, addresses, .. } in ledger.due(1) {
-            ledger.note(&key, &uid, addresses);
+            ledger.note(&key, &uid, Shown { addresses, is_own: true });
         }
         check(&ledger, &[]);
         ledger.follow(&key("web"), present("1", true));
@@ -293,6 +330,7 @@ mod tests {
         ledger.put_off(&key("one"));
         ledger.put_off(&key("unknown"));
         check(&ledger, &[("two", 1)]);
+        assert_eq!(ledger.put_off_count(), 1);
         ledger.try_again();
         check(&ledger, &[("one", 1), ("two", 1)]);
         ledger.put_off(&key("one"));

@@ -10,6 +10,8 @@ use ringress_translate::objects::Key;
 use ringress_translate::{Level, Objects, Problem};
 use serde_json::{Value, json};
 
+use super::users::Use;
+
 /// One thing to say about one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event {
@@ -33,7 +35,7 @@ pub(super) fn warning(problem: &Problem, objects: &Objects) -> Option<Event> {
         true => problem.message.clone(),
         false => format!("{}: {}", problem.field, problem.message),
     };
-    let note = cut(note);
+    let note = cut(note, NOTE_BYTES_MAX);
     Some(Event {
         object: problem.object.clone(),
         uid,
@@ -42,6 +44,13 @@ pub(super) fn warning(problem: &Problem, objects: &Objects) -> Option<Event> {
         about: hash(&note),
         note,
     })
+}
+
+/// The warning at a user of a broken Secret; how many others use it makes no other Event of it.
+pub(super) fn warning_at(user: &Use, objects: &Objects) -> Option<Event> {
+    let (event, others) = (warning(&user.problem, objects)?, user.note());
+    let note = cut(event.note, NOTE_BYTES_MAX - others.len()) + &others;
+    Some(Event { note, ..event })
 }
 
 /// That a version of an Ingress is live.
@@ -70,9 +79,9 @@ fn uid(object: &ObjectRef, objects: &Objects) -> Option<String> {
 }
 
 /// The API refuses longer notes.
-fn cut(mut note: String) -> String {
-    if note.len() > NOTE_BYTES_MAX {
-        let end = (0..=NOTE_BYTES_MAX - 3).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
+fn cut(mut note: String, bytes_max: usize) -> String {
+    if note.len() > bytes_max {
+        let end = (0..=bytes_max - 3).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
         note.truncate(end);
         note.push('…');
     }
@@ -314,7 +323,22 @@ mod tests {
 
     #[test]
     fn a_note_fits_the_api() {
-        assert!(cut("ä".repeat(2000)).len() <= NOTE_BYTES_MAX);
-        assert_eq!(cut("short".to_owned()), "short");
+        assert!(cut("ä".repeat(2000), NOTE_BYTES_MAX).len() <= NOTE_BYTES_MAX);
+        assert_eq!(cut("short".to_owned(), NOTE_BYTES_MAX), "short");
+    }
+
+    #[test]
+    fn a_broken_secret_is_said_at_a_user_in_one_event_however_many_others_there_are() {
+        let problem = Problem::undecodable(&ObjectRef::new("Ingress", "a", "one"), "spec.tls", "why");
+        let said = |problem: &Problem, others: usize| {
+            warning_at(&Use { problem: problem.clone(), others }, &objects()).unwrap()
+        };
+        let (one, many) = (said(&problem, 1), said(&problem, 2999));
+        assert!(one.note.ends_with("why (1 other Ingress uses it)"), "{}", one.note);
+        assert!(many.note.ends_with("why (2999 other Ingresses use it)"), "{}", many.note);
+        assert_eq!(one.name(), many.name());
+        let long = Problem { message: "x".repeat(2000), ..problem };
+        let note = said(&long, 2999).note;
+        assert!(note.len() <= NOTE_BYTES_MAX && note.ends_with("… (2999 other Ingresses use it)"), "{note}");
     }
 }

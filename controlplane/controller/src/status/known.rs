@@ -8,23 +8,29 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::address::{self, Address};
-use super::api::CALL;
+use super::api::{self, CALL};
+use super::authors::Authors;
 use super::decide::Known;
-use crate::live::View;
+use super::owner::Signature;
 use crate::source::kube::call::{self, Failure};
 use crate::source::kube::plan::escape;
 
-/// What stands in the statuses now. The objects that we keep have none.
-pub(super) async fn read_statuses(client: &Client, view: &View) -> Result<Vec<(Key, Known)>, Failure> {
+/// What stands in the statuses now, in all namespaces or in those that are watched. The objects that we keep have none.
+pub(super) async fn read_statuses(
+    client: &Client,
+    watched: &BTreeSet<String>,
+    authors: &mut Authors,
+) -> Result<Vec<(Key, Known)>, Failure> {
+    let everywhere = watched.is_empty().then(|| api::ingresses(None));
+    let places = watched.iter().map(|namespace| api::ingresses(Some(namespace)));
     let mut statuses = Vec::new();
-    let namespaces: BTreeSet<&str> = view.objects.ingresses.keys().map(|key| &*key.namespace).collect();
-    for namespace in namespaces {
+    authors.forget();
+    for path in everywhere.into_iter().chain(places) {
         let mut next = Some(String::new());
         while let Some(token) = next {
-            let page = read_page(client, namespace, &token).await?;
-            for StatusItem { metadata, status } in page.items {
-                let addresses = status.unwrap_or_default().addresses();
-                statuses.push((Key::new(namespace, &metadata.name), Known { uid: metadata.uid, addresses }));
+            let page = read_page(client, &path, &token).await?;
+            for item in page.items {
+                statuses.push(known(item, authors).await?);
             }
             next = Some(page.metadata.r#continue).filter(|token| !token.is_empty());
         }
@@ -32,8 +38,16 @@ pub(super) async fn read_statuses(client: &Client, view: &View) -> Result<Vec<(K
     Ok(statuses)
 }
 
-async fn read_page(client: &Client, namespace: &str, token: &str) -> Result<StatusPage, Failure> {
-    let mut path = format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses?limit=500");
+async fn known(item: StatusItem, authors: &mut Authors) -> Result<(Key, Known), Failure> {
+    let StatusItem { metadata, status } = item;
+    let addresses = status.unwrap_or_default().addresses();
+    let is_own = !addresses.is_empty() && authors.are_ours(&metadata.managed_fields).await?;
+    let key = Key::new(&metadata.namespace, &metadata.name);
+    Ok((key, Known { uid: metadata.uid, addresses, is_own }))
+}
+
+async fn read_page(client: &Client, path: &str, token: &str) -> Result<StatusPage, Failure> {
+    let mut path = format!("{path}?limit=500");
     if !token.is_empty() {
         path = format!("{path}&continue={}", escape(token));
     }
@@ -42,7 +56,7 @@ async fn read_page(client: &Client, namespace: &str, token: &str) -> Result<Stat
     serde_json::from_slice(&body).map_err(|error| Failure::Broken(format!("a list has no sense: {error}")))
 }
 
-/// A page of Ingresses, of which only the statuses are read: thousands of them would weigh more than all that we keep.
+/// A page of Ingresses, of which only the statuses are read and who wrote them: thousands of them would weigh more than all that we keep.
 #[derive(Deserialize)]
 struct StatusPage {
     #[serde(default)]
@@ -62,11 +76,13 @@ struct StatusItem {
     status: Option<Status>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
 struct ItemMetadata {
+    namespace: String,
     name: String,
-    #[serde(default)]
     uid: String,
+    managed_fields: Vec<Signature>,
 }
 
 #[derive(Deserialize, Default)]

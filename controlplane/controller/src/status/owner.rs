@@ -4,13 +4,37 @@
 //! one election share and nobody else has, so what they wrote can be told from what others wrote when none of them is left: by
 //! then no Service says which address it was, and no IngressClass which Ingresses.
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::source::kube::plan::escape;
 
 /// The name under which the replicas of one election write statuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Owner(String);
+pub(super) struct Owner {
+    name: String,
+    /// What the names of all elections of our namespace begin with.
+    beside: String,
+}
+
+/// Who wrote addresses.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Author<'s> {
+    Us,
+    /// The replicas of another election of our namespace, by its Lease.
+    Election(&'s str),
+    Others,
+}
+
+/// Who wrote a part of an object: an entry of `metadata.managedFields`, as far as it is about addresses.
+#[derive(Debug, Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Signature {
+    manager: String,
+    subresource: String,
+    fields_v1: Fields,
+}
 
 impl Owner {
     /// Those that elect a leader by this Lease. Names are cut to what the API takes, from the front: what tells two elections
@@ -19,23 +43,57 @@ impl Owner {
         let name = format!("{namespace}/{election_id}");
         let length = MANAGER_BYTES_MAX - PREFIX.len();
         let start = (name.len().saturating_sub(length)..name.len()).find(|at| name.is_char_boundary(*at));
-        Self(format!("{PREFIX}{}", &name[start.unwrap_or(0)..]))
+        let name = format!("{PREFIX}{}", &name[start.unwrap_or(0)..]);
+        Self { name, beside: format!("{PREFIX}{namespace}/") }
     }
 
     /// The part of a query that signs a write.
     pub(super) fn query(&self) -> String {
-        format!("fieldManager={}", escape(&self.0))
+        format!("fieldManager={}", escape(&self.name))
     }
 
-    /// Whether the addresses in the status of an Ingress are the last that we wrote.
-    pub(super) fn wrote_addresses(&self, ingress: &Value) -> bool {
-        let entries = ingress["metadata"]["managedFields"].as_array();
-        entries.into_iter().flatten().any(|entry| {
-            entry["manager"] == self.0
-                && entry["subresource"] == "status"
-                && entry["fieldsV1"].pointer("/f:status/f:loadBalancer/f:ingress").is_some()
-        })
+    /// Who wrote the addresses that stand in a status last.
+    pub(super) fn author<'s>(&self, signatures: &'s [Signature]) -> Author<'s> {
+        let names = || signatures.iter().filter(|by| by.is_at_addresses()).map(|by| &*by.manager);
+        if names().any(|name| name == self.name) {
+            return Author::Us;
+        }
+        let lease = |name: &'s str| name.strip_prefix(&*self.beside).filter(|lease| !lease.is_empty());
+        names().find_map(lease).map_or(Author::Others, Author::Election)
     }
+}
+
+impl Signature {
+    /// Everybody who signed an object.
+    pub(super) fn all(object: &Value) -> Vec<Self> {
+        Vec::deserialize(&object["metadata"]["managedFields"]).unwrap_or_default()
+    }
+
+    fn is_at_addresses(&self) -> bool {
+        self.subresource == "status" && self.fields_v1.status.balancer.addresses.is_some()
+    }
+}
+
+/// `fieldsV1`, whose rest is not read: there are thousands of them in a list.
+#[derive(Debug, Deserialize, Default)]
+#[serde(default)]
+struct Fields {
+    #[serde(rename = "f:status")]
+    status: StatusFields,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(default)]
+struct StatusFields {
+    #[serde(rename = "f:loadBalancer")]
+    balancer: BalancerFields,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(default)]
+struct BalancerFields {
+    #[serde(rename = "f:ingress")]
+    addresses: Option<IgnoredAny>,
 }
 
 const PREFIX: &str = "ringress/";
@@ -50,28 +108,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_ours_where_we_wrote_them_last() {
+    fn addresses_are_of_who_wrote_them_last() {
         let owner = Owner::new("ingress", "ringress-leader");
-        let check = |manager: &str, subresource: &str, fields: Value, expected: bool| {
+        let check = |manager: &str, subresource: &str, fields: Value, expected: Author<'_>| {
             let entry = json!({"manager": manager, "subresource": subresource, "fieldsV1": fields});
-            let spec = json!({"manager": "kubectl", "fieldsV1": {"f:spec": {}}});
+            let spec = json!({"manager": "kubectl", "fieldsV1": {"f:spec": {"f:rules": {}}}});
             let ingress = json!({"metadata": {"managedFields": [spec, entry]}});
-            assert_eq!(owner.wrote_addresses(&ingress), expected, "{ingress}");
+            assert_eq!(owner.author(&Signature::all(&ingress)), expected, "{ingress}");
         };
         let addresses = json!({"f:status": {"f:loadBalancer": {"f:ingress": {}}}});
-        check("ringress/ingress/ringress-leader", "status", addresses.clone(), true);
-        check("ringress/other/ringress-leader", "status", addresses.clone(), false);
-        check("nginx-ingress-controller", "status", addresses.clone(), false);
-        check("ringress/ingress/ringress-leader", "", addresses, false);
-        check("ringress/ingress/ringress-leader", "status", json!({"f:status": {}}), false);
-        assert!(!owner.wrote_addresses(&json!({"metadata": {}})));
+        check("ringress/ingress/ringress-leader", "status", addresses.clone(), Author::Us);
+        check("ringress/ingress/before", "status", addresses.clone(), Author::Election("before"));
+        check("ringress/ingress/", "status", addresses.clone(), Author::Others);
+        check("ringress/other/ringress-leader", "status", addresses.clone(), Author::Others);
+        check("nginx-ingress-controller", "status", addresses.clone(), Author::Others);
+        check("ringress/ingress/ringress-leader", "", addresses, Author::Others);
+        check("ringress/ingress/ringress-leader", "status", json!({"f:status": {}}), Author::Others);
+        assert_eq!(owner.author(&Signature::all(&json!({"metadata": {}}))), Author::Others);
     }
 
     #[test]
     fn a_name_fits_the_api_and_goes_into_a_query() {
         assert_eq!(Owner::new("a", "b").query(), "fieldManager=ringress%2Fa%2Fb");
         let long = |end: &str| Owner::new(&"n".repeat(63), &format!("{}{end}", "e".repeat(250)));
-        assert_eq!(long("one").0.len(), MANAGER_BYTES_MAX);
+        assert_eq!(long("one").name.len(), MANAGER_BYTES_MAX);
         assert_ne!(long("one"), long("two"));
     }
 }

@@ -1,6 +1,7 @@
 //! Keeps `status.loadBalancer` of Ingresses as it should be, while it leads: looks where clients reach us, compares, writes
 //! what differs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use super::Publish;
 use super::address;
 use super::api::{self, Verb};
-use super::decide::{Ledger, Present, Write};
+use super::authors::Authors;
+use super::decide::{Ledger, Present, Shown, Write};
 use super::follow::{Collection, News, follow};
 use super::is_ours;
 use super::known::{addresses_of, read_statuses};
 use super::lease::Role;
 use super::nodes::Nodes;
-use super::owner::Owner;
+use super::owner::Signature;
 use super::troubles::{Task, Troubles};
 use crate::acknowledge::GenerationReport;
 use crate::live::View;
@@ -28,7 +30,9 @@ use crate::source::kube::call::Failure;
 /// Writes statuses while it leads.
 pub(super) struct Scribe {
     client: Client,
-    owner: Owner,
+    authors: Authors,
+    /// The namespaces of Ingresses; empty: all.
+    watched: BTreeSet<String>,
     place: Place,
     role: watch::Receiver<Role>,
     ledger: Ledger,
@@ -64,16 +68,16 @@ impl Place {
 
 impl Scribe {
     pub(super) fn new(
-        client: Client,
-        owner: Owner,
+        (client, authors): (Client, Authors),
+        (watched, read_again): (BTreeSet<String>, Duration),
         place: Place,
         role: watch::Receiver<Role>,
-        read_again: Duration,
         troubles: Arc<Troubles>,
     ) -> Self {
         Self {
             client,
-            owner,
+            authors,
+            watched,
             place,
             role,
             ledger: Ledger::default(),
@@ -114,22 +118,29 @@ impl Scribe {
         }
     }
 
-    /// Takes our addresses out of all statuses where they stand: nobody is left to serve them. Returns how many are left.
+    /// Takes our addresses out of all statuses where they stand: nobody is left to serve them. Returns how many are left. What
+    /// changes at this moment is read anew and tried again.
     pub(super) async fn clear(&mut self, view: &Arc<View>) -> Result<usize, Failure> {
         self.take(view);
         self.ledger.disown();
         self.look().await;
+        let mut readings = 0;
         while self.leads() {
             if let (false, Place::Service(..)) = (self.ledger.has_addresses(), &self.place) {
                 let Some(news) = next(&mut self.place).await else { break };
                 self.learn(news);
                 continue;
             }
-            if !self.write_some(Duration::ZERO).await? {
-                return Ok(0);
+            if self.write_some(Duration::ZERO).await.map_err(|stuck| stuck.failure)? {
+                continue;
             }
+            if self.ledger.put_off_count() == 0 || readings == READINGS_MAX {
+                break;
+            }
+            readings += 1;
+            self.read().await?;
         }
-        Ok(self.ledger.count())
+        Ok(self.ledger.count() + self.ledger.put_off_count())
     }
 
     fn leads(&self) -> bool {
@@ -165,7 +176,7 @@ impl Scribe {
                 self.troubles.over(&[Task::Addresses]);
                 addresses.into_iter().for_each(|addresses| self.ledger.want(addresses));
             }
-            Err(failure) => self.complain(Task::Addresses, &failure),
+            Err(failure) => self.complain(Task::Addresses, &failure.into()),
         }
     }
 
@@ -176,13 +187,13 @@ impl Scribe {
             }
             News::Changed(service) => self.ledger.want(address::of_service(&service)),
             News::Deleted(_) => self.ledger.want(Vec::new()),
-            News::Refused(failure) => return self.complain(Task::Addresses, &failure),
+            News::Refused(failure) => return self.complain(Task::Addresses, &failure.into()),
         }
         self.troubles.over(&[Task::Addresses]);
     }
 
-    fn complain(&self, task: Task, failure: &Failure) {
-        if self.troubles.note(task, failure) {
+    fn complain(&self, task: Task, Stuck { namespace, failure }: &Stuck) {
+        if self.troubles.note_in(task, namespace, failure) {
             let needs = task.needs();
             match task {
                 Task::Addresses => {
@@ -202,23 +213,25 @@ impl Scribe {
         }
         match self.write_some(BETWEEN_WRITES).await {
             Ok(more) => {
-                self.troubles.over(&[Task::Statuses]);
+                // What was refused goes on to be, until it is tried again.
+                if self.ledger.put_off_count() == 0 {
+                    self.troubles.over(&[Task::Statuses]);
+                }
                 more
             }
-            Err(failure) => {
-                self.complain(Task::Statuses, &failure);
+            Err(stuck) => {
+                self.complain(Task::Statuses, &stuck);
                 false
             }
         }
     }
 
-    async fn write_some(&mut self, pause: Duration) -> Result<bool, Failure> {
-        let Some(view) = self.view.clone().filter(|_| self.ledger.has_addresses()) else {
+    async fn write_some(&mut self, pause: Duration) -> Result<bool, Stuck> {
+        if self.view.is_none() || !self.ledger.has_addresses() {
             return Ok(false);
-        };
+        }
         if !self.ledger.is_read() || self.is_outdated() {
-            self.ledger.read(read_statuses(&self.client, &view).await?);
-            self.read_at = Some(Instant::now());
+            self.read().await?;
         }
         let mut refused = Vec::new();
         for due in self.ledger.due(WRITES_MAX) {
@@ -227,19 +240,28 @@ impl Scribe {
             }
             let key = due.key.clone();
             match self.write(due).await {
-                Ok(()) => {}
+                Ok(()) => self.troubles.over_in(Task::Statuses, &key.namespace),
                 // One object that may not be written, or that an admission webhook refuses, holds up no other.
                 Err(failure @ (Failure::Forbidden(_) | Failure::Broken(_)))
                     if refused.len() < REFUSED_MAX =>
                 {
                     self.ledger.put_off(&key);
-                    refused.push(failure);
+                    let stuck = Stuck { namespace: key.namespace, failure };
+                    self.complain(Task::Statuses, &stuck);
+                    refused.push(stuck);
                 }
-                Err(failure) => return Err(failure),
+                Err(failure) => return Err(Stuck { namespace: key.namespace, failure }),
             }
             sleep(pause).await;
         }
         refused.pop().map_or(Ok(self.ledger.count() > 0), Err)
+    }
+
+    /// Reads what stands in all statuses.
+    async fn read(&mut self) -> Result<(), Failure> {
+        self.ledger.read(read_statuses(&self.client, &self.watched, &mut self.authors).await?);
+        self.read_at = Some(Instant::now());
+        Ok(())
     }
 
     /// Whether somebody else may have changed statuses since they were read: the objects that we follow have none.
@@ -251,35 +273,47 @@ impl Scribe {
 
     async fn write(&mut self, due: Write) -> Result<(), Failure> {
         let Write { key, uid, before, addresses } = due;
-        let path = format!("/apis/networking.k8s.io/v1/namespaces/{}/ingresses/{}", key.namespace, key.name);
+        let path = format!("{}/{}", api::ingresses(Some(&key.namespace)), key.name);
         let mut metadata = json!({"uid": &*uid});
         if addresses.is_empty() {
             let Some(now) = api::read(&self.client, &path).await? else {
                 self.ledger.put_off(&key);
                 return Ok(());
             };
-            if addresses_of(&now)[..] != before[..] {
-                // Somebody else's by now.
-                self.ledger.note(&key, &uid, addresses_of(&now).into());
-                return Ok(());
-            }
-            if !self.owner.wrote_addresses(&now) {
-                // Another controller is reached at the same address: none of it is ours.
-                self.ledger.note(&key, &uid, Vec::new().into());
+            // Somebody else's by now, if it is not the same; another controller may be reached at the same address.
+            let shown = Shown {
+                addresses: addresses_of(&now).into(),
+                is_own: self.authors.are_ours(&Signature::all(&now)).await?,
+            };
+            if shown.addresses != before || !shown.is_own {
+                self.ledger.note(&key, &uid, shown);
                 return Ok(());
             }
             metadata["resourceVersion"] = now["metadata"]["resourceVersion"].clone();
         }
         let listed = if addresses.is_empty() { Value::Null } else { json!(&addresses[..]) };
         let patch = json!({"metadata": metadata, "status": {"loadBalancer": {"ingress": listed}}});
-        let path = format!("{path}/status?{}", self.owner.query());
+        let path = format!("{path}/status?{}", self.authors.owner().query());
         match api::write(&self.client, Verb::Merge, &path, &patch).await {
-            Ok(()) => self.ledger.note(&key, &uid, addresses),
+            Ok(()) => self.ledger.note(&key, &uid, Shown { addresses, is_own: true }),
             // Gone, or another object of that name: the next generation says which.
             Err(Failure::Missing | Failure::Conflict) => self.ledger.put_off(&key),
             Err(failure) => return Err(failure),
         }
         Ok(())
+    }
+}
+
+/// A call that failed.
+struct Stuck {
+    /// Of an object in this namespace; empty: of none.
+    namespace: Arc<str>,
+    failure: Failure,
+}
+
+impl From<Failure> for Stuck {
+    fn from(failure: Failure) -> Self {
+        Self { namespace: "".into(), failure }
     }
 }
 
@@ -317,6 +351,9 @@ fn present(view: &View, key: &Key) -> Option<Present> {
 
 /// Statuses that could not be written, and nodes, are looked at this often.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// Statuses are read anew so often for what others change while ours are taken out.
+const READINGS_MAX: usize = 5;
 
 /// So many writes of a turn may be refused before it ends: beyond that it is not the objects.
 const REFUSED_MAX: usize = 3;

@@ -17,13 +17,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::api::{self, Verb};
-use super::event;
+use super::event::{self, Event};
 use super::follow::{Collection, News, follow};
 use super::is_ours;
 use super::lease::Role;
 use super::outbox::{Known, Letter, Outbox};
 use super::replica::{Agreement, LABEL, Replica, Replicas};
 use super::troubles::{Task, Troubles};
+use super::users::{self, Use};
 use super::waiting::{Change, Live, Waiting};
 use crate::acknowledge::GenerationReport;
 use crate::live::View;
@@ -43,8 +44,8 @@ pub(super) struct Speaker {
     others: Option<Others>,
     /// What was last heard of.
     heard: Option<Arc<View>>,
-    /// The state whose problems were last said; `None` where somebody else may have said more.
-    said: Option<Arc<View>>,
+    /// What was last said to be wrong; `None` where somebody else may have said more.
+    said: Option<Said>,
     waiting: Waiting,
     outbox: Outbox,
     /// How often an Event was said, by name.
@@ -59,6 +60,40 @@ struct Others {
     news: mpsc::Receiver<News>,
     /// When abandoned Leases are looked for again.
     sweep: Instant,
+}
+
+/// Everything that is said to be wrong in one state.
+#[derive(Clone)]
+struct Said {
+    view: Arc<View>,
+    /// What is wrong with Secrets, as it is said at those that use them.
+    uses: Arc<[Use]>,
+}
+
+impl Said {
+    fn of(view: &Arc<View>) -> Self {
+        let uses = users::of_broken(&view.problems, &view.objects, |key| is_ours(view, key));
+        Self { view: Arc::clone(view), uses: uses.into() }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.view.problems, &other.view.problems);
+        (Arc::ptr_eq(ours, theirs) || ours == theirs) && self.uses == other.uses
+    }
+
+    /// The warnings of what another state lacks.
+    fn beyond(&self, other: Option<&Self>) -> Vec<Event> {
+        let known: BTreeSet<&Problem> = other.into_iter().flat_map(Self::problems).collect();
+        let problems = self.view.problems.iter().filter(|problem| !known.contains(problem));
+        let uses = self.uses.iter().filter(|user| !known.contains(&user.problem));
+        let objects = &self.view.objects;
+        let problems = problems.filter_map(|problem| event::warning(problem, objects));
+        problems.chain(uses.filter_map(|user| event::warning_at(user, objects))).collect()
+    }
+
+    fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.view.problems.iter().chain(self.uses.iter().map(|user| &user.problem))
+    }
 }
 
 impl Speaker {
@@ -190,6 +225,8 @@ impl Speaker {
         if self.others.is_some() {
             self.warn(view);
         }
+        self.troubles
+            .retain(Task::Events, |namespace| namespace.is_empty() || has_ingresses(view, namespace));
     }
 
     fn wait_for_others(&mut self, before: &View, view: &View, live: &Live) {
@@ -217,26 +254,18 @@ impl Speaker {
 
     /// Puts the warnings in that are new, and takes those out that do not hold any more.
     fn warn(&mut self, view: &Arc<View>) {
-        let now = Instant::now();
-        let before = self.said.replace(Arc::clone(view));
+        let said = Said::of(view);
+        let before = self.said.replace(said.clone());
         // Most generations change nothing of it, and there may be thousands.
-        let same = |before: &Arc<View>| {
-            Arc::ptr_eq(&before.problems, &view.problems) || before.problems == view.problems
-        };
-        if before.as_ref().is_some_and(same) {
+        if before.as_ref().is_some_and(|before| before.is_same(&said)) {
             return;
         }
-        let known: BTreeSet<&Problem> = before.iter().flat_map(|before| before.problems.iter()).collect();
-        let fresh = view.problems.iter().filter(|problem| !known.contains(problem));
         // What was wrong before we led was said by whoever led then; where nobody did, this is the first time.
         let meaning = if before.is_some() { Known::Again } else { Known::Said };
-        let due = fresh.filter_map(|problem| event::warning(problem, &view.objects));
-        due.for_each(|event| self.outbox.put(event, meaning, now + SETTLE));
+        let due = Instant::now() + SETTLE;
+        said.beyond(before.as_ref()).into_iter().for_each(|event| self.outbox.put(event, meaning, due));
         let Some(before) = before else { return };
-        let holding: BTreeSet<&Problem> = view.problems.iter().collect();
-        let gone = before.problems.iter().filter(|problem| !holding.contains(problem));
-        let gone = gone.filter_map(|problem| event::warning(problem, &before.objects));
-        let gone: BTreeSet<String> = gone.map(|event| event.name()).collect();
+        let gone: BTreeSet<String> = before.beyond(Some(&said)).iter().map(Event::name).collect();
         if !gone.is_empty() {
             self.outbox.retain(|letter| !gone.contains(&letter.event.name()));
         }
@@ -275,7 +304,10 @@ impl Speaker {
             return;
         }
         let failure = match self.write(&letter).await {
-            Ok(()) => return self.troubles.over(&[Task::Events]),
+            Ok(()) => {
+                self.troubles.over_in(Task::Events, letter.event.namespace());
+                return self.troubles.over_in(Task::Events, "");
+            }
             Err(failure) => failure,
         };
         if letter.event.is_cluster_wide() && matches!(failure, Failure::Forbidden(_)) {
@@ -283,13 +315,14 @@ impl Speaker {
             tracing::debug!(object = %letter.event.object, error = %failure, "Events about such objects are left out");
             return;
         }
-        if self.troubles.note(Task::Events, &failure) {
+        if self.troubles.note_in(Task::Events, letter.event.namespace(), &failure) {
             let needs = Task::Events.needs();
             tracing::warn!(object = %letter.event.object, error = %failure, needs, "an Event cannot be written");
         }
         let (is_passing, asked) = match &failure {
             Failure::Busy { after, .. } => (true, after.unwrap_or_default()),
-            failure => (matches!(failure, Failure::Broken(_)), Duration::ZERO),
+            Failure::Broken(_) | Failure::Unauthenticated(_) => (true, Duration::ZERO),
+            _ => (false, Duration::ZERO),
         };
         let object = letter.event.object.clone();
         if !is_passing || !self.outbox.failed(letter, asked, Instant::now()) {
@@ -339,6 +372,11 @@ impl Speaker {
             }
         }
     }
+}
+
+fn has_ingresses(view: &View, namespace: &str) -> bool {
+    let first = view.objects.ingresses.iter_from(&Key::new(namespace, "")).next();
+    first.is_some_and(|(key, _)| &*key.namespace == namespace)
 }
 
 async fn next(others: &mut Option<Others>) -> Option<News> {

@@ -2,7 +2,7 @@
 //! of it, so whoever looks after the cluster has to.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -53,9 +53,10 @@ impl Task {
     }
 }
 
-/// What fails now.
+/// What fails now: by task and namespace, where it takes a right, since rights are granted by namespace. Else by task, with no
+/// namespace.
 #[derive(Debug, Default)]
-pub(crate) struct Troubles(Mutex<BTreeMap<Task, Trouble>>);
+pub(crate) struct Troubles(Mutex<BTreeMap<Task, BTreeMap<Box<str>, Trouble>>>);
 
 #[derive(Debug)]
 struct Trouble {
@@ -81,39 +82,83 @@ pub(crate) struct TroubleReport {
 impl Troubles {
     /// Notes a failure; returns whether it is the first in a row.
     pub(super) fn note(&self, task: Task, failure: &Failure) -> bool {
-        let (why, is_refused) = (failure.to_string(), matches!(failure, Failure::Forbidden(_)));
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = all.get(&task).map(|known| known.since);
-        let trouble = Trouble { since: since.unwrap_or_else(Instant::now), why, is_refused };
-        all.insert(task, trouble);
-        since.is_none()
+        self.note_in(task, "", failure)
     }
 
-    /// Notes that something works, or is not ours to do.
+    /// Notes a failure in a namespace; returns whether it is the first in a row, wherever.
+    pub(super) fn note_in(&self, task: Task, namespace: &str, failure: &Failure) -> bool {
+        let (why, is_refused) = (failure.to_string(), matches!(failure, Failure::Forbidden(_)));
+        let place = if is_refused { namespace } else { "" };
+        let mut all = self.lock();
+        let places = all.entry(task).or_default();
+        let is_first = places.is_empty();
+        let since = places.get(place).map_or_else(Instant::now, |known| known.since);
+        places.insert(place.into(), Trouble { since, why, is_refused });
+        is_first
+    }
+
+    /// Notes that something works everywhere, or is not ours to do.
     pub(super) fn over(&self, tasks: &[Task]) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.lock();
         tasks.iter().for_each(|task| drop(all.remove(task)));
     }
 
-    /// Whether the right to do it is missing.
-    pub(super) fn is_refused(&self, task: Task) -> bool {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(&task).is_some_and(|trouble| trouble.is_refused)
+    /// Notes that something works in a namespace; with an empty name, that it is not what fails everywhere.
+    pub(super) fn over_in(&self, task: Task, namespace: &str) {
+        self.retain(task, |place| place != namespace);
     }
 
-    /// Everything that fails now.
+    /// Forgets the namespaces for which this is false: nothing is done there any more.
+    pub(super) fn retain(&self, task: Task, holds: impl Fn(&str) -> bool) {
+        let mut all = self.lock();
+        let Some(places) = all.get_mut(&task) else { return };
+        places.retain(|place, _| holds(place));
+        if places.is_empty() {
+            all.remove(&task);
+        }
+    }
+
+    /// Whether the right to do it is missing somewhere.
+    pub(super) fn is_refused(&self, task: Task) -> bool {
+        self.lock().get(&task).is_some_and(|places| places.values().any(|trouble| trouble.is_refused))
+    }
+
+    /// Everything that fails now, each task once.
     pub(crate) fn report(&self) -> Vec<TroubleReport> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let report = |(task, trouble): (&Task, &Trouble)| TroubleReport {
-            what: task.what(),
-            why: trouble.why.clone(),
-            is_refused: trouble.is_refused,
-            needs: task.needs(),
-            age: trouble.since.elapsed(),
-        };
-        all.iter().map(report).collect()
+        self.lock().iter().filter_map(|(task, places)| report(*task, places)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Task, BTreeMap<Box<str>, Trouble>>> {
+        // Nothing in here can be left half-done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+fn report(task: Task, places: &BTreeMap<Box<str>, Trouble>) -> Option<TroubleReport> {
+    let first = places.values().next()?;
+    let since = places.values().map(|trouble| trouble.since).min()?;
+    Some(TroubleReport {
+        what: task.what(),
+        why: format!("{}{}", first.why, namespaces(places)),
+        is_refused: places.values().any(|trouble| trouble.is_refused),
+        needs: task.needs(),
+        age: since.elapsed(),
+    })
+}
+
+/// Where it fails, as the end of a sentence; nothing where that is everywhere.
+fn namespaces(places: &BTreeMap<Box<str>, Trouble>) -> String {
+    let named: Vec<&str> = places.keys().map(|name| &**name).filter(|name| !name.is_empty()).collect();
+    match (named.len(), named.len().saturating_sub(NAMED_MAX)) {
+        (0, _) => String::new(),
+        (1, _) => format!(" (in the namespace {})", named[0]),
+        (_, 0) => format!(" (in the namespaces {})", named.join(", ")),
+        (_, more) => format!(" (in the namespaces {} and {more} more)", named[..NAMED_MAX].join(", ")),
+    }
+}
+
+/// So many namespaces are named.
+const NAMED_MAX: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -139,5 +184,26 @@ mod tests {
         troubles.over(&[Task::Statuses, Task::Addresses]);
         assert_eq!(troubles.report().len(), 1);
         assert!(troubles.note(Task::Statuses, &refused), "it began again");
+    }
+    #[test]
+    fn what_is_refused_in_one_namespace_stays_while_it_works_in_others() {
+        let troubles = Troubles::default();
+        let refused = Failure::Forbidden("no".to_owned());
+        let told = || troubles.report().into_iter().map(|one| one.why).collect::<Vec<_>>();
+        assert!(troubles.note_in(Task::Events, "b", &refused));
+        assert!(!troubles.note_in(Task::Events, "a", &refused), "one line in the log says it");
+        troubles.over_in(Task::Events, "c");
+        troubles.over_in(Task::Events, "");
+        assert_eq!(told(), ["the API server refuses: no (in the namespaces a, b)"]);
+        for namespace in ["c", "d", "e"] {
+            troubles.note_in(Task::Events, namespace, &refused);
+        }
+        assert_eq!(told(), ["the API server refuses: no (in the namespaces a, b, c and 2 more)"]);
+        troubles.retain(Task::Events, |namespace| namespace == "b");
+        assert_eq!(told(), ["the API server refuses: no (in the namespace b)"]);
+        troubles.over_in(Task::Events, "b");
+        assert!(told().is_empty());
+        assert!(troubles.note_in(Task::Events, "b", &Failure::Broken("away".to_owned())));
+        assert_eq!(told(), ["away"], "that has nothing to do with a namespace");
     }
 }

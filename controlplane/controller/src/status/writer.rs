@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::StatusConfig;
 use super::announcer::Announcer;
 use super::api::{self, Verb};
+use super::authors::Authors;
 use super::holder::Holder;
 use super::lease::Role;
 use super::nodes::Nodes;
@@ -105,14 +106,10 @@ impl Writer {
 
     fn scribe(&self, who: &Identity, role: watch::Receiver<Role>) -> Scribe {
         let owner = Owner::new(&who.namespace, &self.config.election_id);
-        Scribe::new(
-            who.client.clone(),
-            owner,
-            self.place(who),
-            role,
-            self.config.read_again,
-            Arc::clone(&who.troubles),
-        )
+        let authors = Authors::new(who.client.clone(), api::leases(&who.namespace), owner);
+        let reading = (self.config.watched.clone(), self.config.read_again);
+        let place = self.place(who);
+        Scribe::new((who.client.clone(), authors), reading, place, role, Arc::clone(&who.troubles))
     }
 
     fn place(&self, who: &Identity) -> Place {

@@ -1,6 +1,7 @@
 //! A scripted API server: keeps objects, lists and watches them as the real one does, and fails as it is told.
 //!
-//! Written on bare sockets, so that it can cut an answer anywhere. It authenticates nobody and validates nothing.
+//! Written on bare sockets, so that it can cut an answer anywhere. It takes any token unless it is told which, and validates
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -67,6 +68,8 @@ struct World {
     compacted: u64,
     scripts: Vec<Script>,
     requests: Vec<Request>,
+    /// The only token that is accepted; `None`: any.
+    token: Option<&'static str>,
 }
 
 /// A request as it came.
@@ -78,6 +81,7 @@ pub(crate) struct Request {
     pub(crate) query: BTreeMap<String, String>,
     /// Whether only metadata is asked for.
     pub(crate) names_only: bool,
+    pub(crate) token: String,
     pub(crate) body: Value,
 }
 
@@ -131,11 +135,22 @@ impl ApiServer {
 
     /// A kubeconfig that leads here.
     pub(crate) fn kubeconfig(&self, scheme: &str) -> PathBuf {
+        self.kubeconfig_of(scheme, json!({"token": "secret"}))
+    }
+
+    /// A kubeconfig that leads here with the token in a file, and that file.
+    pub(crate) fn kubeconfig_with_token_file(&self, token: &str) -> (PathBuf, PathBuf) {
+        let file = self.dir.path().join("token");
+        std::fs::write(&file, token).unwrap();
+        (self.kubeconfig_of("http", json!({"tokenFile": file})), file)
+    }
+
+    fn kubeconfig_of(&self, scheme: &str, user: Value) -> PathBuf {
         let path = self.dir.path().join(scheme);
         let text = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "here",
             "clusters": [{"name": "here", "cluster": {"server": format!("{scheme}://{}", self.address)}}],
-            "users": [{"name": "here", "user": {"token": "secret"}}],
+            "users": [{"name": "here", "user": user}],
             "contexts": [{"name": "here", "context": {"cluster": "here", "user": "here"}}],
         });
         std::fs::write(&path, text.to_string()).unwrap();
@@ -177,13 +192,18 @@ impl ApiServer {
     }
 
     /// The next `times` calls of that kind fail so; `None`: all until [`heal`](Self::heal). `*` is every resource,
-    /// `secrets/x` the calls for the objects of that name.
+    /// `secrets/x` the calls for the objects of that name, `events@a` those in that namespace.
     pub(crate) fn fail(&self, resource: &'static str, call: Call, fault: Fault, times: Option<usize>) {
         self.world.lock().unwrap().scripts.push(Script { resource, call, fault, times });
     }
 
     pub(crate) fn heal(&self) {
         self.world.lock().unwrap().scripts.clear();
+    }
+
+    /// Takes no other token from now on.
+    pub(crate) fn accept_only(&self, token: &'static str) {
+        self.world.lock().unwrap().token = Some(token);
     }
 
     /// Ends every watch of that resource that is open, as a server that restarts does.
@@ -256,11 +276,15 @@ impl Connection {
             ("GET", false) => Call::List,
             _ => Call::Write,
         };
-        let fault = {
+        let (fault, is_known) = {
             let mut world = self.world.lock().unwrap();
             world.requests.push(request.clone());
-            world.fault(&resource, name.as_deref(), call)
+            let is_known = world.token.is_none_or(|token| token == request.token);
+            (world.fault(&resource, (namespace.as_deref(), name.as_deref()), call), is_known)
         };
+        if !is_known {
+            return refuse(stream, 401, None, "Unauthorized").await;
+        }
         match &fault {
             Some(Fault::Close) => return None,
             Some(Fault::Hang) => std::future::pending::<()>().await,
@@ -380,10 +404,20 @@ impl Connection {
 
 impl World {
     /// What goes wrong with this call.
-    fn fault(&mut self, resource: &str, name: Option<&str>, call: Call) -> Option<Fault> {
-        let is_it = |script: &Script| match script.resource.split_once('/') {
-            Some((of, only)) => of == resource && Some(only) == name,
-            None => script.resource == "*" || script.resource == resource,
+    fn fault(
+        &mut self,
+        resource: &str,
+        (namespace, name): (Option<&str>, Option<&str>),
+        call: Call,
+    ) -> Option<Fault> {
+        let is_it = |script: &Script| {
+            if let Some((of, only)) = script.resource.split_once('/') {
+                return of == resource && Some(only) == name;
+            }
+            if let Some((of, only)) = script.resource.split_once('@') {
+                return of == resource && Some(only) == namespace;
+            }
+            script.resource == "*" || script.resource == resource
         };
         let fits = |script: &Script| is_it(script) && (script.call == Call::Any || script.call == call);
         let index = self.scripts.iter().position(fits)?;
@@ -572,7 +606,12 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
     let query = pairs.map(|(key, value)| (key.to_owned(), decoded(value))).collect();
     let body = serde_json::from_slice(&bytes[end..]).unwrap_or_default();
     let names_only = head.contains("as=PartialObjectMetadata");
-    Some(Request { at: Instant::now(), method, path: path.to_owned(), query, names_only, body })
+    let token = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("authorization").then(|| value.trim_start_matches("Bearer ").to_owned())
+    });
+    let token = token.unwrap_or_default();
+    Some(Request { at: Instant::now(), method, path: path.to_owned(), query, names_only, token, body })
 }
 
 fn decoded(text: &str) -> String {

@@ -199,6 +199,7 @@ impl ClusterArgs {
             access: Access { kubeconfig: given(&self.kubeconfig).cloned(), context },
             publish,
             report_internal_addresses: says_yes(&self.report_node_internal_ip_address),
+            watched: scope.namespaces.clone(),
             read_again: STATUSES_READ_AGAIN,
             clear_on_shutdown: says_yes(&self.update_status_on_shutdown),
             election_id: self.election_id,

@@ -1,5 +1,6 @@
 //! Calls to the API server: each with limits of its own, each failure with what follows from it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode, header};
@@ -8,7 +9,7 @@ use kube::Client;
 use kube::client::Body;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connect::chain;
+use super::connect::{Credentials, chain};
 use super::wire::Status;
 
 /// Why a call failed.
@@ -18,6 +19,8 @@ pub(crate) enum Failure {
     Expired,
     /// We may not: wait for somebody to grant it.
     Forbidden(String),
+    /// The server does not know who we are: what it was shown, what it said, what to do.
+    Unauthenticated(String),
     /// There is no such thing.
     Missing,
     /// Somebody else was faster.
@@ -41,7 +44,8 @@ impl Failure {
         let message = status.message.clone();
         match status.code {
             _ if status.is_expired() => Self::Expired,
-            401 | 403 => Self::Forbidden(message),
+            401 => Self::Unauthenticated(format!("our credentials: {message}")),
+            403 => Self::Forbidden(message),
             404 => Self::Missing,
             409 => Self::Conflict,
             429 | 500..=599 => {
@@ -58,6 +62,7 @@ impl std::fmt::Display for Failure {
         match self {
             Self::Expired => f.write_str("the resource version is too old"),
             Self::Forbidden(why) => write!(f, "the API server refuses: {why}"),
+            Self::Unauthenticated(why) => write!(f, "the API server does not accept {why}"),
             Self::Missing => f.write_str("not found"),
             Self::Conflict => f.write_str("changed by somebody else"),
             Self::Busy { why, .. } => write!(f, "the API server is busy: {why}"),
@@ -131,6 +136,7 @@ async fn refusal(response: Response<Body>, within: Duration) -> Failure {
     let code = response.status();
     let asked =
         response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let credentials = response.extensions().get::<Arc<Credentials>>().cloned();
     let body = whole(response, within).await.unwrap_or_default();
     let mut status: Status = serde_json::from_slice(&body).unwrap_or_default();
     if status.code == 0 {
@@ -140,6 +146,10 @@ async fn refusal(response: Response<Body>, within: Duration) -> Failure {
         status.message = text.lines().next().unwrap_or_default().chars().take(200).collect();
     }
     match (Failure::of(&status), asked) {
+        (Failure::Unauthenticated(_), _) if let Some(credentials) = credentials => {
+            let Credentials { what, next } = &*credentials;
+            Failure::Unauthenticated(format!("{what} (401: {}); {next}", status.message))
+        }
         (Failure::Busy { why, after }, Some(seconds)) => {
             let asked = Duration::from_secs(seconds);
             Failure::Busy { why, after: Some(after.map_or(asked, |after| after.max(asked))) }

@@ -1,14 +1,21 @@
 //! The connection to the API server: where it is, who we are.
 //!
 //! A kubeconfig that is named must be there; without one `KUBECONFIG`, `~/.kube/config` and then the service account of the
-//! pod are tried. Tokens and the authority of a service account are read again when they are rotated (pitfall 15: the client
-//! does that, which is why nothing here builds one of its own).
+//! pod are tried. Tokens and the authority of a service account are read again when they are rotated (pitfall 15): by kube's
+//! client from time to time, and at once where the API server does not accept them ([`renewed`]).
+
+mod renewed;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+
+use renewed::{Connected, Renewed};
+
+pub(super) use renewed::Credentials;
 
 /// Who we are towards which API server.
 #[derive(Debug, Clone, Default)]
@@ -30,12 +37,50 @@ impl Access {
     /// # Errors
     /// No kubeconfig and no service account, or one that cannot be used.
     pub async fn client(&self) -> Result<Client, AccessError> {
+        let connected = self.connect().await?;
+        let namespace = connected.client.default_namespace().to_owned();
+        Ok(Client::new(Renewed::new(self.clone(), connected), namespace))
+    }
+
+    /// A client with the credentials that there are now.
+    async fn connect(&self) -> Result<Connected, AccessError> {
         let mut config = self.config().await?;
         config.connect_timeout = Some(CONNECT);
         // Every call has limits of its own; this one would end watches.
         config.read_timeout = None;
         config.default_retry = false;
-        Client::try_from(config).map_err(|error| AccessError(chain(&error)))
+        let credentials = Arc::new(self.credentials(&config.auth_info));
+        // A plugin of a kubeconfig is a process that is waited for.
+        let built = tokio::task::spawn_blocking(move || Client::try_from(config)).await;
+        let built = built.map_err(|error| AccessError(chain(&error)))?;
+        let client = built.map_err(|error| AccessError(chain(&error)))?;
+        Ok(Connected { client, credentials })
+    }
+
+    /// What the API server is shown, in the order in which kube looks.
+    fn credentials(&self, user: &AuthInfo) -> Credentials {
+        let kubeconfig = match &self.kubeconfig {
+            Some(path) => path.display().to_string(),
+            None => "the kubeconfig".to_owned(),
+        };
+        let of = |what: &str, field: &str| format!("{what} in users[].user.{field} of {kubeconfig}");
+        let (what, next) = if user.auth_provider.is_some() {
+            (of("the tokens of the provider", "auth-provider"), LOG_IN)
+        } else if user.username.is_some() && user.password.is_some() {
+            (of("the password", "password"), LOG_IN)
+        } else if user.token.is_some() {
+            (of("the token", "token"), LOG_IN)
+        } else if let Some(file) = &user.token_file {
+            (format!("the token in {file}"), REPLACE)
+        } else if let Some(exec) = &user.exec {
+            let command = exec.command.as_deref().unwrap_or("the plugin");
+            (of(&format!("what {command} gives"), "exec"), LOG_IN)
+        } else if user.client_certificate.is_some() || user.client_certificate_data.is_some() {
+            (of("the client certificate", "client-certificate"), LOG_IN)
+        } else {
+            (of("a client without credentials", "token"), LOG_IN)
+        };
+        Credentials { what, next }
     }
 
     /// The URL of the API server.
@@ -76,6 +121,14 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 const NOWHERE: &str = "there is no kubeconfig (KUBECONFIG, ~/.kube/config) and this is no pod with a service account; \
                        give --kubeconfig FILE, or --manifests DIR to serve a folder";
+
+/// What to do with credentials of a kubeconfig.
+const LOG_IN: &str =
+    "the kubeconfig is read again every second; log in anew, or put credentials of this cluster there";
+
+/// What to do with a token in a file.
+const REPLACE: &str = "the file is read again every second; see whether its ServiceAccount still exists and whether the token is one \
+                       of this cluster, and restart the pod if nobody replaces the file";
 
 /// A dead address is given up after this; the system alone would try for minutes.
 const CONNECT: Duration = Duration::from_secs(2);

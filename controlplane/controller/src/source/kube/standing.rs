@@ -96,7 +96,7 @@ struct Inner {
     events: u64,
     failures: u64,
     failing: Option<Failing>,
-    /// Whether the newest answer was that we may not.
+    /// Whether the newest answer was that we may not, or that nobody knows us.
     refused: bool,
     doubts: bool,
     /// Objects that cannot be fetched one by one, and why.
@@ -189,7 +189,7 @@ impl Standing {
         let why = failure.to_string();
         self.with(watch, |watch, inner| {
             inner.failures += 1;
-            inner.refused = matches!(failure, Failure::Forbidden(_));
+            inner.refused = matches!(failure, Failure::Forbidden(_) | Failure::Unauthenticated(_));
             let known = inner.failing.take();
             let since = known.as_ref().map_or(now, |failing| failing.since);
             let is_known = known.as_ref().is_some_and(|failing| {
@@ -266,7 +266,7 @@ impl Standing {
         });
     }
 
-    /// Whether the API server says that we may not: that is an answer, and no cache stands in for it.
+    /// Whether the API server says that we may not, or that it does not know us: that is an answer, and no cache stands in for it.
     pub(super) fn is_refused(&self) -> bool {
         self.watches.iter().any(|state| state.lock().refused && !state.watch.optional)
     }
@@ -395,6 +395,9 @@ fn log(watch: &Watch, failure: &Failure, error: &str, since_s: f64) {
     match failure {
         Failure::Forbidden(_) => {
             tracing::error!(%watch, error, needs = watch.right(), "the API server refuses a watch");
+        }
+        Failure::Unauthenticated(_) => {
+            tracing::error!(%watch, error, "the API server does not accept our credentials; what is known goes on");
         }
         _ => tracing::warn!(%watch, error, since_s, "the API server does not answer; what is known goes on"),
     }

@@ -1,0 +1,93 @@
+//! What is left of addresses and Leases when replicas end, and what takes it away.
+
+use std::time::{Duration, Instant};
+
+use ringress_controller::status::{self, ClearError, Cleared, Clearing};
+use serde_json::{Value, json};
+
+use crate::support::api_server::{Call, Fault};
+use crate::support::eventually;
+use crate::{
+    Flags, addresses, clearing, cluster, events, holder, ingress, run, run_with, two, until_led_by,
+    until_shown,
+};
+
+#[tokio::test]
+async fn a_leader_that_ends_hands_over_at_once_and_the_last_one_clears_up() {
+    let server = cluster().await;
+    let (one, two) = two(&server).await;
+    one.end().await;
+    assert!(
+        server.object("leases", "ringress", "ringress-replica-ringress-0").is_none(),
+        "it counts no more"
+    );
+    let begun = Instant::now();
+    until_led_by(&server, "ringress-1").await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(addresses(&server, "web").is_array(), "there is somebody left");
+    server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
+    let said = eventually(async || events(&server, "late"), |found| !found.is_empty()).await;
+    assert!(!said[0].1.contains("confirmed"), "it is alone: {said:?}");
+    two.end().await;
+    assert_eq!(holder(&server), "");
+    assert_eq!(addresses(&server, "web"), Value::Null);
+    assert_eq!(addresses(&server, "late"), Value::Null);
+    assert!(server.object("leases", "ringress", "ringress-replica-ringress-1").is_none());
+}
+
+#[tokio::test]
+async fn replicas_that_end_together_clear_up_as_well() {
+    let server = cluster().await;
+    let (one, two) = two(&server).await;
+    tokio::join!(one.end(), two.end());
+    assert_eq!((holder(&server), addresses(&server, "web")), (String::new(), Value::Null));
+}
+
+#[tokio::test]
+async fn addresses_stay_where_the_flag_says_so() {
+    let server = cluster().await;
+    let running = run_with(&server, Flags { clear_on_shutdown: false, ..Flags::default() });
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    running.end().await;
+    assert_eq!((holder(&server), addresses(&server, "web")), (String::new(), json!([{"ip": "192.0.2.7"}])));
+}
+
+#[tokio::test]
+async fn what_ringress_left_in_statuses_is_told_by_who_wrote_it() {
+    let server = cluster().await;
+    // The same address, written by somebody else.
+    let mut theirs = ingress("theirs", "other", "b.test", "web");
+    theirs["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}});
+    server.put("ingresses", theirs);
+    let running = run_with(&server, Flags { clear_on_shutdown: false, ..Flags::default() });
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    until_shown(&server, 1).await;
+    let held = status::clear(&clearing(&server)).await.unwrap_err();
+    assert!(matches!(&held, ClearError::Held { holder, .. } if holder.starts_with("ringress-0_")), "{held}");
+    assert!(addresses(&server, "web").is_array(), "a leader that runs would not notice");
+    running.end().await;
+    // Neither can be asked any more.
+    server.delete("ingressclasses", "", "ringress");
+    let cleared = status::clear(&clearing(&server)).await.unwrap();
+    assert_eq!(cleared, Cleared { ingresses: 1, leases: 1 });
+    assert_eq!(addresses(&server, "web"), Value::Null);
+    assert_eq!(addresses(&server, "theirs"), json!([{"ip": "192.0.2.7"}]));
+    assert_eq!(server.objects("leases").len(), 0);
+    assert_eq!(status::clear(&clearing(&server)).await.unwrap(), Cleared::default(), "nothing is left");
+}
+
+#[tokio::test]
+async fn a_lease_that_is_held_by_nobody_with_rights_is_no_obstacle_to_who_insists() {
+    let server = cluster().await;
+    let running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    let forced = Clearing { is_forced: true, ..clearing(&server) };
+    server.fail("ingresses", Call::Write, Fault::Refuse(403, None), Some(1));
+    let refused = status::clear(&forced).await.unwrap_err().to_string();
+    assert!(refused.contains("patch ingresses/status"), "{refused}");
+    // Changed in between: looked at again.
+    server.fail("ingresses", Call::Write, Fault::Refuse(409, None), Some(1));
+    assert_eq!(status::clear(&forced).await.unwrap().ingresses, 1);
+    assert_eq!(addresses(&server, "web"), Value::Null);
+    drop(running);
+}
