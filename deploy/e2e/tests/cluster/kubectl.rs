@@ -189,6 +189,15 @@ fn judges_secrets(installed: &Installed<'_>) -> anyhow::Result<()> {
     let missing = all.iter().filter(|finding| finding["rule"] == "secret-missing");
     let of: Vec<_> = missing.map(|finding| finding["object"]["name"].as_str()).collect();
     ensure!(of == [Some("unsecured")], "{findings}");
+    let certs = installed.json(&["certs"], 1)?;
+    let has = |list: &str, part: &str| {
+        let replicas = certs.as_array().into_iter().flatten();
+        replicas
+            .flat_map(|replica| replica[list].as_array())
+            .flatten()
+            .any(|one| one.to_string().contains(part))
+    };
+    ensure!(has("certificates", "opaque.asked.test") && has("missing", "unsecured.asked.test"), "{certs}");
     Ok(())
 }
 

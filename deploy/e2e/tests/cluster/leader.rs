@@ -92,6 +92,20 @@ impl<'w> Replicas<'w> {
         Ok(applied)
     }
 
+    /// `Applied` follows a write within a second: the quickest of a few, for other tests share the machine.
+    fn ensure_applied_within_a_second(&self) -> anyhow::Result<()> {
+        let took = (0..5).map(|number| {
+            let name = format!("quick-{number}");
+            self.apply_ingress(&name)?;
+            let written = Timestamp::now();
+            Ok(self.until_applied(&name)?.at.duration_since(written))
+        });
+        let took = took.collect::<anyhow::Result<Vec<_>>>()?;
+        println!("Applied so long after the write: {took:?}");
+        ensure!(took.iter().any(|took| *took < SignedDuration::from_secs(1)), "{took:?}");
+        Ok(())
+    }
+
     /// What `Applied` says of an Ingress, once it does.
     fn until_applied(&self, ingress: &str) -> anyhow::Result<Applied> {
         let mut found = None;
@@ -116,6 +130,7 @@ fn killed(world: &World) -> anyhow::Result<()> {
     replicas.apply_ingress("before")?;
     let note = replicas.until_applied("before")?.note;
     ensure!(note.contains("confirmed by all 4 shards of 2 replicas"), "{note}");
+    replicas.ensure_applied_within_a_second()?;
     let first = replicas.leader()?;
     let killed = Timestamp::now();
     world.fault("kill", &world.pod(first.pod()))?;

@@ -5,6 +5,7 @@
 //! and one line says why; with RINGRESS_E2E_REQUIRED=1 that is a failure.
 //! RINGRESS_E2E_KUBERNETES=1.31 runs them on the oldest version instead.
 
+mod articles;
 mod audit;
 mod boxes;
 mod chart;
@@ -100,5 +101,5 @@ fn bare() -> Vec<Case> {
 
 /// Tests in the box where ringress is installed.
 fn installed() -> Vec<Case> {
-    [up::CASES].concat()
+    [up::CASES, articles::CASES].concat()
 }

@@ -205,7 +205,8 @@ fn runs(world: &World) -> anyhow::Result<Vec<String>> {
     Ok(runs.into_iter().map(|run| run.pod).filter(|pod| pod.starts_with(&ours)).collect())
 }
 
-fn names(pods: &[serde_json::Value]) -> BTreeSet<String> {
+/// The names of pods.
+pub(crate) fn names(pods: &[serde_json::Value]) -> BTreeSet<String> {
     pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect()
 }
 

@@ -12,6 +12,7 @@
 mod api;
 mod backend;
 mod bounds;
+mod bystander;
 mod controller;
 mod interposer;
 mod mutations;
@@ -52,6 +53,7 @@ pub(crate) const MEASURES: &[Goal] = &[
     ("measure_five_thousand_routes", scale::five_thousand),
     ("measure_certificates", scale::certificates),
     ("measure_an_endpoint_that_goes", propagation::endpoint_gone),
+    ("measure_a_second_up", scale::second_up),
 ];
 
 /// A box that is ended when this is dropped.

@@ -1,0 +1,82 @@
+//! A program that only watches. What it has late, no controller can have early: that is the API server, the machine and
+//! whatever else runs there.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use futures_util::{StreamExt, pin_mut};
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+
+use super::api::{self, Access};
+
+/// How long it may take for an object that others have.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Watches Ingresses, in a thread of its own.
+pub(crate) struct Bystander {
+    seen: Arc<Mutex<HashMap<String, Instant>>>,
+}
+
+impl Bystander {
+    /// Call it inside; it watches when this returns.
+    pub(crate) fn start(access: &Access) -> anyhow::Result<Self> {
+        let (access, seen) = (access.clone(), Arc::<Mutex<HashMap<String, Instant>>>::default());
+        let (began, begins) = mpsc::channel();
+        let theirs = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let Ok(runtime) = runtime else { return };
+            if let Err(error) = runtime.block_on(watch(&access, &theirs, &began)) {
+                eprintln!("the bystander ends: {error:#}");
+            }
+        });
+        begins.recv().context("the bystander does not watch")?;
+        Ok(Self { seen })
+    }
+
+    /// When it had the object; it forgets that.
+    pub(crate) async fn saw(&self, name: &str) -> anyhow::Result<Instant> {
+        let began = Instant::now();
+        loop {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+            if let Some(seen) = seen {
+                return Ok(seen);
+            }
+            ensure!(began.elapsed() < PATIENCE, "the bystander has not seen {name}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+async fn watch(
+    access: &Access,
+    seen: &Mutex<HashMap<String, Instant>>,
+    began: &mpsc::Sender<()>,
+) -> anyhow::Result<()> {
+    let ingresses = api::all::<Ingress>(&access.client().await?);
+    let list = ingresses.list(&ListParams::default().limit(1)).await?;
+    let mut version = list.metadata.resource_version.context("a list without resourceVersion")?;
+    loop {
+        let events = ingresses.watch(&WatchParams::default(), &version).await?;
+        // Whoever started this may be gone; then nobody asks.
+        let _ = began.send(());
+        pin_mut!(events);
+        while let Some(event) = events.next().await {
+            match event? {
+                WatchEvent::Added(ingress) => {
+                    let name = ingress.metadata.name.unwrap_or_default();
+                    seen.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Instant::now());
+                    version = ingress.metadata.resource_version.unwrap_or(version);
+                }
+                WatchEvent::Modified(ingress) | WatchEvent::Deleted(ingress) => {
+                    version = ingress.metadata.resource_version.unwrap_or(version);
+                }
+                WatchEvent::Bookmark(_) => {}
+                WatchEvent::Error(status) => bail!("{status:?}"),
+            }
+        }
+    }
+}
