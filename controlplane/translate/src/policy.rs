@@ -7,6 +7,7 @@ mod balance;
 mod body_limit;
 mod denied;
 mod https_redirect;
+pub(crate) mod regex_mode;
 mod value;
 
 use std::collections::BTreeMap;
@@ -56,12 +57,14 @@ pub(crate) struct PolicyIr {
 }
 
 /// Where a rule stands, as far as it decides about its policies.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Position {
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Position<'p> {
     /// Whether its host is named under `tls`.
     pub(crate) host_has_tls: bool,
     /// Whether its path must stay reachable in plain text.
     pub(crate) redirect_exempt: bool,
+    /// Why another object closes the whole host, if one does.
+    pub(crate) guard: Option<&'p str>,
 }
 
 /// Annotations as an object has them.
@@ -80,6 +83,12 @@ impl<'o> Annotations<'o> {
     /// left of a protection.
     fn own(&self, key: &str) -> Option<&'o str> {
         self.values?.get(&format!("{PREFIX}{key}")).map(|value| value.trim())
+    }
+
+    /// The value of an annotation of ingress-nginx.
+    fn of_nginx(&self, name: &str, settings: &Settings) -> Option<&'o str> {
+        let prefix = settings.annotations_prefix.trim_end_matches('/');
+        self.values?.get(&format!("{prefix}/{name}")).map(|value| value.trim())
     }
 
     /// Key after the prefix and value of every annotation under a prefix.
@@ -151,12 +160,12 @@ pub(crate) fn report_hosts(
 }
 
 /// The policies of one rule.
-pub(crate) fn lower(asked: &PolicyIr, position: Position, settings: &Settings) -> PolicySet {
+pub(crate) fn lower(asked: &PolicyIr, position: Position<'_>, settings: &Settings) -> PolicySet {
     let PolicyIr { body_limit, denied, https_redirect, balance: _, canary: _ } = asked;
     let https_redirect = https_redirect::lower(*https_redirect, position, settings);
     PolicySet {
         body_limit: body_limit::lower(*body_limit, settings),
-        denied: denied::lower(denied, https_redirect.is_some() || position.redirect_exempt),
+        denied: denied::lower(denied, https_redirect.is_some() || position.redirect_exempt, position.guard),
         https_redirect,
     }
 }
@@ -165,6 +174,16 @@ impl PolicyIr {
     /// Whether it asks for a protection that cannot be applied.
     pub(crate) fn is_protected(&self) -> bool {
         !self.denied.is_empty()
+    }
+
+    /// Whether it closes all paths, whatever the scheme is.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.denied.iter().any(Denial::closes)
+    }
+
+    /// Why its hosts are closed as a whole, if they are.
+    pub(crate) fn guards_hosts(&self) -> Option<&Arc<str>> {
+        self.denied.iter().find_map(Denial::of_hosts)
     }
 
     /// Takes over what a newer, broken version asks for beyond this one: no protection is lost by serving an older version.

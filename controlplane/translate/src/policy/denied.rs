@@ -16,11 +16,21 @@ use crate::settings::Settings;
 pub(crate) struct Denial {
     because: Arc<str>,
     holds: Holds,
+    guards: Guards,
+}
+
+/// What ingress-nginx protects by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Guards {
+    /// The paths of its object.
+    Object,
+    /// The hosts of its object, whoever's paths they have: TLS comes before any path.
+    Hosts,
 }
 
 /// Where a denial holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Holds {
+pub(super) enum Holds {
     Always,
     /// Until a body limit is set that can be read.
     WithoutBodyLimit,
@@ -31,11 +41,25 @@ enum Holds {
 impl Denial {
     /// A body limit that cannot be read.
     pub(super) fn body_limit(because: String) -> Self {
-        Self { because: because.into(), holds: Holds::WithoutBodyLimit }
+        Self { because: because.into(), holds: Holds::WithoutBodyLimit, guards: Guards::Object }
+    }
+
+    /// A protection that is not applied.
+    pub(super) fn of(key: &str, holds: Holds) -> Self {
+        Self { because: format!("{key} is not applied").into(), holds, guards: Guards::Object }
     }
 
     pub(super) fn is_body_limit(&self) -> bool {
         self.holds == Holds::WithoutBodyLimit
+    }
+
+    pub(super) fn closes(&self) -> bool {
+        self.holds != Holds::InPlainText
+    }
+
+    /// Why whole hosts are closed by it, if they are.
+    pub(super) fn of_hosts(&self) -> Option<&Arc<str>> {
+        (self.guards == Guards::Hosts).then_some(&self.because)
     }
 }
 
@@ -63,8 +87,7 @@ pub(super) fn read(
             problems.push(Problem::replaced_protection(object, &key, ours));
         } else if name == FORCE_REDIRECT {
             // What is said of it depends on the hosts: `force_redirect`.
-            denied
-                .push(Denial { because: format!("{key} is not applied").into(), holds: Holds::InPlainText });
+            denied.push(Denial::of(&key, Holds::InPlainText));
         } else if is_canary_mark(name, value) {
             problems.push(Problem::canary_left_out(object, &key));
         } else if known.protects {
@@ -74,7 +97,9 @@ pub(super) fn read(
                 "ssl-passthrough" => Problem::no_passthrough(object, &key),
                 _ => Problem::unsupported_protection(object, &key, known.instead),
             });
-            denied.push(Denial { because: format!("{key} is not applied").into(), holds: Holds::Always });
+            let demands = name == "auth-tls-secret" && demands_certificates(annotations, settings);
+            let guards = if demands { Guards::Hosts } else { Guards::Object };
+            denied.push(Denial { guards, ..Denial::of(&key, Holds::Always) });
         } else if name == "rewrite-target" {
             problems.push(rewrite(object, &key, value));
         } else {
@@ -110,8 +135,8 @@ pub(super) fn force_redirect(
     in_plain_text: &[String],
     settings: &Settings,
 ) -> Option<Problem> {
-    denied.iter().find(|denial| denial.holds == Holds::InPlainText)?;
     let key = format!("{}/{FORCE_REDIRECT}", settings.annotations_prefix.trim_end_matches('/'));
+    denied.iter().find(|denial| **denial == Denial::of(&key, Holds::InPlainText))?;
     let object = annotations.object;
     Some(match (settings.https, in_plain_text) {
         (None, _) => Problem::redirect_without_https(object, &key),
@@ -120,11 +145,17 @@ pub(super) fn force_redirect(
     })
 }
 
-/// `redirects`: whether plain-text requests are sent to https there, or must not be.
-pub(super) fn lower(denied: &[Denial], redirects: bool) -> Option<Denied> {
+/// `redirects`: whether plain-text requests are sent to https there, or must not be. `guard`: why the whole host is closed.
+pub(super) fn lower(denied: &[Denial], redirects: bool, guard: Option<&str>) -> Option<Denied> {
     let holding = denied.iter().filter(|denial| !(redirects && denial.holds == Holds::InPlainText));
-    let because: Vec<&str> = holding.map(|denial| &*denial.because).collect();
+    let because: Vec<&str> = holding.map(|denial| &*denial.because).chain(guard).collect();
     (!because.is_empty()).then(|| Denied { because: because.join("; ").into() })
+}
+
+/// Whether ingress-nginx answers nobody without a client certificate, as far as can be told.
+fn demands_certificates(annotations: Annotations<'_>, settings: &Settings) -> bool {
+    let verify = annotations.of_nginx("auth-tls-verify-client", settings);
+    !matches!(verify, Some("off" | "optional" | "optional_no_ca"))
 }
 
 /// Whether a protection with this value protects nothing, so that leaving it out opens nothing. cert-manager's solvers

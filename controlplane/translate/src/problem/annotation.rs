@@ -3,7 +3,7 @@
 use ringress_shared::origin::ObjectRef;
 
 use super::Level::{Error, Info, Warning};
-use super::{CHECK_ENDPOINTS, Problem, Reason, annotation_field, finding};
+use super::{CHECK_ENDPOINTS, Problem, Reason, annotation_field, finding, some_of};
 
 impl Problem {
     /// A value that does not parse.
@@ -45,6 +45,30 @@ impl Problem {
         );
         finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
             .of(object, &annotation_field(key))
+    }
+
+    /// A protection of a whole host closes other objects of its namespace too.
+    pub fn closed_with_host(object: &ObjectRef, guard: &ObjectRef, hosts: &[String]) -> Self {
+        let message = format!(
+            "{guard} asks for client certificates, which ingress-nginx demands of every request to its hosts and which are \
+             not asked for here, so the paths of this object at {} answer 503 too instead of being open; remove the \
+             annotation there once the protection is not needed, or move this object to other hosts",
+            some_of(hosts)
+        );
+        finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, "spec.rules")
+    }
+
+    /// A protection of a whole host by an object of another namespace.
+    pub fn open_beside_guard(object: &ObjectRef, guard: &ObjectRef, hosts: &[String]) -> Self {
+        let message = format!(
+            "{guard}, of another namespace, asks for client certificates, which ingress-nginx demands of every request to its \
+             hosts and which are not asked for here: the paths of this object at {} are open, because nobody closes what \
+             stands in another namespace; protect them in the application, or move them to other hosts",
+            some_of(hosts)
+        );
+        finding(Warning, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, "spec.rules")
     }
 
     /// A protocol towards endpoints that is not spoken.
