@@ -53,8 +53,9 @@ pub(crate) fn read(key: &Key, ingress: &Ingress, settings: &Settings) -> Read {
 
 /// Whether a problem of syntax makes the version a bad one. What we cannot do is not the object's mistake.
 fn is_wrong_inside(problem: &Problem) -> bool {
-    use crate::problem::Reason::{UnsupportedAnnotation, UnsupportedBackend};
-    problem.level == Level::Error && !matches!(problem.reason, UnsupportedAnnotation | UnsupportedBackend)
+    use crate::problem::Reason::{UnknownAnnotation, UnsupportedAnnotation, UnsupportedBackend};
+    let is_ours = matches!(problem.reason, UnknownAnnotation | UnsupportedAnnotation | UnsupportedBackend);
+    problem.level == Level::Error && !is_ours
 }
 
 struct Reader<'i> {

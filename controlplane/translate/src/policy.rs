@@ -8,6 +8,7 @@ mod body_limit;
 mod denied;
 mod https_redirect;
 pub(crate) mod regex_mode;
+mod unknown;
 mod value;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,6 @@ use ringress_shared::policy::PolicySet;
 use crate::ir::BalanceIr;
 use crate::problem::Problem;
 use crate::settings::Settings;
-use crate::spelling::distance;
 
 pub(crate) use denied::Denial;
 pub(crate) use https_redirect::exempt_from_redirect;
@@ -129,8 +129,8 @@ pub(crate) fn read(
     settings: &Settings,
     problems: &mut Vec<Problem>,
 ) -> PolicyIr {
-    report_unknown(annotations, problems);
-    let mut denied = denied::read(annotations, settings, problems);
+    let mut denied = unknown::read(annotations, problems);
+    denied.extend(denied::read(annotations, settings, problems));
     let canary = denied::is_canary(annotations, settings);
     let body_limit = body_limit::read(annotations, &mut denied, problems);
     PolicyIr {
@@ -145,7 +145,8 @@ pub(crate) fn read(
 /// Whether an annotation asks for a protection, whatever its prefix and its value are.
 pub(crate) fn is_protection(key: &str) -> bool {
     let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
-    name == "max-body-bytes" || denied::protects_by_name(name)
+    let is_unknown = || key.strip_prefix(PREFIX).is_some_and(unknown::means_protection);
+    name == "max-body-bytes" || denied::protects_by_name(name) || is_unknown()
 }
 
 /// Says what depends on the hosts of the object too: those that are not named under its own `tls`.
@@ -222,39 +223,9 @@ impl Interned {
     }
 }
 
-fn report_unknown(annotations: Annotations<'_>, problems: &mut Vec<Problem>) {
-    for (key, _) in annotations.under(PREFIX) {
-        if self::annotations().any(|known| known.key == key) {
-            continue;
-        }
-        let nearest = nearest(key).map(|known| format!("{PREFIX}{known}"));
-        let key = format!("{PREFIX}{key}");
-        problems.push(Problem::unknown_annotation(annotations.object, &key, nearest.as_deref()));
-    }
-}
-
-/// The known key that a misspelt one most likely means.
-fn nearest(key: &str) -> Option<&'static str> {
-    let distances = annotations().map(|known| (distance(known.key, key), known.key));
-    let (distance, known) = distances.min()?;
-    (distance <= known.len() / 2).then_some(known)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn misspelt_keys_find_their_neighbour() {
-        for (key, expected) in [
-            ("ssl-redirct", Some("ssl-redirect")),
-            ("max-body-size", Some("max-body-bytes")),
-            ("loadbalance", Some("load-balance")),
-            ("colour", None),
-        ] {
-            assert_eq!(nearest(key), expected, "{key}");
-        }
-    }
 
     #[test]
     fn equal_sets_share_one_allocation() {

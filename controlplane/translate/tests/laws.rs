@@ -101,6 +101,7 @@ fn annotations() -> impl Strategy<Value = Value> {
         ("ringress.dev/max-body-bytes", "lots"),
         ("ringress.dev/load-balance", "ewma"),
         ("ringress.dev/typo", "x"),
+        ("ringress.dev/whitelist-source-range", "10.0.0.0/8"),
         ("nginx.ingress.kubernetes.io/auth-url", "http://x"),
         ("nginx.ingress.kubernetes.io/force-ssl-redirect", "true"),
         ("nginx.ingress.kubernetes.io/proxy-ssl-verify", "on"),

@@ -49,6 +49,11 @@ impl Denial {
         Self { because: format!("{key} is not applied").into(), holds, guards: Guards::Object }
     }
 
+    /// A key of ours that nobody knows, and that means a protection.
+    pub(super) fn unknown(key: &str) -> Self {
+        Self { because: format!("{key} is unknown").into(), holds: Holds::Always, guards: Guards::Object }
+    }
+
     pub(super) fn is_body_limit(&self) -> bool {
         self.holds == Holds::WithoutBodyLimit
     }
@@ -203,13 +208,66 @@ fn admits_everybody(list: &str) -> bool {
 }
 
 /// An annotation of ingress-nginx.
-struct Known {
+pub(super) struct Known {
     name: &'static str,
     /// Whether leaving it out opens what it closes.
     protects: bool,
     /// Our annotation for the same.
     instead: Option<&'static str>,
 }
+
+impl Known {
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) fn protects(&self) -> bool {
+        self.protects
+    }
+
+    pub(super) fn instead(&self) -> Option<&'static str> {
+        self.instead
+    }
+
+    pub(super) fn is_redirect(&self) -> bool {
+        self.name == FORCE_REDIRECT
+    }
+
+    /// Whether it closes something with this value, and nothing of ours does so instead.
+    pub(super) fn closes(&self, annotations: Annotations<'_>, value: &str) -> bool {
+        let is_replaced = self.instead.is_some_and(|ours| replaces(annotations, ours));
+        self.protects && !is_void(self.name, value) && !is_replaced
+    }
+
+    /// The same under a key of ours, which is unknown.
+    pub(super) fn denial(&self, key: &str) -> Denial {
+        let holds = if self.is_redirect() { Holds::InPlainText } else { Holds::Always };
+        Denial { holds, ..Denial::unknown(key) }
+    }
+}
+
+/// Whether a name of nobody's sounds like a protection: one of its words does.
+pub(super) fn names_protection(name: &str) -> bool {
+    let mut words = name.split(|letter: char| !letter.is_alphanumeric());
+    protects_by_name(name) || words.any(|word| WORDS.contains(&word))
+}
+
+const WORDS: &[&str] = &[
+    "auth",
+    "oauth",
+    "oauth2",
+    "oidc",
+    "jwt",
+    "mtls",
+    "allowlist",
+    "whitelist",
+    "denylist",
+    "blacklist",
+    "blocklist",
+    "limit",
+    "ratelimit",
+    "waf",
+];
 
 /// Whether an annotation of ingress-nginx with this name asks for a protection.
 pub(super) fn protects_by_name(name: &str) -> bool {
@@ -253,7 +311,7 @@ const FORCE_REDIRECT: &str = "force-ssl-redirect";
 const SSL_REDIRECT: &str = "ringress.dev/ssl-redirect";
 
 /// All 138 annotations of the last ingress-nginx.
-const TABLE: &[Known] = &[
+pub(super) const TABLE: &[Known] = &[
     plain("rewrite-target"),
     plain("use-regex"),
     plain("app-root"),

@@ -23,6 +23,44 @@ impl Problem {
             .of(object, &annotation_field(key))
     }
 
+    /// Our prefix, and nearly a key of ours that protects.
+    pub fn misspelt_protection(object: &ObjectRef, key: &str, ours: &str) -> Self {
+        let message = format!(
+            "{key} is unknown and looks like the protection {ours}, so every path of this object answers 503 instead of being \
+             open; write {ours}, or remove the annotation"
+        );
+        finding(Error, Reason::UnknownAnnotation, "unknown-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// Our prefix, and the name of a protection that we do not have under it. `theirs`: its name in ingress-nginx, if it has
+    /// one there.
+    pub fn foreign_protection(object: &ObjectRef, key: &str, theirs: &str, instead: Option<&str>) -> Self {
+        let whose = match theirs {
+            "" => "sounds like a protection".to_owned(),
+            theirs => format!("has the name of a protection of ingress-nginx ({theirs})"),
+        };
+        let way_out = match instead {
+            Some(instead) => format!("use {instead}"),
+            None => "no annotation gives it, so remove this one once the protection is not needed".to_owned(),
+        };
+        let message = format!(
+            "{key} is unknown and {whose}, so the paths of this object answer 503 where they would be open; {way_out}"
+        );
+        finding(Error, Reason::UnknownAnnotation, "unknown-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// Our prefix, and the name of a redirect that ingress-nginx forces.
+    pub fn unknown_redirect(object: &ObjectRef, key: &str) -> Self {
+        let message = format!(
+            "{key} is unknown; plain text to hosts named under spec.tls is redirected without it, and elsewhere the paths of \
+             this object answer 503 instead of being served in plain text; list the hosts under spec.tls and remove it"
+        );
+        finding(Error, Reason::UnknownAnnotation, "unknown-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
     /// A protection of ingress-nginx that the strict dialect cannot give.
     pub fn unsupported_protection(object: &ObjectRef, key: &str, instead: Option<&str>) -> Self {
         let way_out = match instead {
