@@ -6,6 +6,7 @@
 mod balance;
 mod body_limit;
 mod denied;
+mod foreign;
 mod https_redirect;
 pub(crate) mod regex_mode;
 mod unknown;
@@ -131,6 +132,7 @@ pub(crate) fn read(
 ) -> PolicyIr {
     let mut denied = unknown::read(annotations, problems);
     denied.extend(denied::read(annotations, settings, problems));
+    foreign::report(annotations, settings, problems);
     let canary = denied::is_canary(annotations, settings);
     let body_limit = body_limit::read(annotations, &mut denied, problems);
     PolicyIr {

@@ -165,7 +165,7 @@ fn demands_certificates(annotations: Annotations<'_>, settings: &Settings) -> bo
 
 /// Whether a protection with this value protects nothing, so that leaving it out opens nothing. cert-manager's solvers
 /// carry a list of everybody.
-fn is_void(name: &str, value: &str) -> bool {
+pub(super) fn is_void(name: &str, value: &str) -> bool {
     match name {
         "allowlist-source-range" | "whitelist-source-range" => admits_everybody(value),
         "enable-modsecurity" | "enable-owasp-core-rules" => value::truth(value) == Some(false),

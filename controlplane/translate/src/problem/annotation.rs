@@ -61,6 +61,21 @@ impl Problem {
             .of(object, &annotation_field(key))
     }
 
+    /// Protections in the dialects of other controllers.
+    pub fn protections_of_others(object: &ObjectRef, keys: &[String], whose: &str, body_limit: &str) -> Self {
+        let (belong, has, it, protects) = match keys {
+            [_] => ("belongs", "has", "it", "protects"),
+            _ => ("belong", "have", "they", "protect"),
+        };
+        let message = format!(
+            "{} {belong} to {whose} and {has} no effect here, so what {it} {protects} there is open; the only protection that can be \
+             asked for here is {body_limit}: protect the rest in the application, or leave this object to that controller",
+            some_of(keys)
+        );
+        let field = keys.first().map(|key| annotation_field(key)).unwrap_or_default();
+        finding(Warning, Reason::UnsupportedAnnotation, "foreign-protection", message).of(object, &field)
+    }
+
     /// A protection of ingress-nginx that the strict dialect cannot give.
     pub fn unsupported_protection(object: &ObjectRef, key: &str, instead: Option<&str>) -> Self {
         let way_out = match instead {

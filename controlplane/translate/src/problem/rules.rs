@@ -65,6 +65,7 @@ pub const RULES: &[LintRule] = &[
     rule("rule-host-without-tls", "A host of a rule is left out of tls where others are named."),
     rule("invalid-annotation", "An annotation has a value that it does not take."),
     rule("unknown-annotation", "An annotation of our prefix is unknown."),
+    rule("foreign-protection", "Annotations of another controller ask for protections."),
     rule("unsupported-annotation", "An annotation of ingress-nginx is not applied."),
     rule("rewrite-collapses-path", "A rewrite without a capture throws the rest of the path away."),
     rule("configmap-unread", "--configmap has no effect in the strict dialect."),
