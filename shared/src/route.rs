@@ -11,7 +11,7 @@ mod path;
 mod regex;
 mod table;
 
-pub use matches::{HeaderMatch, PathMatch, Predicates, QueryMatch, RequestView, ValueMatch};
+pub use matches::{BareGet, HeaderMatch, PathMatch, Predicates, QueryMatch, RequestView, ValueMatch};
 pub use path::{NormalPath, PathError, normalise};
 pub use regex::{PathRegex, RegexError};
 pub use table::{

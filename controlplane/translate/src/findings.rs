@@ -1,6 +1,6 @@
 //! What became of one Ingress: its claims, and everything that is wrong with it and with what it refers to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ringress_shared::id::RuleId;
@@ -8,9 +8,11 @@ use ringress_shared::origin::Origin;
 
 use crate::certificates::Certificates;
 use crate::claim::{Claim, DEFAULT_BACKEND, Outcome, ServiceVerdict, Verdict, Winner};
-use crate::ir::{BackendIr, DefaultIr, Host, IngressIr, LostIr, RuleIr};
+use crate::ingress::EXPRESSIONS_MAX;
+use crate::ir::{BackendIr, DefaultIr, Host, IngressIr, LostIr, PathTest, RuleIr};
 use crate::members::Member;
-use crate::merge::{Hosts, Part};
+use crate::merge::{Guard, Hosts, Part};
+use crate::policy;
 use crate::problem::Problem;
 use crate::upstreams::Upstreams;
 
@@ -65,18 +67,86 @@ impl Finder<'_> {
     }
 
     fn served(&mut self, ir: &IngressIr) {
-        for (number, rule) in ir.rules.iter().enumerate() {
+        let hosts = self.sources.hosts;
+        let holds = |rule: &RuleIr| hosts.facts(&rule.host).is_some_and(|facts| facts.holds(rule));
+        for (number, rule) in ir.rules.iter().enumerate().filter(|(_, rule)| holds(rule)) {
             let service = self.service(&rule.backend);
-            let by = self.sources.hosts.shadowed(&rule.host, &ir.key, Part::Rule(number));
-            let outcome = self.outcome(rule.id(&ir.key), by, &rule.origin, || what(rule));
+            let by = hosts.shadowed(&rule.host, &ir.key, Part::Rule(number));
+            let outcome = match by {
+                // The path itself says so.
+                Some(by) if rule.path.is_expression() => Outcome::Shadowed { by: by.clone() },
+                by => self.outcome(rule.id(&ir.key), by, &rule.origin, || what(rule)),
+            };
             self.claims.push(self.rule(rule, service, outcome));
         }
+        self.closed_broadly(ir.rules.iter().filter(|rule| holds(rule)));
+        self.guarded(ir);
+        self.led_nowhere(ir);
         if let Some(default) = &ir.default_backend {
             self.default_backend(ir, default);
         }
         let certificates = self.sources.certificates;
         self.problems.extend(certificates.problems_of(ir).cloned());
         self.problems.extend(certificates.problems_of_unnamed(ir));
+    }
+
+    /// Says that paths were too many to be closed one by one.
+    fn closed_broadly<'r>(&mut self, rules: impl Iterator<Item = &'r RuleIr>) {
+        let broad = rules.filter_map(|rule| match &rule.path {
+            PathTest::Beginning { text, paths, .. } if *paths > 1 => Some((rule, text, paths)),
+            _ => None,
+        });
+        let broad: Vec<_> = broad.collect();
+        let Some((first, ..)) = broad.first() else { return };
+        let places: Vec<String> =
+            broad.iter().map(|(rule, text, _)| format!("{}{text}", host_text(&rule.host))).collect();
+        let paths = broad.iter().map(|(.., paths)| **paths).sum();
+        self.problems.push(Problem::closed_broadly(&first.origin, paths, EXPRESSIONS_MAX, &places));
+    }
+
+    /// Says which hosts another object protects as a whole.
+    fn guarded(&mut self, ir: &IngressIr) {
+        if ir.policies.is_closed() {
+            return;
+        }
+        let mut closed: BTreeMap<&Guard, Vec<String>> = BTreeMap::new();
+        let mut open: BTreeMap<&Guard, Vec<String>> = BTreeMap::new();
+        let is_exempt = |rule: &RuleIr| policy::exempt_from_redirect(&rule.path);
+        let is_concerned = |host: &&Host| {
+            ir.default_backend.is_some()
+                || ir.rules.iter().any(|rule| rule.host == **host && !is_exempt(rule))
+        };
+        let takes = ir.hosts.iter().filter(is_concerned);
+        for (host, facts) in takes.filter_map(|host| Some((host, self.sources.hosts.facts(host)?))) {
+            let (list, guard) = match facts.guard(&ir.key) {
+                Some(guard) => (&mut closed, guard),
+                None => match facts.foreign_guard(&ir.key) {
+                    Some(guard) => (&mut open, guard),
+                    None => continue,
+                },
+            };
+            list.entry(guard).or_default().push(host_text(host));
+        }
+        let object = &self.member.object;
+        let closed = closed
+            .into_iter()
+            .map(|(guard, hosts)| Problem::closed_with_host(object, &guard.key.reference("Ingress"), &hosts));
+        let open = open.into_iter().map(|(guard, hosts)| {
+            Problem::open_beside_guard(object, &guard.key.reference("Ingress"), &hosts)
+        });
+        self.problems.extend(closed.chain(open));
+    }
+
+    /// Says which rules without a path lead nowhere.
+    fn led_nowhere(&mut self, ir: &IngressIr) {
+        if self.sources.hosts.default_rule().is_some() {
+            return;
+        }
+        let nowhere = |host: &Host| self.sources.hosts.facts(host).is_some_and(|facts| !facts.takes_all);
+        let bare = ir.bare.iter().filter(|bare| nowhere(&bare.host));
+        let problems: Vec<Problem> =
+            bare.map(|bare| Problem::leads_nowhere(&bare.origin, &host_text(&bare.host))).collect();
+        self.problems.extend(problems);
     }
 
     fn default_backend(&mut self, ir: &IngressIr, default: &DefaultIr) {
@@ -124,7 +194,8 @@ impl Finder<'_> {
             return;
         }
         let ir = member.read();
-        for rule in &ir.rules {
+        let holds = |rule: &&RuleIr| !rule.path.is_expression() || ir.regex_hosts.contains(&rule.host);
+        for rule in ir.rules.iter().filter(holds) {
             self.claims.push(self.rule(rule, None, outcome.clone()));
         }
         if let Some(default) = &ir.default_backend {

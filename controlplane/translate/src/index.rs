@@ -43,7 +43,7 @@ pub(crate) fn trial_order(a: &PathMatch, b: &PathMatch) -> Ordering {
     let rank = |path: &PathMatch| match path {
         PathMatch::Exact(text) => (0, 0, text.to_string()),
         PathMatch::Prefix(text) => (1, 0, text.to_string()),
-        PathMatch::Regex(regex) => (2, usize::MAX - regex.source().len(), regex.source().to_owned()),
+        PathMatch::Regex(regex) => (2, usize::MAX - regex.length(), regex.source().to_owned()),
     };
     rank(a).cmp(&rank(b))
 }

@@ -9,7 +9,7 @@
 pub(crate) mod class;
 mod path;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::networking::v1::{
@@ -18,14 +18,13 @@ use k8s_openapi::api::networking::v1::{
 };
 use ringress_shared::hostname::HostPattern;
 use ringress_shared::origin::{ObjectRef, Origin};
-use ringress_shared::route::Dialect;
 
 use crate::ir::{
-    BackendIr, BalanceIr, DefaultIr, Host, IngressIr, LostIr, PathTest, PortIr, RuleIr, TlsHosts, TlsIr,
-    UpstreamKey,
+    BackendIr, BalanceIr, BareIr, DefaultIr, Host, IngressIr, LostIr, PathTest, PortIr, RuleIr, TlsHosts,
+    TlsIr, UpstreamKey,
 };
 use crate::objects::Key;
-use crate::policy::{self, Annotations, PolicyIr};
+use crate::policy::{self, Annotations, PolicyIr, regex_mode};
 use crate::problem::{Level, Problem};
 use crate::settings::Settings;
 
@@ -54,8 +53,9 @@ pub(crate) fn read(key: &Key, ingress: &Ingress, settings: &Settings) -> Read {
 
 /// Whether a problem of syntax makes the version a bad one. What we cannot do is not the object's mistake.
 fn is_wrong_inside(problem: &Problem) -> bool {
-    use crate::problem::Reason::{UnsupportedAnnotation, UnsupportedBackend};
-    problem.level == Level::Error && !matches!(problem.reason, UnsupportedAnnotation | UnsupportedBackend)
+    use crate::problem::Reason::{UnknownAnnotation, UnsupportedAnnotation, UnsupportedBackend};
+    let is_ours = matches!(problem.reason, UnknownAnnotation | UnsupportedAnnotation | UnsupportedBackend);
+    problem.level == Level::Error && !is_ours
 }
 
 struct Reader<'i> {
@@ -100,19 +100,18 @@ impl Reader<'_> {
         let served = self.served(&hosts, &rules, default_backend.as_ref());
         let in_plain_text = in_plain_text(&served, &tls);
         policy::report_hosts(annotations, &policies, &in_plain_text, settings, &mut self.problems);
-        let is_written_for_text = is_written_for_text(ingress, settings);
-        if is_written_for_text {
+        let regex_hosts = regex_hosts(&given, regex_mode::read(annotations, settings));
+        if !regex_hosts.is_empty() {
             self.warn_of_prefixes(&rules);
         }
         if policies.is_protected() {
             self.close_lost(&mut rules);
-            if is_written_for_text {
-                self.close_expressions(&mut rules);
-            }
+            self.close_expressions(&mut rules);
             if default_backend.is_none() {
                 self.close_bare_hosts(&given, &mut rules);
             }
         }
+        let bare = self.bare_rules(&given, &rules);
         rules.shrink_to_fit();
         self.lost.shrink_to_fit();
         IngressIr {
@@ -126,6 +125,8 @@ impl Reader<'_> {
             tls,
             policies,
             lost: std::mem::take(&mut self.lost),
+            regex_hosts,
+            bare,
         }
     }
 
@@ -375,17 +376,30 @@ impl Reader<'_> {
         }
     }
 
-    /// Closes what paths mean as expressions: matched literally, they take none of it, and a broader path would.
+    /// Closes what paths mean as expressions: matched literally, they take none of it, and a broader path would. It holds where
+    /// the host is in regex mode, which another object may decide.
     fn close_expressions(&self, rules: &mut Vec<RuleIr>) {
-        let of_rules = rules.iter().filter_map(|rule| {
-            let path = path::closing_expression(&rule.path_text)?;
-            Some(RuleIr { path, ..rule.clone() })
-        });
-        let lost = self.lost_at_hosts();
-        let lost = lost.filter_map(|lost| Some(lost.closed(path::closing_expression(&lost.path_text)?)));
-        let meant: Vec<RuleIr> = of_rules.chain(lost).take(EXPRESSIONS_MAX).collect();
+        let lost: Vec<RuleIr> =
+            self.lost_at_hosts().map(|lost| lost.closed(PathTest::Prefix("".into()))).collect();
+        let written: Vec<RuleIr> = rules.iter().chain(&lost).cloned().collect();
+        let one_by_one = written.len().min(EXPRESSIONS_MAX);
         let mut closing = Closing::of(rules);
-        meant.into_iter().for_each(|rule| closing.add(rule));
+        for rule in &written[..one_by_one] {
+            let meant = path::closing_expression(&rule.path_text);
+            meant.into_iter().for_each(|path| closing.add(RuleIr { path, ..rule.clone() }));
+        }
+        let mut rest: BTreeMap<&Host, Vec<&RuleIr>> = BTreeMap::new();
+        for rule in &written[one_by_one..] {
+            rest.entry(&rule.host).or_default().push(rule);
+        }
+        rest.into_values().filter_map(|rules| self.beginning_of(&rules)).for_each(|rule| closing.add(rule));
+    }
+
+    /// Closes what many paths of one host mean as expressions.
+    fn beginning_of(&self, rules: &[&RuleIr]) -> Option<RuleIr> {
+        let path = path::common_beginning(rules.iter().map(|rule| rule.path_text.as_str()))?;
+        // The field of none of them: no single path that another object has takes it away.
+        Some(RuleIr { path, origin: self.origin("spec.rules"), ..(*rules.first()?).clone() })
     }
 
     /// Closes hosts that stand there without any path.
@@ -393,11 +407,22 @@ impl Reader<'_> {
         let with_paths: BTreeSet<Host> = rules.iter().map(|rule| rule.host.clone()).collect();
         let mut closing = Closing::of(rules);
         for (number, rule) in given.iter().enumerate() {
-            let host = HostPattern::parse(rule.host.as_deref().unwrap_or_default()).ok();
+            let host = host_of(rule).flatten();
             if host.is_some() && !with_paths.contains(&host) {
                 closing.add(closed_host(self.origin(format!("spec.rules[{number}].host")), host));
             }
         }
+    }
+
+    /// Rules that name a host where no rule of the object has a path.
+    fn bare_rules(&self, given: &[IngressRule], rules: &[RuleIr]) -> Vec<BareIr> {
+        let lost = self.lost_at_hosts().map(|lost| &lost.host);
+        let with_paths: BTreeSet<&Host> = rules.iter().map(|rule| &rule.host).chain(lost).collect();
+        let bare = given.iter().enumerate().filter_map(|(number, rule)| {
+            let host = host_of(rule).filter(|host| !with_paths.contains(host))?;
+            Some(BareIr { origin: self.origin(format!("spec.rules[{number}]")), host })
+        });
+        bare.collect()
     }
 
     fn warn_of_prefixes(&mut self, rules: &[RuleIr]) {
@@ -445,6 +470,30 @@ impl LostIr {
     }
 }
 
+/// The hosts of an object that it puts into regex mode. Without a path, a host has a generated `/` there.
+fn regex_hosts(given: &[IngressRule], asked: regex_mode::Asked<'_>) -> Box<[Host]> {
+    if !asked.is_something() {
+        return Box::default();
+    }
+    let mut hosts: BTreeMap<Host, Vec<&str>> = BTreeMap::new();
+    for rule in given {
+        let Some(host) = host_of(rule) else { continue };
+        let paths = rule.http.iter().flat_map(|http| &http.paths);
+        let texts = paths.map(|path| path.path.as_deref().unwrap_or_default());
+        hosts.entry(host).or_default().extend(texts);
+    }
+    let takes = |texts: &[&str]| asked.takes(if texts.is_empty() { &["/"] } else { texts });
+    hosts.into_iter().filter(|(_, texts)| takes(texts)).map(|(host, _)| host).collect()
+}
+
+/// The host of a rule; `None` where it is wrong.
+fn host_of(rule: &IngressRule) -> Option<Host> {
+    match rule.host.as_deref().unwrap_or_default() {
+        "" => Some(None),
+        text => HostPattern::parse(text).ok().map(Some),
+    }
+}
+
 fn closed_host(origin: Origin, host: Host) -> RuleIr {
     RuleIr {
         origin,
@@ -473,8 +522,14 @@ impl IngressIr {
             }
             _ => {}
         }
-        let hosts: BTreeSet<Host> = self.hosts.iter().chain(&newer.hosts).cloned().collect();
-        self.hosts = hosts.into_iter().collect();
+        let both = |own: &[Host], newer: &[Host]| -> Box<[Host]> {
+            let hosts: BTreeSet<Host> = own.iter().chain(newer).cloned().collect();
+            hosts.into_iter().collect()
+        };
+        self.hosts = both(&self.hosts, &newer.hosts);
+        self.regex_hosts = both(&self.regex_hosts, &newer.regex_hosts);
+        let rules = &self.rules;
+        self.bare.retain(|bare| !rules.iter().any(|rule| rule.host == bare.host));
     }
 }
 
@@ -504,18 +559,8 @@ pub(crate) fn covers(tls: &HostPattern, host: &HostPattern) -> bool {
     }
 }
 
-/// Whether the object was written for a controller that takes its paths as expressions, and prefixes as prefixes of text.
-fn is_written_for_text(ingress: &Ingress, settings: &Settings) -> bool {
-    let prefix = settings.annotations_prefix.trim_end_matches('/');
-    let has = |name: &str| {
-        let annotations = ingress.metadata.annotations.as_ref();
-        annotations.is_some_and(|all| all.contains_key(&format!("{prefix}/{name}")))
-    };
-    settings.compat == Dialect::Strict && (has("rewrite-target") || has("use-regex"))
-}
-
-/// So many paths of an object are closed as expressions too: each costs memory on every shard.
-const EXPRESSIONS_MAX: usize = 200;
+/// So many paths of an object are closed as expressions one by one: each costs memory on every shard.
+pub(crate) const EXPRESSIONS_MAX: usize = 200;
 
 /// RFC 1035 label, which names of Services are (RFC 1123 labels are taken too).
 fn is_service_name(name: &str) -> bool {

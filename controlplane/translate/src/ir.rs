@@ -40,6 +40,11 @@ pub(crate) struct IngressIr {
     pub(crate) policies: PolicyIr,
     /// Claims that are wrong and lost.
     pub(crate) lost: Vec<LostIr>,
+    /// Hosts that it puts into regex mode: ingress-nginx takes all paths there, of every object, as
+    /// expressions. In order.
+    pub(crate) regex_hosts: Box<[Host]>,
+    /// Rules without a path.
+    pub(crate) bare: Vec<BareIr>,
 }
 
 /// One path.
@@ -60,10 +65,19 @@ pub(crate) enum PathTest {
     Exact(Box<str>),
     /// Without trailing slashes.
     Prefix(Box<str>),
-    /// What a path may have meant, closed; and for dialects that match a host's paths by expressions.
+    /// What a path means where its host is in regex mode, closed; and for dialects that match a host's paths by expressions.
     Expression {
         source: Box<str>,
         case_insensitive: bool,
+    },
+    /// Everything that begins with a text, in any case: closed where an expression cannot be had, or too many of them.
+    Beginning {
+        /// ASCII and short, so that it always compiles. A dot takes any character.
+        text: Box<str>,
+        /// It takes from others what the longest text that it stands for would take.
+        length: usize,
+        /// How many paths it stands for.
+        paths: usize,
     },
 }
 
@@ -136,6 +150,13 @@ pub(crate) struct LostIr {
     pub(crate) why: String,
 }
 
+/// A rule that names a host and no path: its requests go to a default backend.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct BareIr {
+    pub(crate) origin: Origin,
+    pub(crate) host: Host,
+}
+
 impl IngressIr {
     /// Every upstream that it leads to.
     pub(crate) fn upstreams(&self) -> BTreeSet<&UpstreamKey> {
@@ -203,12 +224,21 @@ impl RuleIr {
             PathTest::Exact(text) => ("Exact", text),
             PathTest::Prefix(text) => ("Prefix", text),
             PathTest::Expression { source, .. } => ("Expression", source),
+            PathTest::Beginning { text, .. } => ("Beginning", text),
         };
         RuleId::of(&[&key.namespace, &key.name, &host, form, text])
     }
 }
 
 impl PathTest {
+    /// Whether it holds only where its host is in regex mode.
+    pub(crate) fn is_expression(&self) -> bool {
+        match self {
+            Self::Exact(_) | Self::Prefix(_) => false,
+            Self::Expression { .. } | Self::Beginning { .. } => true,
+        }
+    }
+
     /// The form that the route table matches.
     ///
     /// # Errors
@@ -219,6 +249,9 @@ impl PathTest {
             Self::Prefix(text) => PathMatch::Prefix(text.clone()),
             Self::Expression { source, case_insensitive } => {
                 PathMatch::Regex(PathRegex::compile(source, *case_insensitive)?)
+            }
+            Self::Beginning { text, length, .. } => {
+                PathMatch::Regex(PathRegex::compile(&beginning(text), true)?.in_place_of(*length))
             }
         })
     }
@@ -231,8 +264,21 @@ impl fmt::Display for PathTest {
             Self::Prefix(text) if text.is_empty() => f.write_str("/ (Prefix)"),
             Self::Prefix(text) => write!(f, "{text} (Prefix)"),
             Self::Expression { source, .. } => write!(f, "{source} (expression)"),
+            Self::Beginning { text, .. } => write!(f, "{} (expression)", beginning(text)),
         }
     }
+}
+
+/// The expression of everything that begins with a text.
+fn beginning(text: &str) -> String {
+    text.chars().fold("^".to_owned(), |mut out, letter| {
+        // Escaped, other signs would mean something: `\<` is where a word begins.
+        if matches!(letter, '\\' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$') {
+            out.push('\\');
+        }
+        out.push(letter);
+        out
+    })
 }
 
 impl UpstreamKey {
@@ -284,5 +330,15 @@ mod tests {
         assert!(test.compile().unwrap().matches(b"/API/users"));
         let broken = PathTest::Expression { source: "^/(".into(), case_insensitive: true };
         assert!(broken.compile().is_err());
+    }
+
+    #[test]
+    fn any_printed_text_can_be_a_beginning() {
+        let printed: String = (' '..='~').collect();
+        let test = PathTest::Beginning { text: printed.as_str().into(), length: 500, paths: 1 };
+        let compiled = test.compile().unwrap();
+        assert!(compiled.matches(format!("{}x", printed.to_ascii_uppercase()).as_bytes()));
+        assert!(!compiled.matches(&printed.as_bytes()[1..]));
+        assert_eq!(compiled.length(), 500);
     }
 }

@@ -14,7 +14,7 @@ use ringress_shared::hostname::{HostPattern, parent_domain};
 use ringress_shared::id::RuleId;
 use ringress_shared::origin::Origin;
 use ringress_shared::policy::PolicySet;
-use ringress_shared::route::{Backend, Candidate, HostEntry, Rule, Target};
+use ringress_shared::route::{Backend, Candidate, HostEntry, PathMatch, Rule, Target};
 
 use crate::claim::Winner;
 use crate::few::Few;
@@ -62,6 +62,55 @@ struct DefaultState {
 struct Merged {
     entry: Arc<HostEntry>,
     shadowed: BTreeMap<(Key, Part), Winner>,
+    facts: HostFacts,
+}
+
+/// What the objects of a host have to know of each other.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct HostFacts {
+    /// Whether ingress-nginx takes all paths there as expressions.
+    regex_mode: bool,
+    /// Objects that close the whole host, in the order of their keys.
+    guards: Box<[Guard]>,
+    /// Whether a path or a default backend of the host takes what no longer path does.
+    pub(crate) takes_all: bool,
+}
+
+/// An object that closes whole hosts, because it asks for a protection of them that is not applied.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Guard {
+    pub(crate) key: Key,
+    pub(crate) because: Arc<str>,
+}
+
+impl HostFacts {
+    fn of(contributors: &Contributors, host: &Host) -> Self {
+        let guards = contributors.values().filter_map(|ir| Some((ir, ir.policies.guards_hosts()?)));
+        let guard = |(ir, annotation): (&Arc<IngressIr>, &Arc<str>)| Guard {
+            key: ir.key.clone(),
+            because: format!("{annotation}, and {} asks for it for the whole host", ir.object).into(),
+        };
+        Self {
+            regex_mode: contributors.values().any(|ir| ir.regex_hosts.binary_search(host).is_ok()),
+            guards: guards.map(guard).collect(),
+            takes_all: false,
+        }
+    }
+
+    /// Whether a rule of an object of the host is one there.
+    pub(crate) fn holds(&self, rule: &RuleIr) -> bool {
+        self.regex_mode || !rule.path.is_expression()
+    }
+
+    /// The object that closes the host for this one too: nobody closes what stands in another namespace.
+    pub(crate) fn guard(&self, key: &Key) -> Option<&Guard> {
+        self.guards.iter().find(|guard| guard.key.namespace == key.namespace && guard.key != *key)
+    }
+
+    /// An object of another namespace that would close the host for this one too.
+    pub(crate) fn foreign_guard(&self, key: &Key) -> Option<&Guard> {
+        self.guards.iter().find(|guard| guard.key.namespace != key.namespace)
+    }
 }
 
 /// A part of an object that claims something.
@@ -213,7 +262,8 @@ impl Hosts {
         if is_own || is_named && (redirects || default.is_some()) {
             let entered = lender.as_ref().unwrap_or(&host);
             let interned = &mut self.interned;
-            let merge = Merge { host: entered, name: host.as_ref(), default, settings, interned };
+            let facts = HostFacts::of(contributors, entered);
+            let merge = Merge { host: entered, name: host.as_ref(), default, facts, settings, interned };
             let mut merged = merge.merge(contributors);
             if !is_own {
                 // Who lost there is said of the host that lends its rules.
@@ -230,6 +280,10 @@ impl Hosts {
         let shadowed = |merged: &Option<Merged>| merged.as_ref().map(|merged| merged.shadowed.clone());
         let (lost, losing) = (shadowed(&before).unwrap_or_default(), shadowed(&after).unwrap_or_default());
         rebuilt.objects.extend(difference(&lost, &losing));
+        if before.as_ref().map(|merged| &merged.facts) != after.as_ref().map(|merged| &merged.facts) {
+            let contributors = self.hosts.get(&host).into_iter().flat_map(|state| state.contributors.keys());
+            rebuilt.objects.extend(contributors.cloned());
+        }
         match (before, &mut after) {
             (Some(before), Some(after)) if index::same_entry(&before.entry, &after.entry) => {
                 after.entry = before.entry;
@@ -257,11 +311,18 @@ impl Hosts {
             before.keys().chain(shadowed.keys()).filter(|key| before.get(*key) != shadowed.get(*key));
         rebuilt.objects.extend(changed.cloned());
         // Hosts that its object names under tls have the rule in their own entries, where it redirects.
-        let position = Position { host_has_tls: false, redirect_exempt: false };
+        let position = Position::default();
         let rule = match winner {
-            Some(winner) => default_rule(winner, position, settings, &mut self.interned),
+            Some(winner) => {
+                let policies = policy::lower(&winner.policies, position, settings);
+                default_rule(winner, policies, settings, &mut self.interned)
+            }
             None => flag_rule(settings, &mut self.interned),
         };
+        if self.default.rule.is_some() != rule.is_some() {
+            let contributors = self.hosts.values().flat_map(|state| state.contributors.values());
+            rebuilt.objects.extend(contributors.filter(|ir| !ir.bare.is_empty()).map(|ir| ir.key.clone()));
+        }
         if self.default.rule != rule {
             self.default.rule = rule;
             rebuilt.default = true;
@@ -277,6 +338,11 @@ impl Hosts {
     /// The rules of a host; `None` where it has none.
     pub(crate) fn entry(&self, host: &Host) -> Option<&Arc<HostEntry>> {
         Some(&self.hosts.get(host)?.merged.as_ref()?.entry)
+    }
+
+    /// What the objects of a host have to know of each other; `None` where it has no rules.
+    pub(crate) fn facts(&self, host: &Host) -> Option<&HostFacts> {
+        Some(&self.hosts.get(host)?.merged.as_ref()?.facts)
     }
 
     /// Takes what no host and path matches.
@@ -318,6 +384,7 @@ struct Merge<'m> {
     name: Option<&'m HostPattern>,
     /// Has the default backend of everything, and names the host under `tls`: what no path matches redirects too.
     default: Option<&'m Arc<IngressIr>>,
+    facts: HostFacts,
     settings: &'m Settings,
     interned: &'m mut Interned,
 }
@@ -333,7 +400,7 @@ impl Merge<'_> {
         let mut shadowed = BTreeMap::new();
         let mut winners: BTreeMap<&PathTest, Claimed<'_>> = BTreeMap::new();
         for ir in contributors.values() {
-            for (number, rule) in ir.rules.iter().enumerate().filter(|(_, rule)| rule.host == *self.host) {
+            for (number, rule) in self.rules_of(ir) {
                 let challenger = (ir, number, rule);
                 match winners.get_mut(&rule.path) {
                     None => drop(winners.insert(&rule.path, challenger)),
@@ -343,7 +410,7 @@ impl Merge<'_> {
             }
         }
         for ir in contributors.values() {
-            for (number, rule) in ir.rules.iter().enumerate().filter(|(_, rule)| rule.host == *self.host) {
+            for (number, rule) in self.rules_of(ir) {
                 let (winner, at, by) = winners[&rule.path];
                 if winner.key != ir.key || at != number {
                     shadowed.insert((ir.key.clone(), Part::Rule(number)), winner.takes(&by.origin, ir));
@@ -360,7 +427,21 @@ impl Merge<'_> {
             winners.into_values().filter_map(|claimed| self.candidate(claimed, &secured)).collect();
         candidates.sort_by(|a, b| index::trial_order(&a.path, &b.path));
         let dialect = contributors.values().next().map_or(self.settings.compat, |ir| ir.dialect);
-        Merged { entry: index::host_entry(self.host, dialect, candidates, fallback), shadowed }
+        let is_root = |candidate: &Candidate| candidate.path == PathMatch::prefix("/");
+        self.facts.takes_all = fallback.is_some() || candidates.iter().any(is_root);
+        let entry = index::host_entry(self.host, dialect, candidates, fallback);
+        Merged { entry, shadowed, facts: self.facts }
+    }
+
+    /// What an object claims at the host, with the number that each has among its rules.
+    fn rules_of<'i>(&self, ir: &'i IngressIr) -> impl Iterator<Item = (usize, &'i RuleIr)> {
+        let is_here = |rule: &RuleIr| rule.host == *self.host && self.facts.holds(rule);
+        ir.rules.iter().enumerate().filter(move |(_, rule)| is_here(rule))
+    }
+
+    fn position(&self, ir: &IngressIr, host_has_tls: bool) -> Position<'_> {
+        let guard = self.facts.guard(&ir.key).map(|guard| &*guard.because);
+        Position { host_has_tls, redirect_exempt: false, guard }
     }
 
     /// The default backend of the host: of the oldest object that has one.
@@ -372,21 +453,26 @@ impl Merge<'_> {
     ) -> Option<Arc<Rule>> {
         let with_default = || contributors.values().filter(|ir| ir.default_backend.is_some());
         let Some(winner) = winner(with_default()) else {
-            let position = Position { host_has_tls: true, redirect_exempt: false };
-            return default_rule(self.default?, position, self.settings, self.interned);
+            let default = self.default?;
+            let policies = policy::lower(&default.policies, self.position(default, true), self.settings);
+            return default_rule(default, policies, self.settings, self.interned);
         };
         let by = winner.default_backend.as_ref()?;
         for loser in with_default().filter(|ir| ir.key != winner.key) {
             shadowed.insert((loser.key.clone(), Part::Default), winner.takes(&by.origin, loser));
         }
-        let host_has_tls = secured.contains(&*winner.key.namespace);
-        let position = Position { host_has_tls, redirect_exempt: false };
-        default_rule(winner, position, self.settings, self.interned)
+        let position = self.position(winner, secured.contains(&*winner.key.namespace));
+        let policies = policy::lower(&winner.policies, position, self.settings);
+        default_rule(winner, policies, self.settings, self.interned)
     }
 
     fn candidate(&mut self, (ir, _, rule): Claimed<'_>, secured: &Secured<'_>) -> Option<Candidate> {
-        let redirect_exempt = policy::exempt_from_redirect(&rule.path);
-        let position = Position { host_has_tls: secured.contains(&*ir.key.namespace), redirect_exempt };
+        let position = self.position(ir, secured.contains(&*ir.key.namespace));
+        let position = match policy::exempt_from_redirect(&rule.path) {
+            // What is asked for in plain text was asked for no certificate there either.
+            true => Position { redirect_exempt: true, guard: None, ..position },
+            false => position,
+        };
         let policies = self.interned.intern(policy::lower(&ir.policies, position, self.settings));
         // Front-ends hand on only expressions that compile.
         let path = rule.path.compile().ok()?;
@@ -406,9 +492,8 @@ fn drop_orphans(
     winners: &mut BTreeMap<&PathTest, Claimed<'_>>,
     shadowed: &mut BTreeMap<(Key, Part), Winner>,
 ) {
-    let is_expression = |path: &PathTest| matches!(path, PathTest::Expression { .. });
     winners.retain(|path, (ir, at, rule)| {
-        if !is_expression(path) {
+        if !path.is_expression() {
             return true;
         }
         // What stands in the place of a wrong path leads nowhere, and is not the path itself.
@@ -427,7 +512,7 @@ fn drop_orphans(
 
 fn default_rule(
     ir: &IngressIr,
-    position: Position,
+    policies: PolicySet,
     settings: &Settings,
     interned: &mut Interned,
 ) -> Option<Arc<Rule>> {
@@ -435,7 +520,7 @@ fn default_rule(
     Some(Arc::new(Rule {
         id: ir.default_rule_id(),
         origin: default.origin.clone(),
-        policies: interned.intern(policy::lower(&ir.policies, position, settings)),
+        policies: interned.intern(policies),
         backends: Box::new([backend(&default.backend, interned)]),
         timeouts: settings.timeouts,
     }))
@@ -444,7 +529,7 @@ fn default_rule(
 /// The rule of `--default-backend-service`.
 fn flag_rule(settings: &Settings, interned: &mut Interned) -> Option<Arc<Rule>> {
     let upstream = flag_upstream(settings)?;
-    let position = Position { host_has_tls: false, redirect_exempt: false };
+    let position = Position::default();
     Some(Arc::new(Rule {
         id: RuleId::of(&["--default-backend-service"]),
         origin: Origin { object: flags(), field: "--default-backend-service".into() },

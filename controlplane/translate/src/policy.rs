@@ -6,7 +6,10 @@
 mod balance;
 mod body_limit;
 mod denied;
+mod foreign;
 mod https_redirect;
+pub(crate) mod regex_mode;
+mod unknown;
 mod value;
 
 use std::collections::BTreeMap;
@@ -18,7 +21,6 @@ use ringress_shared::policy::PolicySet;
 use crate::ir::BalanceIr;
 use crate::problem::Problem;
 use crate::settings::Settings;
-use crate::spelling::distance;
 
 pub(crate) use denied::Denial;
 pub(crate) use https_redirect::exempt_from_redirect;
@@ -56,12 +58,14 @@ pub(crate) struct PolicyIr {
 }
 
 /// Where a rule stands, as far as it decides about its policies.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Position {
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Position<'p> {
     /// Whether its host is named under `tls`.
     pub(crate) host_has_tls: bool,
     /// Whether its path must stay reachable in plain text.
     pub(crate) redirect_exempt: bool,
+    /// Why another object closes the whole host, if one does.
+    pub(crate) guard: Option<&'p str>,
 }
 
 /// Annotations as an object has them.
@@ -80,6 +84,12 @@ impl<'o> Annotations<'o> {
     /// left of a protection.
     fn own(&self, key: &str) -> Option<&'o str> {
         self.values?.get(&format!("{PREFIX}{key}")).map(|value| value.trim())
+    }
+
+    /// The value of an annotation of ingress-nginx.
+    fn of_nginx(&self, name: &str, settings: &Settings) -> Option<&'o str> {
+        let prefix = settings.annotations_prefix.trim_end_matches('/');
+        self.values?.get(&format!("{prefix}/{name}")).map(|value| value.trim())
     }
 
     /// Key after the prefix and value of every annotation under a prefix.
@@ -120,8 +130,9 @@ pub(crate) fn read(
     settings: &Settings,
     problems: &mut Vec<Problem>,
 ) -> PolicyIr {
-    report_unknown(annotations, problems);
-    let mut denied = denied::read(annotations, settings, problems);
+    let mut denied = unknown::read(annotations, problems);
+    denied.extend(denied::read(annotations, settings, problems));
+    foreign::report(annotations, settings, problems);
     let canary = denied::is_canary(annotations, settings);
     let body_limit = body_limit::read(annotations, &mut denied, problems);
     PolicyIr {
@@ -136,7 +147,8 @@ pub(crate) fn read(
 /// Whether an annotation asks for a protection, whatever its prefix and its value are.
 pub(crate) fn is_protection(key: &str) -> bool {
     let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
-    name == "max-body-bytes" || denied::protects_by_name(name)
+    let is_unknown = || key.strip_prefix(PREFIX).is_some_and(unknown::means_protection);
+    name == "max-body-bytes" || denied::protects_by_name(name) || is_unknown()
 }
 
 /// Says what depends on the hosts of the object too: those that are not named under its own `tls`.
@@ -151,12 +163,12 @@ pub(crate) fn report_hosts(
 }
 
 /// The policies of one rule.
-pub(crate) fn lower(asked: &PolicyIr, position: Position, settings: &Settings) -> PolicySet {
+pub(crate) fn lower(asked: &PolicyIr, position: Position<'_>, settings: &Settings) -> PolicySet {
     let PolicyIr { body_limit, denied, https_redirect, balance: _, canary: _ } = asked;
     let https_redirect = https_redirect::lower(*https_redirect, position, settings);
     PolicySet {
         body_limit: body_limit::lower(*body_limit, settings),
-        denied: denied::lower(denied, https_redirect.is_some() || position.redirect_exempt),
+        denied: denied::lower(denied, https_redirect.is_some() || position.redirect_exempt, position.guard),
         https_redirect,
     }
 }
@@ -165,6 +177,16 @@ impl PolicyIr {
     /// Whether it asks for a protection that cannot be applied.
     pub(crate) fn is_protected(&self) -> bool {
         !self.denied.is_empty()
+    }
+
+    /// Whether it closes all paths, whatever the scheme is.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.denied.iter().any(Denial::closes)
+    }
+
+    /// Why its hosts are closed as a whole, if they are.
+    pub(crate) fn guards_hosts(&self) -> Option<&Arc<str>> {
+        self.denied.iter().find_map(Denial::of_hosts)
     }
 
     /// Takes over what a newer, broken version asks for beyond this one: no protection is lost by serving an older version.
@@ -203,39 +225,9 @@ impl Interned {
     }
 }
 
-fn report_unknown(annotations: Annotations<'_>, problems: &mut Vec<Problem>) {
-    for (key, _) in annotations.under(PREFIX) {
-        if self::annotations().any(|known| known.key == key) {
-            continue;
-        }
-        let nearest = nearest(key).map(|known| format!("{PREFIX}{known}"));
-        let key = format!("{PREFIX}{key}");
-        problems.push(Problem::unknown_annotation(annotations.object, &key, nearest.as_deref()));
-    }
-}
-
-/// The known key that a misspelt one most likely means.
-fn nearest(key: &str) -> Option<&'static str> {
-    let distances = annotations().map(|known| (distance(known.key, key), known.key));
-    let (distance, known) = distances.min()?;
-    (distance <= known.len() / 2).then_some(known)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn misspelt_keys_find_their_neighbour() {
-        for (key, expected) in [
-            ("ssl-redirct", Some("ssl-redirect")),
-            ("max-body-size", Some("max-body-bytes")),
-            ("loadbalance", Some("load-balance")),
-            ("colour", None),
-        ] {
-            assert_eq!(nearest(key), expected, "{key}");
-        }
-    }
 
     #[test]
     fn equal_sets_share_one_allocation() {

@@ -231,5 +231,17 @@ pub(crate) fn annotation_field(key: &str) -> String {
     format!("metadata.annotations[{key}]")
 }
 
+/// The first few of a list that may be long.
+fn some_of(list: &[String]) -> String {
+    let named = list.iter().take(SOME).cloned().collect::<Vec<_>>().join(", ");
+    match list.len().saturating_sub(SOME) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+/// So many of a list are named.
+const SOME: usize = 3;
+
 /// The next step where a Service has nobody who answers.
 const CHECK_ENDPOINTS: &str = "check its selector, its pods' readiness and its EndpointSlices";

@@ -101,10 +101,13 @@ fn annotations() -> impl Strategy<Value = Value> {
         ("ringress.dev/max-body-bytes", "lots"),
         ("ringress.dev/load-balance", "ewma"),
         ("ringress.dev/typo", "x"),
+        ("ringress.dev/whitelist-source-range", "10.0.0.0/8"),
         ("nginx.ingress.kubernetes.io/auth-url", "http://x"),
         ("nginx.ingress.kubernetes.io/force-ssl-redirect", "true"),
         ("nginx.ingress.kubernetes.io/proxy-ssl-verify", "on"),
+        ("nginx.ingress.kubernetes.io/auth-tls-secret", "one/ca"),
         ("nginx.ingress.kubernetes.io/rewrite-target", "/"),
+        ("nginx.ingress.kubernetes.io/use-regex", "true"),
         ("nginx.ingress.kubernetes.io/whitelist-source-range", ""),
         ("nginx.ingress.kubernetes.io/canary", "true"),
         ("kubernetes.io/ingress.class", "ringress"),
@@ -376,11 +379,15 @@ proptest! {
         let mut objects = Objects::default();
         fill(&mut objects, &world);
         let mut bad = bad;
-        // The youngest and last by name, so that it wins nothing; with TLS it could name a host, which is a say of its own.
+        // The youngest and last by name, so that it wins nothing; with TLS it could name a host, and with expressions put one
+        // into regex mode, which is a say of its own.
         bad["metadata"]["name"] = json!("zzz");
         bad["metadata"]["namespace"] = json!("zzz");
         bad["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
         bad["spec"]["tls"] = json!([]);
+        if let Some(annotations) = bad["metadata"]["annotations"].as_object_mut() {
+            annotations.retain(|key, _| !key.ends_with("/rewrite-target") && !key.ends_with("/use-regex"));
+        }
         let before = translate(&objects, &settings(1), &LastGood::default(), &mut Memo::default());
         objects.insert(object(&bad));
         let after = translate(&objects, &settings(1), &LastGood::default(), &mut Memo::default());

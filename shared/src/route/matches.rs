@@ -14,6 +14,24 @@ pub trait RequestView {
     fn query(&self) -> Option<&[u8]>;
 }
 
+/// A GET without fields and without a query: a request of which host and path alone decide.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BareGet;
+
+impl RequestView for BareGet {
+    fn method(&self) -> &[u8] {
+        b"GET"
+    }
+
+    fn header(&self, _name: &str) -> Option<&[u8]> {
+        None
+    }
+
+    fn query(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
 /// What a rule asks of the normalised path. Matching is case-sensitive.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PathMatch {
@@ -29,6 +47,16 @@ impl PathMatch {
     /// `Prefix` of Ingress v1: trailing slashes do not count.
     pub fn prefix(text: &str) -> Self {
         Self::Prefix(text.trim_end_matches('/').into())
+    }
+
+    /// The length of its text in bytes, where lengths decide between paths. A prefix is kept without its trailing slash: the
+    /// shortest is `/`.
+    pub fn length(&self) -> usize {
+        match self {
+            Self::Exact(text) => text.len(),
+            Self::Prefix(text) => text.len().max(1),
+            Self::Regex(regex) => regex.length(),
+        }
     }
 
     /// Whether a normalised path falls under this, without captures: the naive form that the table must agree with.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use regex_automata::meta::{Cache, Regex};
 
-/// A compiled expression. Equal when the source text and the case rule are equal.
+/// A compiled expression. Equal when the source text, the case rule and the length are equal.
 #[derive(Clone)]
 pub struct PathRegex {
     source: Arc<str>,
     case_insensitive: bool,
+    length: usize,
     program: Regex,
 }
 
@@ -39,7 +40,13 @@ impl PathRegex {
             .configure(config)
             .build(source)
             .map_err(|error| RegexError(error.to_string().into()))?;
-        Ok(Self { source: source.into(), case_insensitive, program })
+        let length = source.strip_prefix('^').unwrap_or(source).len();
+        Ok(Self { source: source.into(), case_insensitive, length, program })
+    }
+
+    /// The same in the place of a text of that many bytes, which it counts as where lengths decide.
+    pub fn in_place_of(self, length: usize) -> Self {
+        Self { length, ..self }
     }
 
     /// The text that was compiled.
@@ -47,9 +54,10 @@ impl PathRegex {
         &self.source
     }
 
-    /// The same without the anchor at its start: what it was written as.
-    pub fn text(&self) -> &str {
-        self.source.strip_prefix('^').unwrap_or(&self.source)
+    /// The length in bytes of the text that it was written as: without the anchor at its start, unless it stands in the
+    /// place of another one.
+    pub fn length(&self) -> usize {
+        self.length
     }
 
     /// Whether it finds something; takes working memory from a shared pool, so it is not for the hot path.
@@ -77,7 +85,9 @@ const PROGRAM_BYTES_MAX: usize = 1 << 16;
 
 impl PartialEq for PathRegex {
     fn eq(&self, other: &Self) -> bool {
-        self.source == other.source && self.case_insensitive == other.case_insensitive
+        self.source == other.source
+            && self.case_insensitive == other.case_insensitive
+            && self.length == other.length
     }
 }
 

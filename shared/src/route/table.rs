@@ -4,7 +4,7 @@
 //! host  →  exact, else one-label wildcard, else any          (Ingress: the first of them decides alone;
 //!                                                              Gateway API: falls through to the next)
 //! path  →  exact, else expressions in order, else longest prefix
-//!          (Ingress, strictly: expressions only close, and take nothing from a prefix with as long a text)
+//!          (Ingress, strictly: expressions only close, and take nothing from a path with as long a text)
 //! same path  →  candidates in the order of the builder; the first whose predicates hold wins
 //! ```
 //!
@@ -68,6 +68,23 @@ pub struct HostEntry {
     fallback: Option<Arc<Rule>>,
     /// Whether a request that nothing matched goes on to the less specific host.
     fallthrough: bool,
+}
+
+/// The expressions of a host that a lookup tries.
+#[derive(Debug, Clone, Copy)]
+enum Expressions {
+    All,
+    /// Those whose texts are longer than that of the path which matched literally.
+    LongerThan(usize),
+}
+
+impl Expressions {
+    fn has(self, length: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::LongerThan(literal) => length > literal,
+        }
+    }
 }
 
 /// Prefixes of a host that are cheaper to scan than to hash.
@@ -309,23 +326,27 @@ impl HostEntry {
         scratch: &mut Scratch,
         trace: &mut T,
     ) -> Option<&Candidate> {
-        if let Some(exact) = self.find_exact(path, request, trace) {
-            return Some(exact);
-        }
         if self.expressions.is_empty() {
-            return self.find_prefix(path, request, trace);
+            return self.find_literal(path, request, trace);
         }
-        if self.dialect != Dialect::Strict {
-            let expression = self.find_expression(0, path, request, scratch, trace);
-            return expression.or_else(|| self.find_prefix(path, request, trace));
+        if self.dialect == Dialect::Strict {
+            let literal = self.find_literal(path, request, trace);
+            let which =
+                literal.map_or(Expressions::All, |literal| Expressions::LongerThan(literal.path.length()));
+            return self.find_expression(which, path, request, scratch, trace).or(literal);
         }
-        let prefix = self.find_prefix(path, request, trace);
-        let longer_than = prefix.map_or(0, |candidate| match &candidate.path {
-            // A prefix is kept without its trailing slash: the shortest is `/`.
-            PathMatch::Prefix(text) => text.len().max(1),
-            PathMatch::Exact(_) | PathMatch::Regex(_) => 0,
-        });
-        self.find_expression(longer_than, path, request, scratch, trace).or(prefix)
+        self.find_exact(path, request, trace)
+            .or_else(|| self.find_expression(Expressions::All, path, request, scratch, trace))
+            .or_else(|| self.find_prefix(path, request, trace))
+    }
+
+    fn find_literal<R: RequestView, T: Trace>(
+        &self,
+        path: &[u8],
+        request: &R,
+        trace: &mut T,
+    ) -> Option<&Candidate> {
+        self.find_exact(path, request, trace).or_else(|| self.find_prefix(path, request, trace))
     }
 
     fn find_exact<R: RequestView, T: Trace>(
@@ -343,7 +364,7 @@ impl HostEntry {
 
     fn find_expression<R: RequestView, T: Trace>(
         &self,
-        longer_than: usize,
+        which: Expressions,
         path: &[u8],
         request: &R,
         scratch: &mut Scratch,
@@ -351,7 +372,7 @@ impl HostEntry {
     ) -> Option<&Candidate> {
         self.expressions.iter().map(|number| &self.candidates[*number as usize]).find(|candidate| {
             let PathMatch::Regex(regex) = &candidate.path else { return false };
-            if regex.text().len() <= longer_than {
+            if !which.has(candidate.path.length()) {
                 return false;
             }
             if !scratch.search(regex, path) {
@@ -489,214 +510,4 @@ fn index(pending: PendingHost) -> HostEntry {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{RuleTimeouts, normalise};
-    use super::*;
-    use crate::id::RuleId;
-    use crate::origin::{ObjectRef, Origin};
-    use crate::policy::PolicySet;
-
-    struct Get;
-
-    impl RequestView for Get {
-        fn method(&self) -> &[u8] {
-            b"GET"
-        }
-        fn header(&self, _name: &str) -> Option<&[u8]> {
-            None
-        }
-        fn query(&self) -> Option<&[u8]> {
-            None
-        }
-    }
-
-    fn rule(name: &str) -> Arc<Rule> {
-        Arc::new(Rule {
-            id: RuleId::of(&[name]),
-            origin: Origin { object: ObjectRef::new("Ingress", "default", name), field: "".into() },
-            policies: Arc::new(PolicySet::default()),
-            backends: Box::new([]),
-            timeouts: RuleTimeouts::default(),
-        })
-    }
-
-    fn add(builder: &mut RouteTableBuilder, host: &str, path: PathMatch, name: &str) {
-        let host = (!host.is_empty()).then(|| HostPattern::parse(host).unwrap());
-        builder.candidate(host, Candidate { path, predicates: Predicates::default(), rule: rule(name) });
-    }
-
-    fn check(table: &RouteTable, host: &str, path: &str, expected: &str) {
-        let path_bytes = normalise(path.as_bytes()).unwrap();
-        let lookup = table.find(host, &path_bytes, &Get, &mut Scratch::default(), &mut NoTrace);
-        let got = match &lookup {
-            Lookup::Found(found) => found.rule.origin.object.name.to_string(),
-            Lookup::NoHost => "no host".into(),
-            Lookup::NoPath => "no path".into(),
-            Lookup::Ambiguous => "ambiguous".into(),
-        };
-        assert_eq!(got, expected, "{host}{path}");
-    }
-
-    #[test]
-    fn the_most_specific_host_decides_alone() {
-        let mut builder = RouteTableBuilder::new();
-        add(&mut builder, "a.example.com", PathMatch::prefix("/x"), "exact");
-        add(&mut builder, "*.example.com", PathMatch::prefix("/"), "wildcard");
-        add(&mut builder, "", PathMatch::prefix("/any"), "any");
-        let table = builder.build();
-        check(&table, "a.example.com", "/x", "exact");
-        check(&table, "a.example.com", "/y", "no path");
-        check(&table, "b.example.com", "/y", "wildcard");
-        check(&table, "a.b.example.com", "/any", "any");
-        check(&table, "a.b.example.com", "/y", "no path");
-        check(&table, "", "/any", "any");
-    }
-
-    #[test]
-    fn a_changed_table_leaves_the_one_before_as_it_was() {
-        let hosts = ["a.example.com", "*.example.com", ""];
-        let built = |name: &str| {
-            let mut builder = RouteTableBuilder::new();
-            hosts.iter().for_each(|host| add(&mut builder, host, PathMatch::prefix("/"), name));
-            builder.build()
-        };
-        let (before, other) = (built("before"), built("now"));
-        let mut now = before.clone();
-        for host in hosts {
-            let key = (!host.is_empty()).then(|| HostPattern::parse(host).unwrap());
-            let entry =
-                other.hosts().into_iter().find(|(name, _)| name == if host.is_empty() { "*" } else { host });
-            now.put(key.as_ref(), entry.map(|(_, entry)| Arc::clone(entry)));
-        }
-        for host in ["a.example.com", "b.example.com", "other"] {
-            check(&now, host, "/", "now");
-            check(&before, host, "/", "before");
-        }
-        now.put(Some(&HostPattern::parse("a.example.com").unwrap()), None);
-        now.put(None, None);
-        now.put_default_rule(Some(rule("default")));
-        check(&now, "a.example.com", "/", "now");
-        now.put(Some(&HostPattern::parse("*.example.com").unwrap()), None);
-        check(&now, "a.example.com", "/", "default");
-        check(&now, "other", "/", "default");
-    }
-
-    #[test]
-    fn a_wildcard_that_spans_labels_now_takes_the_place_of_one_that_did_not() {
-        let wildcard = HostPattern::parse("*.example.com").unwrap();
-        let built = |dialect| {
-            let mut builder = RouteTableBuilder::new();
-            builder.host(Some(wildcard.clone()), dialect);
-            add(&mut builder, "*.example.com", PathMatch::prefix("/"), "wildcard");
-            builder.build()
-        };
-        let mut table = built(Dialect::Strict);
-        check(&table, "a.b.example.com", "/", "no host");
-        for (dialect, expected) in [(Dialect::GatewayApi, "wildcard"), (Dialect::Strict, "no host")] {
-            let other = built(dialect);
-            table.put(Some(&wildcard), other.hosts().first().map(|(_, entry)| Arc::clone(entry)));
-            check(&table, "a.b.example.com", "/", expected);
-            assert_eq!(table.hosts().len(), 1);
-        }
-    }
-
-    #[test]
-    fn exact_beats_prefix_and_longer_beats_shorter() {
-        for extra in [0, 20] {
-            let mut builder = RouteTableBuilder::new();
-            add(&mut builder, "h", PathMatch::prefix("/"), "root");
-            add(&mut builder, "h", PathMatch::prefix("/foo"), "foo");
-            add(&mut builder, "h", PathMatch::prefix("/foo/bar"), "bar");
-            add(&mut builder, "h", PathMatch::Exact("/foo".into()), "exact");
-            for number in 0..extra {
-                add(&mut builder, "h", PathMatch::prefix(&format!("/other/{number}")), "other");
-            }
-            let table = builder.build();
-            check(&table, "h", "/foo", "exact");
-            check(&table, "h", "/foo/", "foo");
-            check(&table, "h", "/foo/bar/x", "bar");
-            check(&table, "h", "/foo/barx", "foo");
-            check(&table, "h", "/", "root");
-            check(&table, "h", "//", "root");
-            check(&table, "h", "/food", "root");
-        }
-    }
-
-    #[test]
-    fn an_encoded_slash_that_would_choose_another_rule_is_ambiguous() {
-        let mut builder = RouteTableBuilder::new();
-        add(&mut builder, "h", PathMatch::prefix("/"), "root");
-        add(&mut builder, "h", PathMatch::prefix("/admin"), "admin");
-        let table = builder.build();
-        check(&table, "h", "/files/a%2fb", "root");
-        check(&table, "h", "/admin%2fx", "ambiguous");
-        check(&table, "h", "/x/..%2fadmin", "ambiguous");
-    }
-
-    #[test]
-    fn expressions_are_tried_in_order_and_give_captures() {
-        let regex = |source: &str| PathMatch::Regex(PathRegex::compile(source, true).unwrap());
-        let mut builder = RouteTableBuilder::new();
-        builder.host(Some(HostPattern::parse("h").unwrap()), Dialect::IngressNginx);
-        add(&mut builder, "h", regex("^/api/v1(/|$)(.*)"), "long");
-        add(&mut builder, "h", regex("^/api"), "short");
-        let table = builder.build();
-        check(&table, "h", "/API/v1/users", "long");
-        check(&table, "h", "/apifoo", "short");
-        let mut scratch = Scratch::default();
-        let path = normalise(b"/api/v1/users").unwrap();
-        table.find("h", &path, &Get, &mut scratch, &mut NoTrace);
-        let captures = scratch.captures().unwrap();
-        assert_eq!(&path.bytes[captures.get_group(2).unwrap().range()], b"users");
-    }
-
-    #[test]
-    fn strictly_an_expression_takes_nothing_from_a_prefix_with_as_long_a_text() {
-        let mut builder = RouteTableBuilder::new();
-        for source in ["^/admin(/|$)(.*)", "^/secure", "^/"] {
-            let path = PathMatch::Regex(PathRegex::compile(source, true).unwrap());
-            add(&mut builder, "h", path, "expression");
-        }
-        for prefix in ["/", "/admin/pub", "/admin/public/files", "/secure"] {
-            add(&mut builder, "h", PathMatch::prefix(prefix), prefix);
-        }
-        let table = builder.build();
-        for (path, expected) in [
-            ("/", "/"),
-            ("/x", "/"),
-            ("/admin", "expression"),
-            ("/ADMIN/x", "expression"),
-            ("/administrator", "/"),
-            ("/admin/pub", "expression"),
-            ("/admin/public/files/x", "/admin/public/files"),
-            ("/secure/x", "/secure"),
-            ("/secure2", "expression"),
-        ] {
-            check(&table, "h", path, expected);
-        }
-    }
-
-    #[test]
-    fn gateway_hosts_fall_through_and_their_wildcards_span_labels() {
-        let mut builder = RouteTableBuilder::new();
-        builder.host(Some(HostPattern::parse("a.b.example.com").unwrap()), Dialect::GatewayApi);
-        builder.host(Some(HostPattern::parse("*.example.com").unwrap()), Dialect::GatewayApi);
-        add(&mut builder, "a.b.example.com", PathMatch::prefix("/x"), "exact");
-        add(&mut builder, "*.example.com", PathMatch::prefix("/"), "wildcard");
-        let table = builder.build();
-        check(&table, "a.b.example.com", "/x", "exact");
-        check(&table, "a.b.example.com", "/y", "wildcard");
-        check(&table, "example.com", "/y", "no host");
-    }
-
-    #[test]
-    fn default_backends_take_what_nothing_matches() {
-        let mut builder = RouteTableBuilder::new();
-        add(&mut builder, "h", PathMatch::Exact("/x".into()), "x");
-        builder.fallback(Some(HostPattern::parse("h").unwrap()), rule("host default"));
-        builder.default_rule(rule("default"));
-        let table = builder.build();
-        check(&table, "h", "/y", "host default");
-        check(&table, "other", "/y", "default");
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@
 
 use ringress_shared::hostname::normalise_host;
 use ringress_shared::listener::Routing;
-use ringress_shared::route::{Lookup, NoTrace, RequestView, RouteTable, Scratch, normalise};
+use ringress_shared::route::{BareGet, Lookup, NoTrace, RouteTable, Scratch, normalise};
 use ringress_translate::manifest::Folder;
 use ringress_translate::{LastGood, Memo, Settings, translate};
 
@@ -264,28 +264,12 @@ fn plain_path(target: &str) -> Option<String> {
 
 // What ringress says.
 
-struct Get;
-
-impl RequestView for Get {
-    fn method(&self) -> &[u8] {
-        b"GET"
-    }
-
-    fn header(&self, _name: &str) -> Option<&[u8]> {
-        None
-    }
-
-    fn query(&self) -> Option<&[u8]> {
-        None
-    }
-}
-
 fn of_table(table: &RouteTable, host: &str, target: &str, scratch: &mut Scratch) -> Verdict {
     let path = target.split('?').next().unwrap();
     let Ok(path) = normalise(path.as_bytes()) else { return Verdict::BadRequest };
     let mut buffer = String::new();
     let host = normalise_host(host.as_bytes(), &mut buffer);
-    match table.find(host, &path, &Get, scratch, &mut NoTrace) {
+    match table.find(host, &path, &BareGet, scratch, &mut NoTrace) {
         Lookup::Found(found) => {
             let origin = &found.rule.origin;
             Verdict::Taken { by: format!("{} {}", origin.object.name, origin.field), service: None }

@@ -84,26 +84,75 @@ pub(super) fn closing(text: &str) -> Vec<PathTest> {
 /// What closes every request that a path means as an expression, which to ingress-nginx ignores case and is open at its end. Of
 /// what only a backtracking engine knows, or what costs too much, its literal beginning is closed.
 pub(super) fn closing_expression(text: &str) -> Option<PathTest> {
-    let text = text.strip_prefix('^').unwrap_or(text);
-    if !text.starts_with('/') {
-        return None;
+    let text = expression_text(text)?;
+    let source = format!("^{}", encoded(text)).into();
+    let whole = PathTest::Expression { source, case_insensitive: true };
+    if is_plain(text) || whole.compile().is_ok() {
+        return Some(whole);
     }
-    let expression =
-        |text: &str| PathTest::Expression { source: format!("^{text}").into(), case_insensitive: true };
-    let whole = expression(&encoded(text));
-    Some(if whole.compile().is_ok() { whole } else { expression(&encoded(&literal_head(text))) })
+    Some(PathTest::Beginning { text: literal_head(text).into(), length: encoded(text).len(), paths: 1 })
 }
 
-/// The text before the first sign that is more than itself, as an expression.
+/// What closes at least everything that all of these paths mean as expressions: their common literal beginning, as long
+/// as the longest of them.
+pub(super) fn common_beginning<'t>(texts: impl Iterator<Item = &'t str> + Clone) -> Option<PathTest> {
+    let texts = texts.filter_map(expression_text);
+    let common = texts.clone().map(literal_head).reduce(|mut common, head| {
+        let same = common.bytes().zip(head.bytes()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
+        common.truncate(same);
+        common
+    })?;
+    let length = texts.clone().map(|text| encoded(text).len()).max()?;
+    Some(PathTest::Beginning { text: common.into(), length, paths: texts.count() })
+}
+
+/// The text that is anchored at its beginning anyway; a path that begins otherwise matches nothing.
+fn expression_text(text: &str) -> Option<&str> {
+    let text = text.strip_prefix('^').unwrap_or(text);
+    text.starts_with('/').then_some(text)
+}
+
+/// Whether a text compiles in any case: compiling thousands of paths to find out would be felt at the start.
+fn is_plain(text: &str) -> bool {
+    let is_literal =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'%');
+    text.len() <= BEGINNING_BYTES_MAX && text.bytes().all(is_literal)
+}
+
+/// The text before the first sign that is more than itself, in ASCII. A dot stays, and takes any character.
 fn literal_head(text: &str) -> String {
+    if has_alternatives(text) {
+        return "/".to_owned();
+    }
     let end = text.find(|letter| letter == '?' || SIGNS.contains(&letter)).unwrap_or(text.len());
     let (mut head, rest) = text.split_at(end);
     if rest.starts_with(['?', '*', '{']) {
         // It may take away what stands before it.
         head = head.char_indices().last().map_or(head, |(at, _)| &head[..at]);
     }
-    if head.is_empty() { "/".to_owned() } else { head.replace('.', "\\.") }
+    let mut head = encoded(head);
+    head.truncate(BEGINNING_BYTES_MAX);
+    if head.is_empty() { "/".to_owned() } else { head }
 }
+
+/// Whether it is an expression of several, of which only the first has its beginning at the beginning of the path.
+fn has_alternatives(text: &str) -> bool {
+    let (mut depth, mut is_escaped) = (0_i32, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if is_escaped => {}
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            b'|' if depth <= 0 => return true,
+            _ => {}
+        }
+        is_escaped = byte == b'\\' && !is_escaped;
+    }
+    false
+}
+
+/// Beginnings are cut to this, so that each compiles.
+const BEGINNING_BYTES_MAX: usize = 256;
 
 /// What makes a text an expression; a dot alone is common in paths.
 const SIGNS: [char; 12] = ['*', '(', ')', '[', ']', '{', '}', '^', '$', '|', '\\', '+'];
@@ -200,6 +249,52 @@ mod tests {
         ] {
             let expected: Vec<_> = expected.into_iter().map(|path| PathTest::Prefix(path.into())).collect();
             assert_eq!(closing(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn beginnings_are_what_every_match_begins_with() {
+        for (text, expected) in [
+            ("/keep/(?!public)(.*)", "/keep/"),
+            ("/v1.0/(?!x)", "/v1.0/"),
+            ("/back(a)\\1", "/back"),
+            ("/ab*(?!x)", "/a"),
+            ("/ab+(?!x)", "/ab"),
+            ("/*(?!x)", "/"),
+            ("/caf\u{e9}(?!x)", "/caf%C3%A9"),
+            ("/a|/b(?!x)", "/"),
+            ("/a(b|c)(?!x)", "/a"),
+            ("/a\\(b|c(?!x)", "/"),
+        ] {
+            assert_eq!(literal_head(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_that_is_meant_as_an_expression_compiles() {
+        let long = format!("/{}", "long".repeat(5_000));
+        for text in
+            ["/secure", "/v1.0/x_y-z%20", "/a{2}", "/keep/(?!x)", "/big(a{1000}){1000}", "/a b#&~", &long]
+        {
+            let test = closing_expression(text).unwrap();
+            assert_eq!(test.compile().unwrap().length(), text.len(), "{test}");
+        }
+    }
+
+    #[test]
+    fn many_expressions_have_a_beginning_in_common() {
+        for (texts, expected) in [
+            (vec!["/api/users", "/API/orders(/|$)(.*)", "elsewhere"], Some(("/api/", 20, 2))),
+            (vec!["/a", "/b"], Some(("/", 2, 2))),
+            (vec!["/a/b", "^/a/b/c|/d"], Some(("/", 9, 2))),
+            (vec!["elsewhere", ""], None),
+        ] {
+            let expected = expected.map(|(text, length, paths)| PathTest::Beginning {
+                text: text.into(),
+                length,
+                paths,
+            });
+            assert_eq!(common_beginning(texts.iter().copied()), expected, "{texts:?}");
         }
     }
 

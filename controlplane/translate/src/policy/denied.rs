@@ -16,11 +16,21 @@ use crate::settings::Settings;
 pub(crate) struct Denial {
     because: Arc<str>,
     holds: Holds,
+    guards: Guards,
+}
+
+/// What ingress-nginx protects by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Guards {
+    /// The paths of its object.
+    Object,
+    /// The hosts of its object, whoever's paths they have: TLS comes before any path.
+    Hosts,
 }
 
 /// Where a denial holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Holds {
+pub(super) enum Holds {
     Always,
     /// Until a body limit is set that can be read.
     WithoutBodyLimit,
@@ -31,11 +41,30 @@ enum Holds {
 impl Denial {
     /// A body limit that cannot be read.
     pub(super) fn body_limit(because: String) -> Self {
-        Self { because: because.into(), holds: Holds::WithoutBodyLimit }
+        Self { because: because.into(), holds: Holds::WithoutBodyLimit, guards: Guards::Object }
+    }
+
+    /// A protection that is not applied.
+    pub(super) fn of(key: &str, holds: Holds) -> Self {
+        Self { because: format!("{key} is not applied").into(), holds, guards: Guards::Object }
+    }
+
+    /// A key of ours that nobody knows, and that means a protection.
+    pub(super) fn unknown(key: &str) -> Self {
+        Self { because: format!("{key} is unknown").into(), holds: Holds::Always, guards: Guards::Object }
     }
 
     pub(super) fn is_body_limit(&self) -> bool {
         self.holds == Holds::WithoutBodyLimit
+    }
+
+    pub(super) fn closes(&self) -> bool {
+        self.holds != Holds::InPlainText
+    }
+
+    /// Why whole hosts are closed by it, if they are.
+    pub(super) fn of_hosts(&self) -> Option<&Arc<str>> {
+        (self.guards == Guards::Hosts).then_some(&self.because)
     }
 }
 
@@ -63,8 +92,7 @@ pub(super) fn read(
             problems.push(Problem::replaced_protection(object, &key, ours));
         } else if name == FORCE_REDIRECT {
             // What is said of it depends on the hosts: `force_redirect`.
-            denied
-                .push(Denial { because: format!("{key} is not applied").into(), holds: Holds::InPlainText });
+            denied.push(Denial::of(&key, Holds::InPlainText));
         } else if is_canary_mark(name, value) {
             problems.push(Problem::canary_left_out(object, &key));
         } else if known.protects {
@@ -74,7 +102,9 @@ pub(super) fn read(
                 "ssl-passthrough" => Problem::no_passthrough(object, &key),
                 _ => Problem::unsupported_protection(object, &key, known.instead),
             });
-            denied.push(Denial { because: format!("{key} is not applied").into(), holds: Holds::Always });
+            let demands = name == "auth-tls-secret" && demands_certificates(annotations, settings);
+            let guards = if demands { Guards::Hosts } else { Guards::Object };
+            denied.push(Denial { guards, ..Denial::of(&key, Holds::Always) });
         } else if name == "rewrite-target" {
             problems.push(rewrite(object, &key, value));
         } else {
@@ -110,8 +140,8 @@ pub(super) fn force_redirect(
     in_plain_text: &[String],
     settings: &Settings,
 ) -> Option<Problem> {
-    denied.iter().find(|denial| denial.holds == Holds::InPlainText)?;
     let key = format!("{}/{FORCE_REDIRECT}", settings.annotations_prefix.trim_end_matches('/'));
+    denied.iter().find(|denial| **denial == Denial::of(&key, Holds::InPlainText))?;
     let object = annotations.object;
     Some(match (settings.https, in_plain_text) {
         (None, _) => Problem::redirect_without_https(object, &key),
@@ -120,16 +150,22 @@ pub(super) fn force_redirect(
     })
 }
 
-/// `redirects`: whether plain-text requests are sent to https there, or must not be.
-pub(super) fn lower(denied: &[Denial], redirects: bool) -> Option<Denied> {
+/// `redirects`: whether plain-text requests are sent to https there, or must not be. `guard`: why the whole host is closed.
+pub(super) fn lower(denied: &[Denial], redirects: bool, guard: Option<&str>) -> Option<Denied> {
     let holding = denied.iter().filter(|denial| !(redirects && denial.holds == Holds::InPlainText));
-    let because: Vec<&str> = holding.map(|denial| &*denial.because).collect();
+    let because: Vec<&str> = holding.map(|denial| &*denial.because).chain(guard).collect();
     (!because.is_empty()).then(|| Denied { because: because.join("; ").into() })
+}
+
+/// Whether ingress-nginx answers nobody without a client certificate, as far as can be told.
+fn demands_certificates(annotations: Annotations<'_>, settings: &Settings) -> bool {
+    let verify = annotations.of_nginx("auth-tls-verify-client", settings);
+    !matches!(verify, Some("off" | "optional" | "optional_no_ca"))
 }
 
 /// Whether a protection with this value protects nothing, so that leaving it out opens nothing. cert-manager's solvers
 /// carry a list of everybody.
-fn is_void(name: &str, value: &str) -> bool {
+pub(super) fn is_void(name: &str, value: &str) -> bool {
     match name {
         "allowlist-source-range" | "whitelist-source-range" => admits_everybody(value),
         "enable-modsecurity" | "enable-owasp-core-rules" => value::truth(value) == Some(false),
@@ -172,13 +208,66 @@ fn admits_everybody(list: &str) -> bool {
 }
 
 /// An annotation of ingress-nginx.
-struct Known {
+pub(super) struct Known {
     name: &'static str,
     /// Whether leaving it out opens what it closes.
     protects: bool,
     /// Our annotation for the same.
     instead: Option<&'static str>,
 }
+
+impl Known {
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) fn protects(&self) -> bool {
+        self.protects
+    }
+
+    pub(super) fn instead(&self) -> Option<&'static str> {
+        self.instead
+    }
+
+    pub(super) fn is_redirect(&self) -> bool {
+        self.name == FORCE_REDIRECT
+    }
+
+    /// Whether it closes something with this value, and nothing of ours does so instead.
+    pub(super) fn closes(&self, annotations: Annotations<'_>, value: &str) -> bool {
+        let is_replaced = self.instead.is_some_and(|ours| replaces(annotations, ours));
+        self.protects && !is_void(self.name, value) && !is_replaced
+    }
+
+    /// The same under a key of ours, which is unknown.
+    pub(super) fn denial(&self, key: &str) -> Denial {
+        let holds = if self.is_redirect() { Holds::InPlainText } else { Holds::Always };
+        Denial { holds, ..Denial::unknown(key) }
+    }
+}
+
+/// Whether a name of nobody's sounds like a protection: one of its words does.
+pub(super) fn names_protection(name: &str) -> bool {
+    let mut words = name.split(|letter: char| !letter.is_alphanumeric());
+    protects_by_name(name) || words.any(|word| WORDS.contains(&word))
+}
+
+const WORDS: &[&str] = &[
+    "auth",
+    "oauth",
+    "oauth2",
+    "oidc",
+    "jwt",
+    "mtls",
+    "allowlist",
+    "whitelist",
+    "denylist",
+    "blacklist",
+    "blocklist",
+    "limit",
+    "ratelimit",
+    "waf",
+];
 
 /// Whether an annotation of ingress-nginx with this name asks for a protection.
 pub(super) fn protects_by_name(name: &str) -> bool {
@@ -222,7 +311,7 @@ const FORCE_REDIRECT: &str = "force-ssl-redirect";
 const SSL_REDIRECT: &str = "ringress.dev/ssl-redirect";
 
 /// All 138 annotations of the last ingress-nginx.
-const TABLE: &[Known] = &[
+pub(super) const TABLE: &[Known] = &[
     plain("rewrite-target"),
     plain("use-regex"),
     plain("app-root"),

@@ -43,7 +43,7 @@ pub(super) fn read(annotations: Annotations<'_>, problems: &mut Vec<Problem>) ->
     }
 }
 
-pub(super) fn lower(asked: Asked, position: Position, settings: &Settings) -> Option<HttpsRedirect> {
+pub(super) fn lower(asked: Asked, position: Position<'_>, settings: &Settings) -> Option<HttpsRedirect> {
     let wanted = asked == Asked::WithTls && position.host_has_tls && !position.redirect_exempt;
     // Without an https listener a redirect leads nowhere.
     let reachable = settings.https.is_some();
@@ -58,7 +58,7 @@ pub(crate) fn exempt_from_redirect(path: &PathTest) -> bool {
         PathTest::Exact(text) | PathTest::Prefix(text) => {
             text.strip_prefix(CHALLENGE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         }
-        PathTest::Expression { .. } => false,
+        PathTest::Expression { .. } | PathTest::Beginning { .. } => false,
     }
 }
 

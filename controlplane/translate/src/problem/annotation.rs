@@ -3,7 +3,7 @@
 use ringress_shared::origin::ObjectRef;
 
 use super::Level::{Error, Info, Warning};
-use super::{CHECK_ENDPOINTS, Problem, Reason, annotation_field, finding};
+use super::{CHECK_ENDPOINTS, Problem, Reason, annotation_field, finding, some_of};
 
 impl Problem {
     /// A value that does not parse.
@@ -21,6 +21,59 @@ impl Problem {
         };
         finding(Warning, Reason::UnknownAnnotation, "unknown-annotation", message)
             .of(object, &annotation_field(key))
+    }
+
+    /// Our prefix, and nearly a key of ours that protects.
+    pub fn misspelt_protection(object: &ObjectRef, key: &str, ours: &str) -> Self {
+        let message = format!(
+            "{key} is unknown and looks like the protection {ours}, so every path of this object answers 503 instead of being \
+             open; write {ours}, or remove the annotation"
+        );
+        finding(Error, Reason::UnknownAnnotation, "unknown-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// Our prefix, and the name of a protection that we do not have under it. `theirs`: its name in ingress-nginx, if it has
+    /// one there.
+    pub fn foreign_protection(object: &ObjectRef, key: &str, theirs: &str, instead: Option<&str>) -> Self {
+        let whose = match theirs {
+            "" => "sounds like a protection".to_owned(),
+            theirs => format!("has the name of a protection of ingress-nginx ({theirs})"),
+        };
+        let way_out = match instead {
+            Some(instead) => format!("use {instead}"),
+            None => "no annotation gives it, so remove this one once the protection is not needed".to_owned(),
+        };
+        let message = format!(
+            "{key} is unknown and {whose}, so the paths of this object answer 503 where they would be open; {way_out}"
+        );
+        finding(Error, Reason::UnknownAnnotation, "unknown-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// Our prefix, and the name of a redirect that ingress-nginx forces.
+    pub fn unknown_redirect(object: &ObjectRef, key: &str) -> Self {
+        let message = format!(
+            "{key} is unknown; plain text to hosts named under spec.tls is redirected without it, and elsewhere the paths of \
+             this object answer 503 instead of being served in plain text; list the hosts under spec.tls and remove it"
+        );
+        finding(Error, Reason::UnknownAnnotation, "unknown-annotation", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// Protections in the dialects of other controllers.
+    pub fn protections_of_others(object: &ObjectRef, keys: &[String], whose: &str, body_limit: &str) -> Self {
+        let (belong, has, it, protects) = match keys {
+            [_] => ("belongs", "has", "it", "protects"),
+            _ => ("belong", "have", "they", "protect"),
+        };
+        let message = format!(
+            "{} {belong} to {whose} and {has} no effect here, so what {it} {protects} there is open; the only protection that can be \
+             asked for here is {body_limit}: protect the rest in the application, or leave this object to that controller",
+            some_of(keys)
+        );
+        let field = keys.first().map(|key| annotation_field(key)).unwrap_or_default();
+        finding(Warning, Reason::UnsupportedAnnotation, "foreign-protection", message).of(object, &field)
     }
 
     /// A protection of ingress-nginx that the strict dialect cannot give.
@@ -45,6 +98,30 @@ impl Problem {
         );
         finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
             .of(object, &annotation_field(key))
+    }
+
+    /// A protection of a whole host closes other objects of its namespace too.
+    pub fn closed_with_host(object: &ObjectRef, guard: &ObjectRef, hosts: &[String]) -> Self {
+        let message = format!(
+            "{guard} asks for client certificates, which ingress-nginx demands of every request to its hosts and which are \
+             not asked for here, so the paths of this object at {} answer 503 too instead of being open; remove the \
+             annotation there once the protection is not needed, or move this object to other hosts",
+            some_of(hosts)
+        );
+        finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, "spec.rules")
+    }
+
+    /// A protection of a whole host by an object of another namespace.
+    pub fn open_beside_guard(object: &ObjectRef, guard: &ObjectRef, hosts: &[String]) -> Self {
+        let message = format!(
+            "{guard}, of another namespace, asks for client certificates, which ingress-nginx demands of every request to its \
+             hosts and which are not asked for here: the paths of this object at {} are open, because nobody closes what \
+             stands in another namespace; protect them in the application, or move them to other hosts",
+            some_of(hosts)
+        );
+        finding(Warning, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, "spec.rules")
     }
 
     /// A protocol towards endpoints that is not spoken.

@@ -3,7 +3,7 @@
 use ringress_shared::origin::Origin;
 
 use super::Level::{Error, Info, Warning};
-use super::{Problem, Reason, finding};
+use super::{Problem, Reason, finding, some_of};
 use crate::claim::Winner;
 
 impl Problem {
@@ -71,6 +71,26 @@ impl Problem {
             "resource backends are not supported, so {resource} is not reached and the path answers 503; use backend.service"
         );
         finding(Error, Reason::UnsupportedBackend, "unsupported-backend", message).at(origin)
+    }
+
+    /// A rule without a path where nothing takes its requests.
+    pub fn leads_nowhere(origin: &Origin, host: &str) -> Self {
+        let message = format!(
+            "the rule for {host} has no paths, which leaves its requests to a default backend, and there is none, so they \
+             answer 404; write http.paths, or spec.defaultBackend"
+        );
+        finding(Warning, Reason::NothingToServe, "rule-leads-nowhere", message).at(origin)
+    }
+
+    /// More protected paths than are closed as expressions one by one.
+    pub fn closed_broadly(origin: &Origin, paths: usize, one_by_one: usize, places: &[String]) -> Self {
+        let message = format!(
+            "a protection of this object is not applied, and ingress-nginx takes its paths as expressions; beyond {one_by_one} \
+             of them {paths} are closed together, with everything that begins with {}, in any case; split the object, or \
+             remove paths",
+            some_of(places)
+        );
+        finding(Warning, Reason::InvalidPath, "expressions-closed-together", message).at(origin)
     }
 
     /// Neither rules nor a default backend.

@@ -30,6 +30,14 @@ pub const RULES: &[LintRule] = &[
     rule("path-looks-like-regex", "A path looks like an expression and is matched literally."),
     rule("prefix-not-elementwise", "A prefix of text may be meant where whole elements are matched."),
     rule("nothing-to-serve", "An Ingress has neither rules nor a default backend."),
+    rule(
+        "rule-leads-nowhere",
+        "A rule has no paths, and there is no default backend that would take its requests.",
+    ),
+    rule(
+        "expressions-closed-together",
+        "A protected object has more paths than are closed as expressions one by one.",
+    ),
     rule("shadowed-by", "Another object claimed the same before."),
     rule("invalid-backend", "A backend names nothing, or too much."),
     rule("unsupported-backend", "A backend is a resource."),
@@ -57,6 +65,7 @@ pub const RULES: &[LintRule] = &[
     rule("rule-host-without-tls", "A host of a rule is left out of tls where others are named."),
     rule("invalid-annotation", "An annotation has a value that it does not take."),
     rule("unknown-annotation", "An annotation of our prefix is unknown."),
+    rule("foreign-protection", "Annotations of another controller ask for protections."),
     rule("unsupported-annotation", "An annotation of ingress-nginx is not applied."),
     rule("rewrite-collapses-path", "A rewrite without a capture throws the rest of the path away."),
     rule("configmap-unread", "--configmap has no effect in the strict dialect."),

@@ -9,7 +9,7 @@ use ringress_shared::id::RuleId;
 use ringress_shared::origin::{ObjectRef, Origin};
 use ringress_shared::policy::PolicySet;
 use ringress_shared::route::{
-    Candidate, Dialect, Lookup, NoTrace, NormalPath, PathMatch, Predicates, RequestView, RouteTable,
+    BareGet, Candidate, Dialect, Lookup, NoTrace, NormalPath, PathMatch, Predicates, RouteTable,
     RouteTableBuilder, Rule, RuleTimeouts, Scratch, normalise,
 };
 
@@ -62,7 +62,7 @@ fn check(input: &Input) {
     let text = host_of(&input.host);
     let mut buffer = String::new();
     let host = normalise_host(text.as_bytes(), &mut buffer);
-    let found = table.find(host, &path, &Get, &mut Scratch::default(), &mut NoTrace);
+    let found = table.find(host, &path, &BareGet, &mut Scratch::default(), &mut NoTrace);
     assert_eq!(shown(&found), naive(input, &rules, host, &raw, &path), "{host} {path:?}");
 }
 
@@ -197,18 +197,4 @@ fn rule(number: usize) -> Arc<Rule> {
         backends: Box::new([]),
         timeouts: RuleTimeouts::default(),
     })
-}
-
-struct Get;
-
-impl RequestView for Get {
-    fn method(&self) -> &[u8] {
-        b"GET"
-    }
-    fn header(&self, _name: &str) -> Option<&[u8]> {
-        None
-    }
-    fn query(&self) -> Option<&[u8]> {
-        None
-    }
 }
