@@ -42,6 +42,8 @@ pub(super) struct Asked {
     voices: Vec<Voice>,
     /// Those that could not be asked, and are not asked again, by release.
     silent: Vec<(Option<String>, anyhow::Error)>,
+    /// Releases that get no requests at the moment.
+    unready: Vec<String>,
 }
 
 struct Voice {
@@ -55,18 +57,23 @@ impl Asked {
     /// # Errors
     /// Nothing runs, or nothing of it is ready.
     pub(super) async fn open(target: &Target, is_every_replica: bool) -> anyhow::Result<Self> {
-        let replicas = ready(target.replicas().await?)?;
+        let replicas = target.replicas().await?;
+        let unready = unready(&replicas);
+        let replicas = ready(replicas)?;
         let voices = match is_every_replica {
             true => replicas.into_iter().filter_map(|replica| Voice::of(vec![replica])).collect(),
             false => {
                 releases(replicas).into_iter().filter_map(|release| Voice::of(release.replicas)).collect()
             }
         };
-        Ok(Self { voices, silent: Vec::new() })
+        Ok(Self { voices, silent: Vec::new(), unready })
     }
 
     /// Says on stderr who could not be asked; the exit code for that, where somebody was.
     pub(super) fn conclude(&self) -> Option<ExitCode> {
+        for release in &self.unready {
+            eprintln!("warning: no replica of the release {release} is ready; the answer is without it");
+        }
         for (release, error) in &self.silent {
             let of = release.as_ref().map(|name| format!(" (release {name})")).unwrap_or_default();
             eprintln!("error: {error:#}; the answer is without it{of}");
@@ -226,6 +233,15 @@ fn ready(replicas: Vec<Replica>) -> anyhow::Result<Vec<Replica>> {
     }
 }
 
+/// Releases without a replica that gets requests.
+fn unready(replicas: &[Replica]) -> Vec<String> {
+    let of = |is_ready: bool| -> BTreeSet<&String> {
+        let chosen = replicas.iter().filter(|replica| replica.is_ready() == is_ready);
+        chosen.filter_map(|replica| replica.release.as_ref()).collect()
+    };
+    of(false).difference(&of(true)).map(|release| (*release).clone()).collect()
+}
+
 /// Keeps one of those that say the same, whoever says it in which generation.
 fn distinct(answers: Vec<Explanation>) -> Vec<Explanation> {
     let mut kept: Vec<Explanation> = Vec::new();
@@ -358,7 +374,7 @@ mod tests {
         let silent = nobody();
         let name = silent.name.clone();
         let voices = [silent, answering].into_iter().filter_map(|one| Voice::of(vec![one])).collect();
-        let mut asked = Asked { voices, silent: Vec::new() };
+        let mut asked = Asked { voices, silent: Vec::new(), unready: Vec::new() };
         assert!(asked.conclude().is_none());
         assert_eq!(asked.explain(&question("http://h/"), None).await.unwrap().len(), 1);
         let [(_, error)] = &asked.silent[..] else { panic!("{:?}", asked.silent) };
@@ -369,15 +385,33 @@ mod tests {
     #[tokio::test]
     async fn another_replica_of_the_release_answers_for_one_that_is_silent() {
         let voice = Voice::of(vec![nobody(), nobody(), Replica::process(admin(EXPLAINED).0)]);
-        let mut asked = Asked { voices: voice.into_iter().collect(), silent: Vec::new() };
+        let mut asked =
+            Asked { voices: voice.into_iter().collect(), silent: Vec::new(), unready: Vec::new() };
         assert_eq!(asked.explain(&question("http://h/"), None).await.unwrap().len(), 1);
         assert!(asked.conclude().is_none());
+    }
+
+    #[test]
+    fn releases_of_which_nothing_is_ready_are_named() {
+        let replica = |release: &str, unready: Option<&str>| {
+            let mut replica = Replica::process("127.0.0.1:1".parse().unwrap());
+            replica.release = Some(release.to_owned());
+            replica.unready = unready.map(str::to_owned);
+            replica
+        };
+        let all = [
+            replica("edge/ng", Some("the pod is not ready")),
+            replica("r/r", None),
+            replica("r/r", Some("the pod is ending")),
+            Replica::process("127.0.0.1:1".parse().unwrap()),
+        ];
+        assert_eq!(unready(&all), ["edge/ng"]);
     }
 
     #[tokio::test]
     async fn where_nobody_answers_that_is_the_error() {
         let voices = [nobody(), nobody()].into_iter().filter_map(|one| Voice::of(vec![one])).collect();
-        let mut asked = Asked { voices, silent: Vec::new() };
+        let mut asked = Asked { voices, silent: Vec::new(), unready: Vec::new() };
         let error = asked.explain(&question("http://h/"), None).await.unwrap_err();
         assert!(error.is::<Unreachable>(), "{error:#}");
     }
