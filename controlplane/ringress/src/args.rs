@@ -26,8 +26,10 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use ringress_translate::settings::Settings;
 
 use crate::terminal::quoted;
-use ask::AskArgs;
-pub(crate) use ask::{Asked, Caller, Choice, DumpArgs, Tell, TellArgs, Wait, WaitArgs, ingress_of};
+use ask::{AskArgs, OutputArgs};
+pub(crate) use ask::{
+    Asked, Caller, Choice, DoctorArgs, DumpArgs, Tell, TellArgs, Wait, WaitArgs, ingress_of,
+};
 pub(crate) use cluster::{Cluster, Origin};
 pub(crate) use mistakes::Mistakes;
 pub(crate) use told::Told;
@@ -111,7 +113,7 @@ pub(crate) enum Verb {
     /// List the shards of every replica: core, driver, generation, connections, requests.
     Shards(TellArgs),
     /// Look for what keeps requests from being served, and say what to do about it.
-    Doctor(TellArgs),
+    Doctor(DoctorArgs),
     /// List the certificates that are served, and those that are missing.
     Certs(TellArgs),
     /// List the Services behind rules, with their endpoints.
@@ -122,8 +124,7 @@ pub(crate) enum Verb {
     ClearStatus(clear::ClearArgs),
     /// Restore the indentation of manifests that lost it.
     Fmt(FmtArgs),
-    /// Answer every request with what was received.
-    #[command(hide = true)]
+    /// Answer every request with what was received: a backend to try things with.
     Echo(EchoArgs),
     /// Print the version.
     Version,
@@ -265,14 +266,6 @@ pub(crate) struct EchoArgs {
     pod: Option<String>,
 }
 
-/// How an answer is printed.
-#[derive(Debug, Args)]
-struct OutputArgs {
-    /// text, json or yaml.
-    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "text")]
-    output: String,
-}
-
 /// What changes the meaning of objects; `run`, `dev`, `explain` and `lint` take the same.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Meaning of objects")]
@@ -304,7 +297,7 @@ struct MeaningArgs {
     /// The Secret with the certificate for names that no other certificate covers.
     #[arg(long, value_name = "NAMESPACE/NAME", env = "RINGRESS_DEFAULT_SSL_CERTIFICATE")]
     default_ssl_certificate: Option<String>,
-    /// The ConfigMap with global settings (unread in strict, with a warning).
+    /// The ConfigMap with the options of ingress-nginx: named in a warning, and not read yet.
     #[arg(long, value_name = "NAMESPACE/NAME", env = "RINGRESS_CONFIGMAP")]
     configmap: Option<String>,
     /// The prefix of foreign annotations that are recognised.
@@ -315,8 +308,9 @@ struct MeaningArgs {
         env = "RINGRESS_ANNOTATIONS_PREFIX"
     )]
     annotations_prefix: String,
-    /// Whose semantics rules follow: strict (ingress-nginx is not there yet).
-    #[arg(long, value_name = "DIALECT", default_value = "strict", env = "RINGRESS_COMPAT")]
+    /// Whose semantics Ingresses follow: strict, which is what Kubernetes documents, without annotations of ingress-nginx
+    /// (those that protect close their paths); ingress-nginx is not there yet.
+    #[arg(long, value_name = "SEMANTICS", default_value = "strict", env = "RINGRESS_COMPAT")]
     compat: String,
 }
 

@@ -37,11 +37,15 @@ pub(crate) const UNREACHABLE: u8 = 3;
 
 /// A cluster or a process that cannot be reached.
 #[derive(Debug)]
-pub(crate) struct Unreachable(pub(crate) String);
+pub(crate) struct Unreachable {
+    said: String,
+    /// A right is missing, so that asking again does not help.
+    is_forbidden: bool,
+}
 
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.said)
     }
 }
 
@@ -49,7 +53,17 @@ impl std::error::Error for Unreachable {}
 
 /// An error whose exit code is [`UNREACHABLE`].
 pub(crate) fn unreachable(why: impl fmt::Display) -> anyhow::Error {
-    anyhow::Error::new(Unreachable(why.to_string()))
+    anyhow::Error::new(Unreachable { said: why.to_string(), is_forbidden: false })
+}
+
+/// The same, for want of a right.
+pub(crate) fn forbidden(why: impl fmt::Display) -> anyhow::Error {
+    anyhow::Error::new(Unreachable { said: why.to_string(), is_forbidden: true })
+}
+
+/// Whether asking again may help.
+pub(crate) fn may_pass(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Unreachable>().is_some_and(|unreachable| !unreachable.is_forbidden)
 }
 
 /// Runs what a verb asks to its end, on this thread.

@@ -44,16 +44,29 @@ pub(crate) fn run(explain: Explain) -> anyhow::Result<ExitCode> {
     match source {
         ExplainSource::Manifests(path, settings) => {
             let answer = offline(path, *settings, &question)?;
-            conclude(&[answer.map_err(|refused| anyhow::Error::msg(refused.message))?], output)
+            show(&[answer.map_err(|refused| anyhow::Error::msg(refused.message))?], output)
         }
         ExplainSource::Asked(asked) => ask::block_on(async {
             let target = ask::Target::open(asked).await?;
             match ingress_of(&question.url) {
                 Some(name) => one_object(&target, name, &question, is_every_replica, output).await,
-                None => conclude(&live::ask(&target, &question, is_every_replica).await?, output),
+                None => one_url(&target, &question, is_every_replica, output).await,
             }
         }),
     }
+}
+
+/// What each release says to a URL.
+async fn one_url(
+    target: &ask::Target,
+    question: &Question,
+    is_every_replica: bool,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    let mut asked = live::Asked::open(target, is_every_replica).await?;
+    let answered = show(&live::ask(target, &mut asked, question).await?, output)?;
+    // Whoever is silent may have said something else.
+    Ok(asked.conclude().unwrap_or(answered))
 }
 
 /// Each path of an object, printed as its answer comes.
@@ -75,11 +88,12 @@ async fn one_object(
     if let Some(structured) = terminal::structured(output, &report)? {
         terminal::print(&structured);
     }
-    Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let answered = if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    Ok(asked.conclude().unwrap_or(answered))
 }
 
 /// One answer is printed as it is, several as a list.
-fn conclude(explanations: &[Explanation], output: Output) -> anyhow::Result<ExitCode> {
+fn show(explanations: &[Explanation], output: Output) -> anyhow::Result<ExitCode> {
     let structured = match explanations {
         [one] => terminal::structured(output, one)?,
         several => terminal::structured(output, &several)?,

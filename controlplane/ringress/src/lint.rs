@@ -116,7 +116,7 @@ pub(crate) fn lint((folder, loaded): (Folder, Loaded), settings: &Settings, now:
     let has_endpoints = !loaded.objects.endpoint_slices.is_empty() || !loaded.objects.endpoints.is_empty();
     let mut problems = problems(loaded, settings, now);
     if !has_endpoints {
-        summarise_endpoints(&mut problems);
+        summarise(&mut problems, Reason::NoReadyEndpoints, Problem::endpoints_unknown);
     }
     sorted(problems.into_iter().map(|problem| finding(problem, &folder)).collect())
 }
@@ -141,6 +141,7 @@ fn problems(loaded: Loaded, settings: &Settings, now: i64) -> BTreeSet<Problem> 
         certificates.extend(self::certificates(&as_ours.parts));
     }
     problems.extend(certificates.values().filter_map(|certificate| certificate::expiry(certificate, now)));
+    summarise(&mut problems, Reason::NameNotResolved, Problem::names_unknown);
     problems
 }
 
@@ -172,12 +173,12 @@ fn judge_unclaimed(
     Some((unclaimed, judge(&objects, &settings)))
 }
 
-/// Where nothing defines endpoints, that is one thing and not one of each Service: the cluster has them.
-fn summarise_endpoints(problems: &mut BTreeSet<Problem>) {
+/// What is missing here alone is one thing and not one of each object: the cluster has it.
+fn summarise(problems: &mut BTreeSet<Problem>, reason: Reason, summary: fn() -> Problem) {
     let before = problems.len();
-    problems.retain(|problem| problem.reason != Reason::NoReadyEndpoints);
+    problems.retain(|problem| problem.reason != reason);
     if problems.len() < before {
-        problems.insert(Problem::endpoints_unknown());
+        problems.insert(summary());
     }
 }
 
@@ -368,6 +369,45 @@ spec: {controller: example.com/theirs}
         let expected = [("warning", "Ingress default/other".to_owned())];
         assert_eq!(said(&format!("{cluster}{slice}")), expected, "of the others it is still said");
         assert_eq!(said(WITHOUT_SERVICE), [], "and nothing where no Service is to be judged");
+    }
+
+    #[test]
+    fn external_names_that_are_addresses_of_this_machine_are_refused_in_every_spelling() {
+        let said = |name: &str| -> Vec<(&str, String)> {
+            let text = WITHOUT_SERVICE.replace("name: gone", "name: outside")
+                + &format!(
+                    "---\napiVersion: v1\nkind: Service\nmetadata: {{name: outside}}\nspec: {{type: ExternalName, \
+                     externalName: {name:?}, ports: [{{port: 80}}]}}\n"
+                );
+            let found = findings(&text).into_iter().filter(|finding| finding.reason.contains("Name"));
+            found.map(|finding| (finding.reason, finding.message)).collect()
+        };
+        for name in [
+            "localhost",
+            "127.0.0.1",
+            "127.1",
+            "127.0.1",
+            "0177.0.0.1",
+            "0x7f.1",
+            "0X7F.1",
+            "2130706433",
+            "127.1.",
+            "0",
+            "169.254.43518",
+            "::1",
+        ] {
+            let [(reason, message)] = &said(name)[..] else { panic!("{name}: {:?}", said(name)) };
+            assert_eq!(*reason, "ExternalNameRefused", "{name}");
+            assert!(message.contains("this machine or its link, and is refused"), "{name}: {message}");
+        }
+        for name in ["10.1", "167772161", "192.0.2.1"] {
+            assert_eq!(said(name), [], "{name} leads outside");
+        }
+        for name in ["example.com", "127.1.example.com", "256.1"] {
+            let [(reason, message)] = &said(name)[..] else { panic!("{name}: {:?}", said(name)) };
+            assert_eq!(*reason, "NameNotResolved", "{name}");
+            assert!(message.contains("not looked up here"), "{name}: {message}");
+        }
     }
 
     #[test]

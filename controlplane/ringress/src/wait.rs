@@ -6,15 +6,17 @@
 //! ```
 //!
 //! Each replica compares the content itself, so a yes is never about an older version. Which replicas count is asked again
-//! with every look: one that becomes ready in the meantime counts, too.
+//! with every look: one that becomes ready in the meantime counts, too. What may pass (an API server that is away, nobody who
+//! runs or is ready yet) is waited for; a name that is not there and a right that is missing are not.
 
+mod patience;
 mod verdict;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Error, bail};
+use anyhow::{Context, bail};
 use futures_util::future::join_all;
 use ringress_controller::source::kube::escape;
 use ringress_translate::Key;
@@ -22,12 +24,11 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::args::{self, Asked};
-use crate::ask::{
-    self, Answer, Cluster, Connection, Refusal, Replica, Selection, Target, Unreachable, unreachable,
-};
+use crate::ask::{self, Answer, Cluster, Connection, Refusal, Replica, Selection, Target, may_pass};
 use crate::files::{self, Names};
 use crate::terminal::{self, Style};
 use hyper::body::Bytes;
+use patience::Patience;
 use verdict::{Look, State, Told, Verdict};
 
 /// Waits; 0 once everything is live, 1 where something is refused or the time is over, 3 where nobody can be asked.
@@ -56,37 +57,40 @@ struct Waiting {
     wanted: BTreeMap<Key, Bytes>,
     /// When they were read.
     read: Instant,
-    until: Instant,
-    /// Nobody has answered yet: then whoever refuses is no replica that is away for a moment.
-    is_first: bool,
+    patience: Patience,
     /// Connections that are kept, by replica.
     connections: BTreeMap<String, Connection>,
 }
 
 impl Waiting {
     async fn begin(wait: args::Wait) -> anyhow::Result<Self> {
-        let (read, until) = (Instant::now(), Instant::now() + wait.timeout);
+        let mut patience = Patience::of(wait.timeout);
         let target = Target::open(wait.asked.clone()).await?;
-        let wanted = wanted(&target, &wait).await?;
+        let wanted = loop {
+            match wanted(&target, &wait).await {
+                Ok(wanted) => break wanted,
+                Err(error) => patience.bear(error).await?,
+            }
+        };
         if wanted.is_empty() {
             bail!("no Ingress is selected, so there is nothing to wait for");
         }
-        Ok(Self { target, wait, wanted, read, until, is_first: true, connections: BTreeMap::new() })
+        Ok(Self { target, wait, wanted, read: Instant::now(), patience, connections: BTreeMap::new() })
     }
 
     /// Looks until there is an answer, or the time is over.
     async fn end(mut self) -> anyhow::Result<Vec<Verdict>> {
-        let mut pause = PAUSE;
         loop {
-            let look = self.look().await?;
-            let verdicts: Vec<Verdict> = self.wanted.keys().map(|key| look.verdict(key)).collect();
-            let is_settled = verdicts.iter().all(|verdict| verdict.state != State::Waiting);
-            let is_refused = verdicts.iter().any(Verdict::is_hopeless);
-            if is_settled || is_refused || Instant::now() >= self.until {
-                return Ok(verdicts);
+            match self.look().await {
+                Err(error) => self.patience.bear(error).await?,
+                Ok(look) => {
+                    let verdicts: Vec<Verdict> = self.wanted.keys().map(|key| look.verdict(key)).collect();
+                    match verdict::waits_for(&verdicts) {
+                        Some(why) if !self.patience.is_over() => self.patience.pause(&why).await,
+                        _ => return Ok(verdicts),
+                    }
+                }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
             if self.target.cluster().is_some() && self.read.elapsed() > FRESH {
                 self.read_again().await?;
             }
@@ -99,33 +103,19 @@ impl Waiting {
         match wanted(&self.target, &self.wait).await {
             Ok(wanted) => self.wanted = wanted,
             // An API server that is away for a moment comes back.
-            Err(error) if error.is::<Unreachable>() => {}
+            Err(error) if may_pass(&error) => {}
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    async fn replicas(&self) -> anyhow::Result<Vec<Replica>> {
-        match self.target.cluster() {
-            Some(cluster) => cluster.replicas().await,
-            None => self.target.replicas().await,
-        }
-    }
-
     /// Asks every ready replica about every object.
+    ///
+    /// # Errors
+    /// Nobody can be asked.
     async fn look(&mut self) -> anyhow::Result<Look> {
-        let replicas = match self.replicas().await {
-            Ok(replicas) => replicas,
-            Err(error) if self.is_first || Instant::now() >= self.until => return Err(error),
-            Err(error) => return Ok(Look::nobody(error.to_string())),
-        };
-        // Nothing runs yet, right after an installation: that is waited for, too.
-        if let (true, Some(cluster)) = (replicas.is_empty(), self.target.cluster()) {
-            return match Instant::now() >= self.until {
-                true => Err(unreachable(cluster.nothing_runs())),
-                false => Ok(Look::nobody(cluster.nothing_runs())),
-            };
-        }
+        // Nothing may run yet, right after an installation: that is waited for, too.
+        let replicas = self.target.replicas().await?;
         let (ready, others): (Vec<_>, Vec<_>) = replicas.into_iter().partition(Replica::is_ready);
         if ready.is_empty() {
             let states = others.iter().map(|replica| {
@@ -139,12 +129,13 @@ impl Waiting {
         let mut kept = std::mem::take(&mut self.connections);
         let wanted = &self.wanted;
         // One that hangs must not outlast what the user is ready to wait.
-        let patience = self.until.saturating_duration_since(Instant::now()).max(PATIENCE_MIN);
+        let patience = self.patience.left().max(PATIENCE_MIN);
         let asked = ready.into_iter().map(|replica| {
             let connection = kept.remove(&replica.name);
             async move {
                 let told = timeout(patience, ask_all(&replica, connection, wanted)).await;
-                let mut told = told.unwrap_or_else(|_| Err(anyhow::anyhow!("it does not answer")));
+                let mut told = told
+                    .unwrap_or_else(|_| Err(replica.cannot_be_asked(&anyhow::anyhow!("it does not answer"))));
                 if let Ok((_, answers)) = &mut told {
                     answers.iter_mut().for_each(|(_, told)| told.replica = replica.name.clone());
                 }
@@ -152,20 +143,23 @@ impl Waiting {
             }
         });
         let mut look = Look::default();
-        let all = join_all(asked).await;
-        let is_first = std::mem::take(&mut self.is_first);
-        let nobody_answers = all.iter().all(|(_, told)| told.as_ref().is_err_and(Error::is::<Unreachable>));
-        for (replica, told) in all {
+        let mut nobody = None;
+        for (replica, told) in join_all(asked).await {
             match told {
-                Err(error) if is_first && nobody_answers => return Err(error),
                 Ok((connection, answers)) => {
                     drop(self.connections.insert(replica.name, connection));
                     look.add(answers);
                 }
-                Err(error) => look.silent(replica.name, format!("{error:#}"), self.wanted.keys()),
+                Err(error) => {
+                    look.silent(replica.name, format!("{error:#}"), self.wanted.keys());
+                    nobody.get_or_insert(error);
+                }
             }
         }
-        Ok(look)
+        match nobody {
+            Some(error) if self.connections.is_empty() => Err(error),
+            _ => Ok(look),
+        }
     }
 }
 
@@ -227,14 +221,14 @@ async fn of_cluster(cluster: &Cluster, wait: &args::Wait) -> anyhow::Result<BTre
         let path = format!("{INGRESSES}/namespaces/{namespace}/ingresses/{name}");
         let text = cluster.text(&path).await.map_err(|why| match why {
             Refusal::Missing => anyhow::anyhow!("there is no Ingress {namespace}/{name}"),
-            why => unreachable(format!("cannot read Ingress {namespace}/{name}: {why}")),
+            why => why.error(format!("cannot read Ingress {namespace}/{name}: {why}")),
         })?;
         wanted.insert(Key::new(namespace, name), Bytes::from(text));
     }
     if let Some(selector) = &wait.selector {
         let query = format!("&labelSelector={}", escape(selector));
         let found = cluster.list((INGRESSES, "ingresses"), cluster.selection(), &query).await;
-        let found = found.map_err(|why| unreachable(format!("cannot list Ingresses: {why}")))?;
+        let found = found.map_err(|why| why.error(format!("cannot list Ingresses: {why}")))?;
         for item in found {
             wanted.insert(key_of(item.get())?, Bytes::from(item.get().to_owned()));
         }
@@ -277,12 +271,6 @@ const INGRESSES: &str = "/apis/networking.k8s.io/v1";
 /// For the last look at a replica.
 const PATIENCE_MIN: Duration = Duration::from_secs(1);
 
-/// Between two looks: short beside what a person notices, long beside what a look costs.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// The same after a while: what takes long is not noticed sooner by asking often.
-const PAUSE_MAX: Duration = Duration::from_millis(500);
-
 /// For so long the objects are taken to be as they were read.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -290,25 +278,91 @@ const FRESH: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
     use crate::args::Output;
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
 
-    #[tokio::test]
-    async fn who_cannot_be_asked_at_all_is_not_waited_for() {
-        // Bound and dropped: nobody listens on this port.
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    /// An admin that gives each connection one of these answers, one after the other.
+    fn admin(answers: &'static [&'static str]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut buffer = [0; 4096];
+                // The end of a request with a body of JSON, or of one without a body.
+                while !stream.read(&mut buffer).is_ok_and(|count| {
+                    count == 0 || buffer[..count].ends_with(b"}") || buffer[..count].ends_with(b"\r\n\r\n")
+                }) {}
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        address
+    }
+
+    const AWAY: &str = "HTTP/1.0 503 Service Unavailable\r\n\r\n";
+    const BUSY: &str = "HTTP/1.0 429 Too Many Requests\r\n\r\n";
+    const MISSING: &str = "HTTP/1.0 404 Not Found\r\n\r\n";
+    const FORBIDDEN: &str = "HTTP/1.0 403 Forbidden\r\n\r\n";
+
+    fn wait(asked: Asked, seconds: u64) -> args::Wait {
+        args::Wait {
+            asked,
+            names: vec!["web".to_owned()],
+            selector: None,
+            timeout: Duration::from_secs(seconds),
+            manifests: None,
+            output: Output::Text,
+        }
+    }
+
+    /// What waiting for the manifest of `web` on the process behind this address comes to.
+    async fn on_process(address: SocketAddr, seconds: u64) -> anyhow::Result<Vec<Verdict>> {
         let folder = tempfile::tempdir().unwrap();
         let manifests = folder.path().join("web.yaml");
         let web = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web}\n";
         std::fs::write(&manifests, web).unwrap();
-        let wait = args::Wait {
-            asked: Asked::Process(address, Selection::All),
-            names: Vec::new(),
-            selector: None,
-            timeout: Duration::from_secs(600),
-            manifests: Some(manifests),
-            output: Output::Text,
-        };
-        let began = Instant::now();
-        let error = Waiting::begin(wait).await.unwrap().end().await.unwrap_err();
-        assert!(error.is::<Unreachable>() && began.elapsed() < Duration::from_secs(60), "{error:#}");
+        let wait = wait(Asked::Process(address, Selection::All), seconds);
+        Waiting::begin(args::Wait { manifests: Some(manifests), ..wait }).await?.end().await
+    }
+
+    #[tokio::test]
+    async fn who_does_not_answer_yet_is_waited_for() {
+        let applied = "HTTP/1.0 200 OK\r\n\r\n{\"state\": \"applied\", \"generation\": 1, \"shards\": [1], \"why\": \"\", \"problems\": []}";
+        let answers: &'static [&'static str] = Box::leak(Box::new([AWAY, "", applied]));
+        let verdicts = on_process(admin(answers), 60).await.unwrap();
+        assert_eq!(verdicts.iter().map(|one| one.state).collect::<Vec<_>>(), [State::Applied]);
+    }
+
+    #[tokio::test]
+    async fn who_never_answers_is_given_up_with_the_time() {
+        // Bound and dropped: nobody listens on this port.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        for seconds in [0, 1] {
+            let began = Instant::now();
+            let error = on_process(address, seconds).await.unwrap_err();
+            assert!(may_pass(&error) && error.to_string().contains("--admin-address"), "{error:#}");
+            assert!(began.elapsed() >= Duration::from_secs(seconds), "{seconds}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_is_away_is_waited_for_and_one_that_refuses_is_not() {
+        for (answers, said) in [
+            (&[BUSY, AWAY, "", MISSING][..], "there is no Ingress shop/web"),
+            (&[AWAY, FORBIDDEN], "cannot read Ingress shop/web: the API server refuses"),
+        ] {
+            let server = format!("http://{}", admin(answers));
+            let kubeconfig = serde_json::json!({
+                "current-context": "c",
+                "clusters": [{"name": "c", "cluster": {"server": server}}],
+                "users": [{"name": "c", "user": {}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c", "namespace": "shop"}}],
+            });
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), kubeconfig.to_string()).unwrap();
+            let choice = args::Choice { kubeconfig: Some(file.path().to_owned()), ..Default::default() };
+            let error = Waiting::begin(wait(Asked::Cluster(choice), 60)).await.err().unwrap();
+            assert!(error.to_string().contains(said) && !may_pass(&error), "{error:#}");
+        }
     }
 }

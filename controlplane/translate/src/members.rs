@@ -196,11 +196,9 @@ impl Member {
             problems.push(Problem::quarantined(&origin, because));
         }
         let left_out = match around.settings.compat {
-            Dialect::Strict if reading.ir.policies.canary => {
-                Some("a canary is not served in the strict dialect")
-            }
+            Dialect::Strict if reading.ir.policies.canary => Some("ringress serves no canaries yet"),
             Dialect::Strict => None,
-            _ => Some("the dialect ingress-nginx is not implemented yet"),
+            _ => Some("--compat ingress-nginx is not implemented yet"),
         };
         let serve = class.is_ours() && left_out.is_none();
         Self {

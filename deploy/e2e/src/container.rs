@@ -16,7 +16,7 @@ use std::process::{Command, ExitCode, ExitStatus};
 use anyhow::Context;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Gid, Signal, Uid};
-use rustix::thread::{CapabilitySet, LinkNameSpaceType};
+use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
 use serde::{Deserialize, Serialize};
 
 use crate::boxes::read_json;
@@ -232,7 +232,11 @@ fn give_up_privileges(security: &Security) -> anyhow::Result<()> {
     let (user, group) = (Uid::from_raw(security.user), Gid::from_raw(security.group));
     rustix::thread::set_thread_groups(&groups)?;
     rustix::thread::set_thread_res_gid(group, group, group)?;
+    rustix::thread::set_keep_capabilities(true)?;
     rustix::thread::set_thread_res_uid(user, user, user)?;
+    if !security.privileged {
+        hold_capabilities(&security.capabilities)?;
+    }
     if security.no_new_privileges {
         rustix::thread::set_no_new_privs(true)?;
     }
@@ -241,14 +245,33 @@ fn give_up_privileges(security: &Security) -> anyhow::Result<()> {
 
 /// Leaves these in the bounding set: the most that a program started from here can have.
 fn drop_capabilities(kept: &[String]) -> anyhow::Result<()> {
-    let all = kept.iter().any(|name| name == "ALL");
+    let kept = named(kept);
     for (name, capability) in CapabilitySet::all().iter_names() {
-        let keep = all || kept.iter().any(|kept| *kept == name);
         // Capabilities that this kernel is too old for are refused; nobody has them.
-        if !keep && rustix::thread::capability_is_in_bounding_set(capability).unwrap_or(false) {
+        if !kept.contains(capability)
+            && rustix::thread::capability_is_in_bounding_set(capability).unwrap_or(false)
+        {
             rustix::thread::remove_capability_from_bounding_set(capability)
                 .with_context(|| format!("cannot drop CAP_{name}"))?;
         }
     }
     Ok(())
+}
+
+/// Holds these until the program starts, as runtimes do. A user that is not root loses them then, unless the program's file
+/// has them, which counts under no_new_privs only where they were held before.
+fn hold_capabilities(kept: &[String]) -> anyhow::Result<()> {
+    let had = rustix::thread::capabilities(None).context("cannot read capabilities")?;
+    let held = had.permitted & named(kept);
+    let sets = CapabilitySets { effective: held, permitted: held, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets).context("cannot give up capabilities")
+}
+
+fn named(names: &[String]) -> CapabilitySet {
+    if names.iter().any(|name| name == "ALL") {
+        return CapabilitySet::all();
+    }
+    let all = CapabilitySet::all();
+    let found = all.iter_names().filter(|(known, _)| names.iter().any(|name| name == known));
+    found.map(|(_, capability)| capability).collect()
 }

@@ -138,11 +138,20 @@ struct TableArgs {
     output: String,
 }
 
-/// Flags of `shards`, `certs`, `backends` and `doctor`.
+/// Flags of `shards`, `certs` and `backends`.
 #[derive(Debug, Args)]
 pub(crate) struct TellArgs {
     #[command(flatten)]
     table: TableArgs,
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+/// Flags of `doctor`, whose answer is no table.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     ask: AskArgs,
 }
@@ -172,9 +181,8 @@ pub(crate) struct WaitArgs {
     /// With --admin: the manifests that the process should have applied; a process alone does not know what it lacks.
     #[arg(short = 'f', long = "manifests", value_name = "PATH")]
     manifests: Option<PathBuf>,
-    /// text, json or yaml.
-    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "text")]
-    output: String,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     ask: AskArgs,
 }
@@ -208,6 +216,16 @@ impl TellArgs {
     }
 }
 
+impl DoctorArgs {
+    /// The typed values, or everything that is wrong.
+    pub(crate) fn check(self, caller: Caller) -> Result<Tell, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let output = self.output.read(&mut mistakes);
+        let asked = self.ask.asked(caller, &mut mistakes);
+        mistakes.unless_any(Tell { asked, output })
+    }
+}
+
 impl DumpArgs {
     /// The typed values, or everything that is wrong.
     pub(crate) fn check(self, caller: Caller) -> Result<Tell, Mistakes> {
@@ -228,7 +246,7 @@ impl WaitArgs {
             mistakes.add("nothing to wait for; name it as in ingress/web, or give -l SELECTOR".to_owned());
         }
         let timeout = mistakes.read("timeout", &self.timeout, values::duration);
-        let output = mistakes.one_of("output", &self.output, ANSWERS);
+        let output = self.output.read(&mut mistakes);
         let asked = self.ask.asked(caller, &mut mistakes);
         match (&asked, &self.manifests) {
             (Asked::Process(..), None) => mistakes.add(
@@ -287,8 +305,21 @@ pub(super) fn url_of(url: String, headers: &[(String, String)]) -> String {
     }
 }
 
-pub(super) const ANSWERS: &[(&str, Output)] =
-    &[("text", Output::Text), ("json", Output::Json), ("yaml", Output::Yaml)];
+/// How an answer that is no table is printed; `explain`, `lint`, `wait` and `doctor` take the same.
+#[derive(Debug, Args)]
+pub(super) struct OutputArgs {
+    /// text, json or yaml.
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "text")]
+    output: String,
+}
+
+impl OutputArgs {
+    pub(super) fn read(&self, mistakes: &mut Mistakes) -> Output {
+        mistakes.one_of("output", &self.output, ANSWERS)
+    }
+}
+
+const ANSWERS: &[(&str, Output)] = &[("text", Output::Text), ("json", Output::Json), ("yaml", Output::Yaml)];
 const STRUCTURED: &[(&str, Output)] = &[("yaml", Output::Yaml), ("json", Output::Json)];
 const TABLES: &[(&str, Output)] = &[
     ("text", Output::Text),
@@ -363,6 +394,51 @@ mod tests {
         for (program, usage) in [("kubectl-ringress", "kubectl ringress"), ("ringress", "ringress")] {
             let help = Cli::try_read([program, "shards", "--help"]).unwrap_err().to_string();
             assert!(help.contains(&format!("Usage: {usage} shards")), "{help}");
+        }
+    }
+
+    #[test]
+    fn each_verb_takes_its_formats_and_names_them_where_it_refuses() {
+        let read = |verb: &[&str], format: &str| -> Result<Output, String> {
+            let cli = Cli::try_read([&["kubectl-ringress"], verb, &["-o", format]].concat()).unwrap();
+            let caller = cli.caller;
+            let output = match cli.verb {
+                Verb::Explain(args) => args.check(caller).map(|explain| explain.output),
+                Verb::Lint(args) => args.check(caller).map(|lint| lint.output),
+                Verb::Wait(args) => args.check(caller).map(|wait| wait.output),
+                Verb::Doctor(args) => args.check(caller).map(|tell| tell.output),
+                Verb::Dump(args) => args.check(caller).map(|tell| tell.output),
+                Verb::Shards(args) | Verb::Certs(args) | Verb::Backends(args) => {
+                    args.check(caller).map(|tell| tell.output)
+                }
+                verb => panic!("{verb:?}"),
+            };
+            output.map_err(|mistakes| mistakes.to_string())
+        };
+        let formats = [
+            ("text", Output::Text),
+            ("wide", Output::Wide),
+            ("name", Output::Name),
+            ("json", Output::Json),
+            ("yaml", Output::Yaml),
+        ];
+        for (verb, taken) in [
+            (&["shards"][..], "text, wide, name, json, yaml"),
+            (&["certs"], "text, wide, name, json, yaml"),
+            (&["backends"], "text, wide, name, json, yaml"),
+            (&["doctor"], "text, json, yaml"),
+            (&["lint"], "text, json, yaml"),
+            (&["explain", "http://web.test/"], "text, json, yaml"),
+            (&["wait", "ingress/web"], "text, json, yaml"),
+            (&["dump"], "yaml, json"),
+        ] {
+            for (format, output) in formats.into_iter().chain([("table", Output::Text)]) {
+                let expected = match taken.split(", ").any(|one| one == format) {
+                    true => Ok(output),
+                    false => Err(format!("error: --output {format:?} is none of {taken}\n")),
+                };
+                assert_eq!(read(verb, format), expected, "{verb:?} -o {format}");
+            }
         }
     }
 

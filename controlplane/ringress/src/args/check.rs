@@ -6,7 +6,7 @@ use clap::Parser;
 use ringress_shared::listener::AccessLogFormat;
 use ringress_translate::settings::Settings;
 
-use super::ask::{self, ANSWERS, Caller};
+use super::ask::{self, Caller};
 use super::groups::{Defaults, EVERY_ADDRESS, every_address};
 use super::mistakes::NOWHERE;
 use super::{
@@ -81,7 +81,7 @@ impl ExplainArgs {
         };
         let headers: Vec<_> =
             self.headers.iter().map(|field| mistakes.read("header", field, field_parts)).collect();
-        let output = mistakes.one_of("output", &self.output.output, ANSWERS);
+        let output = self.output.read(&mut mistakes);
         let url = ask::url_of(self.url, &headers);
         let (method, is_every_replica) = (self.method, self.all_replicas);
         mistakes.unless_any(Explain { url, method, headers, source, is_every_replica, output })
@@ -96,7 +96,7 @@ impl LintArgs {
         let traffic = TrafficArgs::defaults();
         let http = mistakes.http_settings(&traffic, AccessLogFormat::Off);
         let settings = mistakes.settings(self.meaning, &traffic, ports, http, Defaults::OfRun);
-        let output = mistakes.one_of("output", &self.output.output, ANSWERS);
+        let output = self.output.read(&mut mistakes);
         let (names_cluster, is_plugin) = (self.ask.names_cluster(), caller.is_plugin);
         if caller.names_admin {
             mistakes.add(

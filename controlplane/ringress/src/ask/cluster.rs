@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::{Replica, Selection, unreachable};
+use super::{Replica, Selection, forbidden, unreachable};
 use crate::args::Choice;
 
 /// A cluster that is asked.
@@ -82,7 +82,7 @@ impl Cluster {
                 }
                 _ => "",
             };
-            unreachable(format!("cannot list the pods of the controller: {why}{right}"))
+            why.error(format!("cannot list the pods of the controller: {why}{right}"))
         })?;
         let is_over = |pod: &Pod| {
             let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -239,6 +239,16 @@ impl From<kube::Error> for Refusal {
                 code => Self::Broken(format!("the API server answers {code}: {}", status.message)),
             },
             error => Self::Broken(chain(&error)),
+        }
+    }
+}
+
+impl Refusal {
+    /// The error in which it ends, in these words.
+    pub(crate) fn error(&self, said: impl fmt::Display) -> anyhow::Error {
+        match self {
+            Self::Forbidden(_) => forbidden(said),
+            Self::Missing | Self::Broken(_) => unreachable(said),
         }
     }
 }

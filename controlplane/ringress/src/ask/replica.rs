@@ -1,5 +1,6 @@
 //! One running controller: a process of this machine or a pod, and the way to its admin address.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::connection::Complaint;
-use super::{Connection, Unreachable, unreachable};
+use super::{Connection, Unreachable, forbidden, unreachable};
 
 /// One running controller.
 #[derive(Clone)]
@@ -40,7 +41,8 @@ enum Way {
 }
 
 impl Replica {
-    pub(super) fn process(address: SocketAddr) -> Self {
+    /// The process behind this admin address.
+    pub(crate) fn process(address: SocketAddr) -> Self {
         Self {
             name: address.to_string(),
             release: None,
@@ -86,8 +88,8 @@ impl Replica {
 
     /// Says who it is, where the error does not yet.
     pub(crate) fn cannot_be_asked(&self, error: &anyhow::Error) -> anyhow::Error {
-        if let Some(Unreachable(said)) = error.downcast_ref() {
-            return unreachable(said);
+        if let Some(Unreachable { said, is_forbidden }) = error.downcast_ref() {
+            return if *is_forbidden { forbidden(said) } else { unreachable(said) };
         }
         let next = match &self.way {
             Way::Process(_) => "; is ringress running, and is this its --admin-address?".to_owned(),
@@ -96,7 +98,8 @@ impl Replica {
                 None => format!(" (port {port})"),
             },
         };
-        unreachable(format!("cannot ask {}{next}: {error:#}", self.name))
+        let said = format!("cannot ask {}{next}: {error:#}", self.name);
+        if error.is::<NotAllowed>() { forbidden(said) } else { unreachable(said) }
     }
 }
 
@@ -115,10 +118,22 @@ impl Way {
     }
 }
 
+/// Whoever asks may not forward ports.
+#[derive(Debug)]
+struct NotAllowed(String);
+
+impl fmt::Display for NotAllowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; it takes the right to create pods/portforward in its namespace", self.0)
+    }
+}
+
+impl std::error::Error for NotAllowed {}
+
 fn refused(error: &kube::Error) -> anyhow::Error {
     let text = error.to_string();
     match text.contains("403") {
-        true => anyhow::anyhow!("{text}; it takes the right to create pods/portforward in its namespace"),
+        true => anyhow::Error::new(NotAllowed(text)),
         false => anyhow::anyhow!(text),
     }
 }

@@ -1,6 +1,7 @@
 //! Asking what runs: `POST /explain` on a process, or on one or every replica of a cluster.
 
 use std::collections::BTreeSet;
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use futures_util::future::join_all;
@@ -12,7 +13,10 @@ use super::explanation::Explanation;
 use super::object::Standing;
 use super::question::Question;
 use super::unserved::unserved;
-use crate::ask::{Answer, Cluster, Connection, Refusal, Replica, Selection, Target, releases, unreachable};
+use crate::ask::{
+    Answer, Cluster, Connection, Refusal, Replica, Selection, Target, UNREACHABLE, Unreachable, releases,
+    unreachable,
+};
 use crate::wire::ObjectName;
 
 /// The answers to one question: one for each release that serves it, more where its replicas differ.
@@ -21,10 +25,9 @@ use crate::wire::ObjectName;
 /// Nobody can be asked, or the question is wrong.
 pub(super) async fn ask(
     target: &Target,
+    asked: &mut Asked,
     question: &Question,
-    is_every_replica: bool,
 ) -> anyhow::Result<Vec<Explanation>> {
-    let mut asked = Asked::open(target, is_every_replica).await?;
     let mut explanations = asked.explain(question, None).await?;
     if let Some(cluster) = target.cluster()
         && explanations.iter().any(|one| one.winner.is_none())
@@ -35,56 +38,108 @@ pub(super) async fn ask(
 }
 
 /// Whoever is asked: a ready replica of each release, or all of them. Connections are kept from question to question.
-pub(super) struct Asked(Vec<Voice>);
+pub(super) struct Asked {
+    voices: Vec<Voice>,
+    /// Those that could not be asked, and are not asked again, by release.
+    silent: Vec<(Option<String>, anyhow::Error)>,
+    /// Releases that get no requests at the moment.
+    unready: Vec<String>,
+}
 
 struct Voice {
     replica: Replica,
     connection: Option<Connection>,
+    /// Who says the same, where it does not answer.
+    others: Vec<Replica>,
 }
 
 impl Asked {
     /// # Errors
     /// Nothing runs, or nothing of it is ready.
     pub(super) async fn open(target: &Target, is_every_replica: bool) -> anyhow::Result<Self> {
-        let count = if is_every_replica { usize::MAX } else { 1 };
-        let replicas = ready(target.replicas().await?)?;
-        let chosen =
-            releases(replicas).into_iter().flat_map(|release| release.replicas.into_iter().take(count));
-        Ok(Self(chosen.map(|replica| Voice { replica, connection: None }).collect()))
+        let replicas = target.replicas().await?;
+        let unready = unready(&replicas);
+        let replicas = ready(replicas)?;
+        let voices = match is_every_replica {
+            true => replicas.into_iter().filter_map(|replica| Voice::of(vec![replica])).collect(),
+            false => {
+                releases(replicas).into_iter().filter_map(|release| Voice::of(release.replicas)).collect()
+            }
+        };
+        Ok(Self { voices, silent: Vec::new(), unready })
+    }
+
+    /// Says on stderr who could not be asked; the exit code for that, where somebody was.
+    pub(super) fn conclude(&self) -> Option<ExitCode> {
+        for release in &self.unready {
+            eprintln!("warning: no replica of the release {release} is ready; the answer is without it");
+        }
+        for (release, error) in &self.silent {
+            let of = release.as_ref().map(|name| format!(" (release {name})")).unwrap_or_default();
+            eprintln!("error: {error:#}; the answer is without it{of}");
+        }
+        (!self.silent.is_empty()).then(|| ExitCode::from(UNREACHABLE))
+    }
+
+    /// Keeps those that answer.
+    ///
+    /// # Errors
+    /// Nobody does, or the question is wrong.
+    fn answers<T>(&mut self, answers: Vec<anyhow::Result<T>>) -> anyhow::Result<Vec<T>> {
+        let asked = std::mem::take(&mut self.voices);
+        let mut said = Vec::with_capacity(answers.len());
+        for (voice, answer) in asked.into_iter().zip(answers) {
+            match answer {
+                Ok(answer) => {
+                    said.push(answer);
+                    self.voices.push(voice);
+                }
+                Err(error) if error.is::<Unreachable>() => self.silent.push((voice.replica.release, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        match (said.is_empty(), self.silent.is_empty()) {
+            (true, false) => Err(self.silent.remove(0).1),
+            _ => Ok(said),
+        }
     }
 
     /// What those say that serve it: where releases stand side by side, one that does not know a host has nothing to say
     /// beside one that does. `object` is the one that is meant to take the request, where one is.
     ///
     /// # Errors
-    /// One of them cannot be asked, or the question is wrong.
+    /// None of them can be asked, or the question is wrong.
     pub(super) async fn explain(
         &mut self,
         question: &Question,
         object: Option<&ObjectName>,
     ) -> anyhow::Result<Vec<Explanation>> {
         let body = Bytes::from(serde_json::to_vec(question)?);
-        let asked = join_all(self.0.iter_mut().map(|voice| voice.explain(&body))).await;
-        let answers: Vec<Said> = asked.into_iter().collect::<anyhow::Result<_>>()?;
-        Ok(distinct(by_who_serves(answers, object)))
+        let asked = join_all(self.voices.iter_mut().map(|voice| voice.explain(&body))).await;
+        Ok(distinct(by_who_serves(self.answers(asked)?, object)))
     }
-}
 
-impl Asked {
     /// How an object stands with whoever serves it: that it is not theirs, others need not say.
     ///
     /// # Errors
-    /// One of them cannot be asked.
+    /// None of them can be asked.
     pub(super) async fn standing(&mut self, text: &str) -> anyhow::Result<Standing> {
         let body = Bytes::from(text.to_owned());
-        let asked = join_all(self.0.iter_mut().map(|voice| voice.standing(&body))).await;
-        let said: Vec<Standing> = asked.into_iter().collect::<anyhow::Result<_>>()?;
+        let asked = join_all(self.voices.iter_mut().map(|voice| voice.standing(&body))).await;
+        let said = self.answers(asked)?;
         let of_owner = said.iter().find(|standing| standing.state != "not_ours");
         of_owner.or(said.first()).cloned().context("nobody was asked")
     }
 }
 
 impl Voice {
+    /// `None` where there are none.
+    fn of(replicas: Vec<Replica>) -> Option<Self> {
+        let mut replicas = replicas.into_iter();
+        let replica = replicas.next()?;
+        Some(Self { replica, connection: None, others: replicas.rev().collect() })
+    }
+
     async fn standing(&mut self, body: &Bytes) -> anyhow::Result<Standing> {
         let answer = self.post("/applied", body).await?;
         match (answer.status, refusal(&answer)) {
@@ -115,6 +170,16 @@ impl Voice {
         {
             return Ok(answer);
         }
+        loop {
+            let why = match self.post_anew(page, body).await {
+                Ok(answer) => return Ok(answer),
+                Err(why) => why,
+            };
+            self.replica = self.others.pop().ok_or(why)?;
+        }
+    }
+
+    async fn post_anew(&mut self, page: &str, body: &Bytes) -> anyhow::Result<Answer> {
         let mut connection = self.replica.connect().await?;
         let answer = connection.ask("POST", page, body.clone()).await;
         let answer = answer.map_err(|error| self.replica.cannot_be_asked(&error))?;
@@ -168,6 +233,15 @@ fn ready(replicas: Vec<Replica>) -> anyhow::Result<Vec<Replica>> {
     }
 }
 
+/// Releases without a replica that gets requests.
+fn unready(replicas: &[Replica]) -> Vec<String> {
+    let of = |is_ready: bool| -> BTreeSet<&String> {
+        let chosen = replicas.iter().filter(|replica| replica.is_ready() == is_ready);
+        chosen.filter_map(|replica| replica.release.as_ref()).collect()
+    };
+    of(false).difference(&of(true)).map(|release| (*release).clone()).collect()
+}
+
 /// Keeps one of those that say the same, whoever says it in which generation.
 fn distinct(answers: Vec<Explanation>) -> Vec<Explanation> {
     let mut kept: Vec<Explanation> = Vec::new();
@@ -209,7 +283,7 @@ pub(super) async fn object(target: &Target, name: &str) -> anyhow::Result<Object
     let path = format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses/{name}");
     let text = cluster.text(&path).await.map_err(|why| match why {
         Refusal::Missing => anyhow::anyhow!("there is no Ingress {namespace}/{name}"),
-        why => unreachable(format!("cannot read Ingress {namespace}/{name}: {why}")),
+        why => why.error(format!("cannot read Ingress {namespace}/{name}: {why}")),
     })?;
     let (kind, namespace, name) = ("Ingress".to_owned(), namespace.clone(), name.to_owned());
     super::object::read(ObjectName { kind, namespace, name }, text)
@@ -243,7 +317,8 @@ mod tests {
 
     async fn asked(address: SocketAddr) -> anyhow::Error {
         let target = Target::open(args::Asked::Process(address, Selection::All)).await.unwrap();
-        ask(&target, &question("http://h/"), false).await.unwrap_err()
+        let mut asked = Asked::open(&target, false).await.unwrap();
+        ask(&target, &mut asked, &question("http://h/")).await.unwrap_err()
     }
 
     fn question(url: &str) -> Question {
@@ -282,6 +357,63 @@ mod tests {
             error.is::<crate::ask::Unreachable>() && error.to_string().contains("--admin-address"),
             "{error}"
         );
+    }
+
+    const EXPLAINED: &[u8] = b"HTTP/1.0 200 OK\r\n\r\n{\"url\": \"http://h/\", \"method\": \"GET\", \"routed\": true, \
+        \"host\": \"h\", \"path\": \"/\", \"policies\": [], \"winner\": null, \"backends\": [], \"checklist\": [], \
+        \"losers\": [], \"problems\": []}";
+
+    /// Bound and dropped: nobody listens on this port.
+    fn nobody() -> Replica {
+        Replica::process(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
+    }
+
+    #[tokio::test]
+    async fn one_release_that_is_silent_is_named_and_the_others_answer() {
+        let answering = Replica::process(admin(EXPLAINED).0);
+        let silent = nobody();
+        let name = silent.name.clone();
+        let voices = [silent, answering].into_iter().filter_map(|one| Voice::of(vec![one])).collect();
+        let mut asked = Asked { voices, silent: Vec::new(), unready: Vec::new() };
+        assert!(asked.conclude().is_none());
+        assert_eq!(asked.explain(&question("http://h/"), None).await.unwrap().len(), 1);
+        let [(_, error)] = &asked.silent[..] else { panic!("{:?}", asked.silent) };
+        assert!(error.to_string().contains(&name), "{error}");
+        assert!(asked.conclude() == Some(ExitCode::from(UNREACHABLE)) && asked.voices.len() == 1);
+    }
+
+    #[tokio::test]
+    async fn another_replica_of_the_release_answers_for_one_that_is_silent() {
+        let voice = Voice::of(vec![nobody(), nobody(), Replica::process(admin(EXPLAINED).0)]);
+        let mut asked =
+            Asked { voices: voice.into_iter().collect(), silent: Vec::new(), unready: Vec::new() };
+        assert_eq!(asked.explain(&question("http://h/"), None).await.unwrap().len(), 1);
+        assert!(asked.conclude().is_none());
+    }
+
+    #[test]
+    fn releases_of_which_nothing_is_ready_are_named() {
+        let replica = |release: &str, unready: Option<&str>| {
+            let mut replica = Replica::process("127.0.0.1:1".parse().unwrap());
+            replica.release = Some(release.to_owned());
+            replica.unready = unready.map(str::to_owned);
+            replica
+        };
+        let all = [
+            replica("edge/ng", Some("the pod is not ready")),
+            replica("r/r", None),
+            replica("r/r", Some("the pod is ending")),
+            Replica::process("127.0.0.1:1".parse().unwrap()),
+        ];
+        assert_eq!(unready(&all), ["edge/ng"]);
+    }
+
+    #[tokio::test]
+    async fn where_nobody_answers_that_is_the_error() {
+        let voices = [nobody(), nobody()].into_iter().filter_map(|one| Voice::of(vec![one])).collect();
+        let mut asked = Asked { voices, silent: Vec::new(), unready: Vec::new() };
+        let error = asked.explain(&question("http://h/"), None).await.unwrap_err();
+        assert!(error.is::<Unreachable>(), "{error:#}");
     }
 
     fn said(release: &str, winner: Option<&str>) -> Said {

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use super::{Extent, Finding, Report, finding, problems, sorted};
 use crate::args::Choice;
 use crate::ask::{Cluster, Refusal, Replica, Selection, Target, releases, unreachable};
+use crate::terminal::escaped;
 use crate::wire::ObjectName;
 
 /// What was read.
@@ -87,7 +88,7 @@ pub(super) async fn read(
 ) -> anyhow::Result<Judged> {
     let target = Target::open(crate::args::Asked::Cluster(choice)).await?;
     let cluster = target.cluster().context("a cluster was opened")?;
-    let settings = of_releases(settings, told(cluster).await);
+    let told = told(cluster).await;
     let selection = cluster.selection();
     let mut loaded = Loaded { objects: Objects::default(), problems: Vec::new() };
     let ingresses = cluster.list(INGRESSES, selection, "").await;
@@ -111,32 +112,60 @@ pub(super) async fn read(
     };
     let ingresses = meant.as_ref().map_or(ingresses.len(), BTreeSet::len);
     let extent = Extent { ingresses, place: place(selection, is_selected) };
+    for line in unasked(&told, &settings) {
+        eprintln!("warning: {line}");
+    }
+    let settings = of_releases(settings, told);
     Ok(Judged { settings, loaded, unreadable, meant, extent })
 }
 
 type Flags = BTreeMap<String, String>;
 
-/// The flags of what runs, by release; none where nobody can be asked, which is no reason not to judge.
-async fn told(cluster: &Cluster) -> Vec<(Option<String>, Flags)> {
-    let found = releases(cluster.replicas().await.unwrap_or_default());
-    join_all(found.into_iter().map(async |release| (release.name, flags(release.replicas).await))).await
-}
+/// A release that runs, and its flags, or why it cannot be asked for them.
+type Told = (Option<String>, Result<Flags, String>);
 
-/// One that is not told apart where there is no other.
-fn of_releases(settings: Settings, told: Vec<(Option<String>, Flags)>) -> Vec<(Option<String>, Settings)> {
-    match &told[..] {
-        [] => vec![(None, settings)],
-        [(_, flags)] => vec![(None, as_told(settings, flags))],
-        several => {
-            let of = |(release, flags): &(Option<String>, Flags)| {
-                (release.clone(), as_told(settings.clone(), flags))
-            };
-            several.iter().map(of).collect()
+/// What each release was told. Where nobody can be asked, that is no reason not to judge.
+async fn told(cluster: &Cluster) -> Vec<Told> {
+    match cluster.replicas().await {
+        Ok(none) if none.is_empty() => vec![(None, Err(cluster.nothing_runs()))],
+        Ok(replicas) => {
+            let found = releases(replicas).into_iter();
+            join_all(found.map(async |release| (release.name, flags(release.replicas).await))).await
         }
+        Err(why) => vec![(None, Err(format!("{why:#}")))],
     }
 }
 
-async fn flags(replicas: Vec<Replica>) -> Flags {
+/// What to say of releases that are judged by flags that nobody told.
+fn unasked(told: &[Told], settings: &Settings) -> Vec<String> {
+    let Settings { ingress_class, controller_class, watch_ingress_without_class, .. } = settings;
+    let silent = told.iter().filter_map(|(release, flags)| Some((release, flags.as_ref().err()?)));
+    let line = |(release, why): (&Option<String>, &String)| {
+        let who = match release {
+            Some(name) => format!("the release {name} cannot be asked for its flags"),
+            None => "no release can be asked for its flags".to_owned(),
+        };
+        format!(
+            "{who} ({}), so these are assumed: --ingress-class {ingress_class} --controller-class {controller_class} \
+             --watch-ingress-without-class={watch_ingress_without_class}; give those that it runs with",
+            escaped(why)
+        )
+    };
+    silent.map(line).collect()
+}
+
+/// One that is not told apart where there is no other.
+fn of_releases(settings: Settings, told: Vec<Told>) -> Vec<(Option<String>, Settings)> {
+    let is_alone = told.len() == 1;
+    let of = |(release, flags): Told| {
+        let settings = as_told(settings.clone(), &flags.unwrap_or_default());
+        (release.filter(|_| !is_alone), settings)
+    };
+    told.into_iter().map(of).collect()
+}
+
+/// The flags of the first ready replica that answers.
+async fn flags(replicas: Vec<Replica>) -> Result<Flags, String> {
     #[derive(Deserialize)]
     struct Page {
         flags: Vec<Flag>,
@@ -146,10 +175,16 @@ async fn flags(replicas: Vec<Replica>) -> Flags {
         flag: String,
         value: String,
     }
-    let Some(replica) = replicas.into_iter().find(Replica::is_ready) else { return BTreeMap::new() };
-    let page = replica.get("/flags").await;
-    let flags = page.map(|Page { flags }| flags).unwrap_or_default();
-    flags.into_iter().map(|Flag { flag, value }| (flag, value)).collect()
+    let mut silent = "no replica of it is ready".to_owned();
+    for replica in replicas.into_iter().filter(Replica::is_ready) {
+        match replica.get::<Page>("/flags").await {
+            Ok(Page { flags }) => {
+                return Ok(flags.into_iter().map(|Flag { flag, value }| (flag, value)).collect());
+            }
+            Err(error) => silent = format!("{error:#}"),
+        }
+    }
+    Err(silent)
 }
 
 /// What the user leaves open is as the controller that runs has it.
@@ -420,6 +455,38 @@ mod tests {
     }
 
     #[test]
+    fn flags_that_are_assumed_are_named_with_the_release_and_why() {
+        let settings = Settings { ingress_class: "mine".to_owned(), ..Settings::default() };
+        let told = |name: &str, flags| (Some(name.to_owned()), flags);
+        let lines =
+            unasked(&[told("a/a", Ok(Flags::new())), told("b/b", Err("no\nanswer".to_owned()))], &settings);
+        assert_eq!(
+            lines,
+            [
+                "the release b/b cannot be asked for its flags (no\\nanswer), so these are assumed: --ingress-class mine \
+              --controller-class ringress.dev/ingress-controller --watch-ingress-without-class=false; give those that it \
+              runs with"
+            ]
+        );
+        let nobody: Told = (None, Err("no controller runs".to_owned()));
+        assert!(
+            unasked(&[nobody], &settings)[0].starts_with("no release can be asked for its flags (no con")
+        );
+    }
+
+    #[test]
+    fn one_release_alone_is_not_told_apart() {
+        let told = |flags| vec![(Some("a/a".to_owned()), flags)];
+        let class = ("ingress-class".to_owned(), "edge".to_owned());
+        for (flags, class) in [(Ok([class].into()), "edge"), (Err("away".to_owned()), "ringress")] {
+            let [(release, settings)] = &of_releases(Settings::default(), told(flags))[..] else {
+                panic!("one release");
+            };
+            assert_eq!((release, &*settings.ingress_class), (&None, class));
+        }
+    }
+
+    #[test]
     fn each_release_judges_its_own_objects() {
         let mut loaded = Loaded { objects: Objects::default(), problems: Vec::new() };
         for (name, class) in [("mine", "ringress"), ("theirs", "nginx"), ("nobodys", "other")] {
@@ -430,7 +497,7 @@ mod tests {
         }
         let told = |name: &str, class: &str| {
             let flags = [("controller-class".to_owned(), format!("example.com/{class}"))];
-            (Some(name.to_owned()), flags.into())
+            (Some(name.to_owned()), Ok(flags.into()))
         };
         let settings =
             of_releases(Settings::default(), vec![told("ng/ng", "nginx"), told("r/r", "ringress")]);

@@ -72,7 +72,7 @@ pub(super) struct Verdict {
 
 impl Verdict {
     /// Whether waiting does not help.
-    pub(super) fn is_hopeless(&self) -> bool {
+    fn is_hopeless(&self) -> bool {
         matches!(self.state, State::Refused | State::NotOurs)
     }
 }
@@ -122,6 +122,14 @@ impl Look {
             replicas: told.to_vec(),
         }
     }
+}
+
+/// What is left to wait for; `None` where everything is settled, or one refusal settles it.
+pub(super) fn waits_for(verdicts: &[Verdict]) -> Option<String> {
+    let waiting = verdicts.iter().find(|verdict| verdict.state == State::Waiting)?;
+    let Verdict { namespace, name, why, .. } = waiting;
+    let is_hopeless = verdicts.iter().any(Verdict::is_hopeless);
+    (!is_hopeless).then(|| format!("ingress {namespace}/{name}: {why}"))
 }
 
 fn said_by(told: &Told) -> String {
@@ -210,6 +218,17 @@ mod tests {
             assert_eq!((verdict.state, &*verdict.why), (state, why), "{all:?}");
             assert_eq!(verdict.is_hopeless(), matches!(state, State::Refused | State::NotOurs));
         }
+    }
+
+    #[test]
+    fn one_refusal_ends_the_wait_for_all() {
+        let waiting = verdict(&[told("b", State::Waiting, "another version")]);
+        let applied = verdict(&[told("a", State::Applied, "")]);
+        let refused = verdict(&[told("c", State::Refused, "InvalidHost")]);
+        let of = |all: &[&Verdict]| waits_for(&all.iter().map(|one| (*one).clone()).collect::<Vec<_>>());
+        assert_eq!(of(&[&applied, &waiting]).as_deref(), Some("ingress shop/web: b: another version"));
+        assert_eq!(of(&[&waiting, &refused]), None);
+        assert_eq!(of(&[&applied]), None);
     }
 
     #[test]

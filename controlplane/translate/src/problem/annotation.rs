@@ -83,7 +83,7 @@ impl Problem {
             None => "remove the annotation once the protection is not needed".to_owned(),
         };
         let message = format!(
-            "{key} asks for a protection that is not applied in the strict dialect, so every path of this object \
+            "{key} asks for a protection that ringress does not apply, so every path of this object \
              answers 503 instead of being open; {way_out}"
         );
         finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
@@ -149,7 +149,7 @@ impl Problem {
     /// A canary of another object.
     pub fn canary_left_out(object: &ObjectRef, key: &str) -> Self {
         let message = format!(
-            "{key} makes this object a canary of another one, which is not served in the strict dialect, so it takes no \
+            "{key} makes this object a canary of another one, and ringress serves no canaries yet, so it takes no \
              traffic at all; remove the annotation if it should be served as an object of its own"
         );
         finding(Warning, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
@@ -204,8 +204,8 @@ impl Problem {
     /// An annotation of ingress-nginx without effect.
     pub fn unsupported_annotation(object: &ObjectRef, key: &str, instead: Option<&str>) -> Self {
         let message = match instead {
-            Some(instead) => format!("{key} has no effect in the strict dialect; use {instead}"),
-            None => format!("{key} has no effect in the strict dialect; remove it"),
+            Some(instead) => format!("{key} has no effect in ringress; use {instead}"),
+            None => format!("{key} has no effect in ringress; remove it"),
         };
         finding(Warning, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
             .of(object, &annotation_field(key))
@@ -216,7 +216,7 @@ impl Problem {
         let message = format!(
             "in ingress-nginx the rewrite to {value:?} replaces the whole path, so /api/users/7 reaches the endpoint as \
              {value}, and every path of the host becomes a case-insensitive expression; there, write path: /api(/|$)(.*) \
-             with rewrite-target: /$2; in the strict dialect the path is forwarded as it is"
+             with rewrite-target: /$2; ringress forwards the path as it is"
         );
         finding(Warning, Reason::UnsupportedAnnotation, "rewrite-collapses-path", message)
             .of(object, &annotation_field(key))
@@ -224,8 +224,7 @@ impl Problem {
 
     /// A flag that the strict dialect does not read.
     pub fn configmap_unread(config_map: &ObjectRef) -> Self {
-        let message =
-            "--configmap is not read in the strict dialect; use flags and annotations of ringress.dev/";
+        let message = "--configmap is not read by ringress; use flags and annotations of ringress.dev/";
         finding(Warning, Reason::UnsupportedSetting, "configmap-unread", message.into()).of(config_map, "")
     }
 

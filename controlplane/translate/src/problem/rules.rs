@@ -68,7 +68,7 @@ pub const RULES: &[LintRule] = &[
     rule("foreign-protection", "Annotations of another controller ask for protections."),
     rule("unsupported-annotation", "An annotation of ingress-nginx is not applied."),
     rule("rewrite-collapses-path", "A rewrite without a capture throws the rest of the path away."),
-    rule("configmap-unread", "--configmap has no effect in the strict dialect."),
+    rule("configmap-unread", "--configmap has no effect in ringress."),
     rule("dialect-not-yet", "--compat ingress-nginx is not implemented yet."),
 ];
 

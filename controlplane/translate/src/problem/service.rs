@@ -43,6 +43,14 @@ impl Problem {
         finding(Info, Reason::NoReadyEndpoints, "no-ready-endpoints", message.into()).of(&all, "")
     }
 
+    /// No name server was asked: for lint, which may stand outside of the cluster.
+    pub fn names_unknown() -> Self {
+        let message = "external names are not looked up here, so whether those of their Services resolve is not judged; \
+                       ask what runs: ringress explain URL";
+        let all = ObjectRef::new("Service", "", "all");
+        finding(Info, Reason::NameNotResolved, "name-not-resolved", message.into()).of(&all, "")
+    }
+
     /// Only terminating endpoints are left.
     pub fn only_terminating(origin: &Origin, service: &ObjectRef, endpoints: usize) -> Self {
         let message = format!(

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 use ringress_shared::upstream::{Endpoint, EndpointSet};
 
 use super::endpoints::{self, Gathered, Slices};
+use super::numeric;
 use crate::claim::Verdict;
 use crate::ir::{PortIr, UpstreamKey};
 use crate::objects::Objects;
@@ -92,7 +93,8 @@ fn external(name: &str, port: &PortIr, service: &Service, objects: &Objects) -> 
     if name == "localhost" || name.ends_with(".localhost") {
         return Resolved::nothing(Verdict::ExternalNameRefused { name });
     }
-    if let Ok(address) = name.parse::<IpAddr>() {
+    let literal = name.parse::<IpAddr>().ok().or_else(|| Some(IpAddr::V4(numeric::ipv4(&name)?)));
+    if let Some(address) = literal {
         return addressed(&[address], number, name, None);
     }
     if name.is_empty() {

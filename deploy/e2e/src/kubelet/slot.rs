@@ -199,10 +199,14 @@ pub(crate) struct Parts<'p> {
 /// Parts of it contradict each other.
 pub(crate) fn spec(parts: Parts<'_>) -> anyhow::Result<Spec> {
     let command = image::command(parts.image, parts.container);
+    let security = security(parts.pod, parts.container, parts.profiles)?;
+    if parts.pod.host_network == Some(true) && security.user != 0 {
+        check_low_ports(parts.image, parts.container)?;
+    }
     Ok(Spec {
         command: command.iter().map(|word| environment::expand(word, &parts.environment)).collect(),
         mounts: mounts(&parts)?,
-        security: security(parts.pod, parts.container, parts.profiles)?,
+        security,
         folder: parts.container.working_dir.clone(),
         environment: parts.environment.into_iter().collect(),
         root: parts.root,
@@ -210,6 +214,22 @@ pub(crate) fn spec(parts: Parts<'_>) -> anyhow::Result<Spec> {
         hostname: parts.hostname,
         host_network: parts.pod.host_network == Some(true),
     })
+}
+
+/// Low ports of a node take a capability, which a user that is not root has from the program's file alone. Images have it
+/// there; a program that was just built does not, and would only say that a port is not permitted.
+fn check_low_ports(image: &Image, container: &Container) -> anyhow::Result<()> {
+    let mut ports = container.ports.iter().flatten().map(|port| port.container_port);
+    let Some(port) = ports.find(|port| *port < FIRST_FREE_PORT) else { return Ok(()) };
+    let Some((file, _)) = &image.binary else { return Ok(()) };
+    if rustix::fs::getxattr_query(file, "security.capability").is_err() {
+        let file = file.display();
+        bail!(
+            "containerPort {port} on the network of the node, for a user that is not root, takes a capability on the \
+             program's file: setcap cap_net_bind_service=+ep {file}, or choose ports from {FIRST_FREE_PORT} on"
+        );
+    }
+    Ok(())
 }
 
 fn mounts(parts: &Parts<'_>) -> anyhow::Result<Vec<Mount>> {
@@ -283,9 +303,35 @@ fn kept(add: Vec<String>, drop: &[String]) -> Vec<String> {
     kept
 }
 
+/// The first port of a node that needs no capability (`net.ipv4.ip_unprivileged_port_start`).
+const FIRST_FREE_PORT: i32 = 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn low_ports_of_a_node_take_a_capability_on_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let image = |binary: Option<PathBuf>| Image {
+            name: "ringress".to_owned(),
+            binary: binary.map(|file| (file, PathBuf::from("/ringress"))),
+            entrypoint: Vec::new(),
+            arguments: Vec::new(),
+            init: false,
+        };
+        let listening = |port: i32| -> Container {
+            serde_json::from_value(serde_json::json!({"name": "c", "ports": [{"containerPort": port}]}))
+                .unwrap()
+        };
+        let built = image(Some(file.path().to_owned()));
+        let refused = check_low_ports(&built, &listening(80)).unwrap_err().to_string();
+        let next = format!("setcap cap_net_bind_service=+ep {}", file.path().display());
+        assert!(refused.contains("containerPort 80") && refused.contains(&next), "{refused}");
+        assert!(check_low_ports(&built, &listening(1024)).is_ok());
+        assert!(check_low_ports(&built, &Container::default()).is_ok());
+        assert!(check_low_ports(&image(None), &listening(80)).is_ok(), "the machine's own programs");
+    }
 
     #[test]
     fn capabilities_are_dropped_before_they_are_added() {

@@ -3,6 +3,7 @@
 //! In the box with Kubernetes alone. Releases that would own the same class of controller go one after the other.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
@@ -15,6 +16,9 @@ use crate::support::{World, deploy};
 
 pub(crate) const CASES: &[Case] = &[
     ("a_release_is_installed_upgraded_rolled_back_and_uninstalled", lifecycle),
+    ("a_release_lives_and_ends_in_a_restricted_namespace", restricted),
+    ("a_clearing_that_fails_ends_no_uninstallation_and_says_why", uncleared),
+    ("a_second_release_with_the_same_controller_is_refused", rival),
     ("a_release_takes_over_the_class_of_ingress_nginx", takeover),
     ("a_release_makes_the_class_nginx_where_there_is_none", makes_nginx),
     ("a_release_with_a_cache_serves_it_while_the_api_server_is_away", cached),
@@ -90,9 +94,124 @@ fn lifecycle(world: &World) -> anyhow::Result<()> {
     world.until("nothing of the release is left", || Ok(release.objects()?.is_empty()))?;
     let leases = world.kubectl(&["get", "leases", "-o", "name"])?;
     ensure!(leases.is_empty(), "{leases}");
-    let releases = world.kubectl(&["get", "secrets", "-l", "owner=helm", "-o", "name"])?;
+    let releases = stored(world)?;
     ensure!(releases.is_empty(), "{releases}");
     Ok(())
+}
+
+/// The API server enforces the standard. Contexts that are given for pods are those of the Job at the end, too.
+fn restricted(world: &World) -> anyhow::Result<()> {
+    let label = "pod-security.kubernetes.io/enforce=restricted";
+    world.exec(&["kubectl", "label", "namespace", world.namespace(), label])?;
+    let refused = world.kubectl(&["run", "plain", "--image=pause"]).err().context("a plain pod is taken")?;
+    ensure!(format!("{refused:#}").contains("violates PodSecurity"), "{refused:#}");
+    let of_pods = [
+        "controller.podSecurityContext.runAsNonRoot=true",
+        "controller.podSecurityContext.seccompProfile.type=RuntimeDefault",
+        "controller.containerSecurityContext.runAsUser=101",
+        "controller.containerSecurityContext.allowPrivilegeEscalation=false",
+        "controller.containerSecurityContext.capabilities.drop={ALL}",
+        "controller.containerSecurityContext.capabilities.add={NET_BIND_SERVICE}",
+    ];
+    for (name, host, values) in [("usual", "usual.test", &[][..]), ("podwide", "podwide.test", &of_pods[..])]
+    {
+        let release = Release::install(world, name, values)?;
+        served(world, name, host)?;
+        let address = release.address()?;
+        until_outcome(world, &address, (host, "/"), "web")?;
+        until_address(world, "web", &address)?;
+        release.uninstall()?;
+        ensure!(addresses(world)?.is_null(), "{name}: an address stays: {}", addresses(world)?);
+        let jobs = world.kubectl(&["get", "jobs", "-o", "name"])?;
+        ensure!(jobs.is_empty(), "{name}: {jobs}");
+    }
+    Ok(())
+}
+
+/// The API server refuses what the Job does. helm names it, the release and its rights are gone within a minute, and the log
+/// of the Job is there to be read.
+fn uncleared(world: &World) -> anyhow::Result<()> {
+    // A replica that ends may be quicker than the loss of its rights, and is refused as well.
+    let accounts = format!("system:serviceaccount:{}:frozen-", world.namespace());
+    world.apply(&format!(
+        r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {{name: frozen}}
+spec:
+  matchConstraints:
+    resourceRules:
+    - {{apiGroups: [networking.k8s.io], apiVersions: [v1], operations: [UPDATE], resources: [ingresses/status]}}
+  matchConditions: [{{name: of-the-release, expression: "request.userInfo.username.startsWith('{accounts}')"}}]
+  validations:
+  - {{expression: "object.?status.loadBalancer.ingress.hasValue()", message: addresses stay}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {{name: frozen}}
+spec: {{policyName: frozen, validationActions: [Deny]}}
+"#
+    ))?;
+    let release = Release::install(world, "frozen", &[])?;
+    served(world, release.name, "frozen.test")?;
+    until_address(world, "web", &release.address()?)?;
+
+    let began = Instant::now();
+    let said = release.uninstall().err().context("helm says nothing")?;
+    let (said, took) = (format!("{said:#}"), began.elapsed());
+    ensure!(said.contains("frozen-ringress-clear-status"), "{said}");
+    ensure!(took < Duration::from_secs(100), "helm took {} s", took.as_secs());
+    let left = stored(world)?;
+    ensure!(left.is_empty(), "the release is there still: {left}");
+    world.until("nothing but the Job and its pods is left", || {
+        let left = release.objects()?;
+        let is_of_job = |object: &String| object.starts_with("job") || object.starts_with("pod/");
+        Ok(!left.is_empty() && left.iter().all(is_of_job))
+    })?;
+    let log = world.kubectl(&["logs", "job/frozen-ringress-clear-status"])?;
+    ensure!(log.contains("addresses stay"), "{log}");
+    ensure!(addresses(world)?.is_array(), "there is nothing left to clear");
+
+    let by_hand = ["kubectl", "ringress", "clear-status", "--election-id", "frozen-ringress-leader"];
+    world.exec(&[&by_hand[..], &["-n", world.namespace()]].concat())?;
+    ensure!(addresses(world)?.is_null(), "an address stays: {}", addresses(world)?);
+    let policy = "validatingadmissionpolicy/frozen";
+    world.exec(&["kubectl", "delete", policy, "validatingadmissionpolicybinding/frozen"]).map(drop)
+}
+
+/// What helm knows of releases in the namespace of the test.
+fn stored(world: &World) -> anyhow::Result<String> {
+    world.kubectl(&["get", "secrets", "-l", "owner=helm", "-o", "name"])
+}
+
+/// What the Ingress `web` shows.
+fn addresses(world: &World) -> anyhow::Result<serde_json::Value> {
+    Ok(world.get("ingress", "web")?["status"]["loadBalancer"]["ingress"].take())
+}
+
+fn rival(world: &World) -> anyhow::Result<()> {
+    let first = Release::install(world, "first", &["controller.replicaCount=1"])?;
+    let chart = deploy("helm/ringress");
+    let class = "controller.ingressClassResource.name=second";
+    let same = "controller.ingressClassResource.controllerValue=ringress.dev/first";
+    let second = ["install", "second", &*chart, "--set", class, "--set", same];
+    let refused = first.helm(&second).err().context("a second release with that controller is taken")?;
+    let refused = format!("{refused:#}");
+    let holder = format!("IngressClass first of the release {}/first has the controller", world.namespace());
+    for part in [&*holder, "controller.ingressClassResource.controllerValue=example.com/second"] {
+        ensure!(refused.contains(part), "{part} is missing: {refused}");
+    }
+    let releases = stored(world)?;
+    ensure!(releases.trim() == "secret/sh.helm.release.v1.first.v1", "{releases}");
+
+    // With a controller of its own it is taken, and so it is where both are meant to serve one class.
+    let own = "controller.ingressClassResource.controllerValue=ringress.dev/second";
+    let shared = "controller.ingressClassResource.enabled=false";
+    for last in [&["--set", own][..], &["--set", shared]] {
+        first.helm(&[&second[..], last, &["--dry-run=server"]].concat())?;
+    }
+    first.upgrade(&[])?;
+    first.uninstall()
 }
 
 /// The class nginx, and the controller that the chart has where nobody names another.

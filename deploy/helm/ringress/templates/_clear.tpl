@@ -1,6 +1,7 @@
 {{/*
 After an uninstallation: addresses are taken out of statuses. The rights of the replicas go with them, so this takes rights of
-its own, for as long as it lasts. A hook after deletion never keeps a release from being deleted.
+its own, for as long as it lasts. A hook after deletion never keeps a release from being deleted. One that fails stays, for its
+log says why; its rights go all the same.
 */}}
 
 {{/* "true" where the rights of the replicas go with the release, and addresses are to be cleared at all. */}}
@@ -24,13 +25,24 @@ labels:
 annotations:
   helm.sh/hook: post-delete
   helm.sh/hook-weight: {{ .weight | quote }}
-  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
+  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
 
 {{- define "ringress.clearLabels" -}}
 app.kubernetes.io/name: {{ include "ringress.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: clear-status
+{{- end -}}
+
+{{/* As the pods beside it, but for what only those need: low ports, volumes, and a profile that allows io_uring. */}}
+{{- define "ringress.clearPodSecurityContext" -}}
+{{- $fixed := dict "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- $own := omit .Values.controller.podSecurityContext "sysctls" "fsGroup" "fsGroupChangePolicy" "seccompProfile" -}}
+{{- merge $fixed $own (dict "runAsNonRoot" .Values.controller.image.runAsNonRoot) | toYaml -}}
+{{- end -}}
+
+{{- define "ringress.clearContainerSecurityContext" -}}
+{{- omit (include "ringress.containerSecurityContext" . | fromYaml) "seccompProfile" | toYaml -}}
 {{- end -}}
 
 {{- define "ringress.rules.clear" -}}

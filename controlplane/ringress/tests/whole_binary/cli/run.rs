@@ -87,6 +87,13 @@ fn version_and_help_answer() {
         let variable = format!("RINGRESS_{}", flag.trim_start_matches("--").replace('-', "_").to_uppercase());
         assert!(stdout(&help).contains(flag) && stdout(&help).contains(&variable), "{flag} with {variable}");
     }
+    let verbs = stdout(&ringress(&["--help"]));
+    for verb in ["run", "dev", "explain", "lint", "wait", "doctor", "clear-status", "fmt", "echo"] {
+        assert!(
+            verbs.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))),
+            "{verb}: {verbs}"
+        );
+    }
     assert_eq!(code(&ringress(&["serve"])), Some(2));
 }
 
