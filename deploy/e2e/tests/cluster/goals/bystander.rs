@@ -2,7 +2,7 @@
 //! whatever else runs there.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -17,33 +17,42 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Watches Ingresses, in a thread of its own.
 pub(crate) struct Bystander {
-    seen: Arc<Mutex<HashMap<String, Instant>>>,
+    notes: Arc<Mutex<Notes>>,
+}
+
+#[derive(Default)]
+struct Notes {
+    /// When it had an object.
+    seen: HashMap<String, Instant>,
+    /// Why it watches no more.
+    ended: Option<anyhow::Error>,
 }
 
 impl Bystander {
     /// Call it inside; it watches when this returns.
     pub(crate) fn start(access: &Access) -> anyhow::Result<Self> {
-        let (access, seen) = (access.clone(), Arc::<Mutex<HashMap<String, Instant>>>::default());
+        let (access, notes) = (access.clone(), Arc::<Mutex<Notes>>::default());
         let (began, begins) = mpsc::channel();
-        let theirs = Arc::clone(&seen);
+        let theirs = Arc::clone(&notes);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let Ok(runtime) = runtime else { return };
-            if let Err(error) = runtime.block_on(watch(&access, &theirs, &began)) {
-                eprintln!("the bystander ends: {error:#}");
-            }
+            let ended = runtime.block_on(watch(&access, &theirs, &began));
+            locked(&theirs).ended = ended.err();
         });
         begins.recv().context("the bystander does not watch")?;
-        Ok(Self { seen })
+        Ok(Self { notes })
     }
 
     /// When it had the object; it forgets that.
     pub(crate) async fn saw(&self, name: &str) -> anyhow::Result<Instant> {
         let began = Instant::now();
         loop {
-            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-            if let Some(seen) = seen {
+            if let Some(seen) = locked(&self.notes).seen.remove(name) {
                 return Ok(seen);
+            }
+            if let Some(error) = locked(&self.notes).ended.take() {
+                return Err(error.context("the bystander ended"));
             }
             ensure!(began.elapsed() < PATIENCE, "the bystander has not seen {name}");
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -51,11 +60,11 @@ impl Bystander {
     }
 }
 
-async fn watch(
-    access: &Access,
-    seen: &Mutex<HashMap<String, Instant>>,
-    began: &mpsc::Sender<()>,
-) -> anyhow::Result<()> {
+fn locked(notes: &Mutex<Notes>) -> MutexGuard<'_, Notes> {
+    notes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn watch(access: &Access, notes: &Mutex<Notes>, began: &mpsc::Sender<()>) -> anyhow::Result<()> {
     let ingresses = api::all::<Ingress>(&access.client().await?);
     let list = ingresses.list(&ListParams::default().limit(1)).await?;
     let mut version = list.metadata.resource_version.context("a list without resourceVersion")?;
@@ -68,7 +77,7 @@ async fn watch(
             match event? {
                 WatchEvent::Added(ingress) => {
                     let name = ingress.metadata.name.unwrap_or_default();
-                    seen.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Instant::now());
+                    locked(notes).seen.insert(name, Instant::now());
                     version = ingress.metadata.resource_version.unwrap_or(version);
                 }
                 WatchEvent::Modified(ingress) | WatchEvent::Deleted(ingress) => {
