@@ -176,6 +176,8 @@ pub(crate) enum Difference {
 pub(crate) fn difference(a: &Objects, b: &Objects) -> Difference {
     let Objects {
         ingresses,
+        // Nothing of them is translated.
+        set_aside: _,
         ingress_classes,
         services,
         endpoint_slices,

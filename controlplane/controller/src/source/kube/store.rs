@@ -164,7 +164,8 @@ impl Store {
             self.is_selected(&problem.object.namespace) || self.named.is_object(&problem.object)
         };
         let problems = self.unread.values().filter(counts).cloned().collect();
-        let objects = Objects { withheld: Arc::new(self.awaited()), ..self.objects.clone() };
+        let (withheld, set_aside) = (Arc::new(self.awaited()), self.aside.ingresses.clone());
+        let objects = Objects { withheld, set_aside, ..self.objects.clone() };
         Loaded { objects, problems }
     }
 
