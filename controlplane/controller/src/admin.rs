@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -128,10 +129,9 @@ struct Generations {
 }
 
 async fn explain_request(State(admin): State<Admin>, request: Request) -> Response {
-    let question = match tokio::time::timeout(BODY_TIMEOUT, Json::<Value>::from_request(request, &())).await {
-        Ok(Ok(Json(question))) => question,
-        Ok(Err(rejection)) => return refused(rejection.status(), "body", &rejection.body_text()),
-        Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "body", "the body did not come in time"),
+    let question: Value = match read(request).await {
+        Ok(Json(question)) => question,
+        Err(refusal) => return refusal,
     };
     let Some(view) = admin.live.view() else { return plain(StatusCode::SERVICE_UNAVAILABLE, NOTHING_YET) };
     // On a thread of its own: a panic there must cost this answer and nothing else.
@@ -139,6 +139,41 @@ async fn explain_request(State(admin): State<Admin>, request: Request) -> Respon
         Ok(Ok(answer)) => Json(answer).into_response(),
         Ok(Err(Refused { field, message })) => refused(StatusCode::BAD_REQUEST, &field, &message),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("explain failed: {error}")),
+    }
+}
+
+/// Reads what a question brings; what does not come in time, or has no sense, is answered here.
+async fn read<T: FromRequest<(), Rejection: Rejection>>(request: Request) -> Result<T, Response> {
+    match tokio::time::timeout(BODY_TIMEOUT, T::from_request(request, &())).await {
+        Ok(Ok(read)) => Ok(read),
+        Ok(Err(rejection)) => Err(refused(rejection.status(), "body", &rejection.body_text())),
+        Err(_) => Err(refused(StatusCode::REQUEST_TIMEOUT, "body", "the body did not come in time")),
+    }
+}
+
+/// What axum says of a body that it cannot read.
+trait Rejection {
+    fn status(&self) -> StatusCode;
+    fn body_text(&self) -> String;
+}
+
+impl Rejection for JsonRejection {
+    fn status(&self) -> StatusCode {
+        self.status()
+    }
+
+    fn body_text(&self) -> String {
+        self.body_text()
+    }
+}
+
+impl Rejection for BytesRejection {
+    fn status(&self) -> StatusCode {
+        self.status()
+    }
+
+    fn body_text(&self) -> String {
+        self.body_text()
     }
 }
 

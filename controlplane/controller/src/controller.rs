@@ -20,6 +20,7 @@ use crate::readiness::Readiness;
 use crate::reconcile::Overlay;
 use crate::shutdown::{self, Ended};
 use crate::source::Source;
+use crate::supervise::supervise;
 use crate::tickets::TicketKeys;
 use turn::Loop;
 
@@ -151,7 +152,9 @@ impl Controller {
                 let (live, explain) = (Arc::clone(&self.live), Arc::clone(&self.explain));
                 let admin = Admin { live, explain, flags: Arc::clone(&self.flags) };
                 let router = admin::router(pages, admin);
-                beside.spawn(admin::serve(listener, router));
+                let listener = Arc::new(listener);
+                let serve = move || admin::serve(Arc::clone(&listener), router.clone());
+                beside.spawn(supervise("admin", serve));
             }
         }
         // An API server that does not answer may keep us here for ever, and nothing is served yet that could drain.

@@ -31,7 +31,7 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
-    /// The folder cannot be read.
+    /// The source cannot be opened, or has ended by itself.
     #[error(transparent)]
     Source(#[from] SourceError),
 
@@ -65,13 +65,14 @@ impl Error {
     /// 2 where the operator can put it right, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Bind { .. } | Self::Admin { .. } | Self::Source(_) => 2,
-            Self::DefaultCertificate(_)
+            Self::Source(SourceError::Ended)
+            | Self::DefaultCertificate(_)
             | Self::NoRandomness
             | Self::Tls(_)
             | Self::Translation(_)
             | Self::Signals(_)
             | Self::ShardDied { .. } => 1,
+            Self::Bind { .. } | Self::Admin { .. } | Self::Source(_) => 2,
         }
     }
 }

@@ -34,6 +34,7 @@ mod controller;
 mod error;
 mod shutdown;
 pub mod status;
+mod supervise;
 
 pub use acknowledge::GenerationReport;
 pub use admin::{Explain, FlagTold, Refused};

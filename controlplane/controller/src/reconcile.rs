@@ -1,6 +1,5 @@
 //! From what sources know to what is translated: pieces together, equal inputs dropped, long translations beside the loop.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::source::kube::Reached;
+use crate::supervise::Panicked;
 
 /// Changes the objects after they were read: `dev` adds endpoints this way.
 pub type Overlay = Box<dyn FnMut(&mut Objects) + Send>;
@@ -104,11 +104,6 @@ enum Running {
 /// What one translation gave and took.
 type Done = Result<(Output, Memo, Duration), Panicked>;
 
-/// Translation panicked, with this message.
-#[derive(Debug, thiserror::Error)]
-#[error("panicked: {0}")]
-pub(crate) struct Panicked(String);
-
 impl Translator {
     pub(crate) fn new(settings: Arc<Settings>) -> Self {
         Self {
@@ -157,13 +152,8 @@ fn translation(input: Input, settings: &Settings, last_good: &LastGood, mut memo
     // A memo that saw a panic is dropped with it.
     let translated =
         catch_unwind(AssertUnwindSafe(|| translate(&input.objects, settings, last_good, &mut memo)));
-    let translation = Arc::new(translated.map_err(|panic| Panicked(text_of(&*panic)))?);
+    let translation = Arc::new(translated.map_err(|panic| Panicked::of(&*panic))?);
     Ok((Output { input, translation }, memo, began.elapsed()))
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 /// A translation that follows one as short as this is not worth a thread.
@@ -186,6 +176,8 @@ pub(crate) enum Difference {
 pub(crate) fn difference(a: &Objects, b: &Objects) -> Difference {
     let Objects {
         ingresses,
+        // Nothing of them is translated.
+        set_aside: _,
         ingress_classes,
         services,
         endpoint_slices,

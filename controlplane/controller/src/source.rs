@@ -42,7 +42,7 @@ pub struct Change {
 }
 
 impl Source {
-    /// Loads everything, and goes on watching.
+    /// Loads everything, and goes on watching. The receiver's end says that the source has died.
     ///
     /// # Errors
     /// The folder cannot be read, or nothing says where the API server is. One that does not answer is waited for.
@@ -60,8 +60,10 @@ impl Source {
                     loaded: Folder::default().update(texts),
                     reached: kube::Reached::default(),
                 };
-                // The sender is gone at once: there is nothing to come.
-                Ok((change, mpsc::channel(1).1))
+                let (sender, changes) = mpsc::channel(1);
+                // There is nothing to come, and a sender that is gone would say that the source has died.
+                tokio::spawn(async move { sender.closed().await });
+                Ok((change, changes))
             }
         }
     }
@@ -91,7 +93,19 @@ pub enum SourceError {
     /// Nothing says where the API server is.
     #[error(transparent)]
     Access(#[from] kube::AccessError),
-    /// The source ended before it had loaded anything.
-    #[error("the watches of the API server ended; this is a defect of ringress")]
+    /// The source ended by itself.
+    #[error("what reads the objects has ended; this is a defect of ringress")]
     Ended,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn texts_have_nothing_to_come_and_never_end() {
+        let (_, mut changes) = Source::Texts(BTreeMap::new()).open().await.unwrap();
+        let coming = tokio::time::timeout(std::time::Duration::from_secs(60), changes.recv()).await;
+        assert!(coming.is_err(), "{coming:?}");
+    }
 }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Everything here is beside the way of traffic: it may fail, lag or be switched off, and requests never notice. What to
-//! write is decided by pure functions (`address`, `decide`, `event`, `users`, `waiting`, `replica`, `outbox`, and `lease` for who
+//! write is decided by pure functions (`address`, `decide`, `event`, `users`, `waiting`, `reminders`, `replica`, `outbox`, and `lease` for who
 //! writes); the others talk to the API server, compare before they write, and write within limits.
 //!
 //! `Applied` speaks for every shard of every replica that is ready: each shows in a Lease of its own how far the watches
@@ -30,6 +30,7 @@ mod lease;
 mod nodes;
 mod outbox;
 mod owner;
+mod reminders;
 mod replica;
 mod scribe;
 mod speaker;

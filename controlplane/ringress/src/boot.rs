@@ -61,8 +61,10 @@ pub(crate) fn serve(
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         if let Some(writer) = writer.filter(|_| !matches!(ended, Ok(Ended::Forced))) {
-            // It has a limit of its own; whether it panicked stands in the log.
-            let _ = writer.await;
+            // It has a limit of its own.
+            if let Err(error) = writer.await {
+                tracing::error!(%error, "a defect of ringress: what writes statuses panicked");
+            }
         }
         ended
     });

@@ -93,6 +93,8 @@ impl<T> Clone for Stored<T> {
 pub struct Objects {
     /// networking.k8s.io/v1 Ingress.
     pub ingresses: Table<Ingress>,
+    /// Ingresses that the source sets aside: they exist and are not translated, so whoever showed their addresses takes them out.
+    pub set_aside: Table<Ingress>,
     /// networking.k8s.io/v1 IngressClass.
     pub ingress_classes: Table<IngressClass>,
     /// v1 Service.

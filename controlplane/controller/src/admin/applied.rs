@@ -7,7 +7,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use ringress_shared::origin::ObjectRef;
@@ -17,10 +17,14 @@ use ringress_translate::references::secrets_of;
 use ringress_translate::{ClassVerdict, Key, Level, Objects, Problem, Reason};
 use serde::{Deserialize, Serialize};
 
-use super::{Admin, refused};
+use super::{Admin, read, refused};
 use crate::live::View;
 
-pub(super) async fn applied(State(admin): State<Admin>, body: Bytes) -> Response {
+pub(super) async fn applied(State(admin): State<Admin>, request: Request) -> Response {
+    let body: Bytes = match read(request).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
     let text = String::from_utf8_lossy(&body);
     let object = match json::object("Ingress", &text) {
         Ok(object) => object,

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,11 +16,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 /// Serves until its task is dropped.
-pub(crate) async fn serve(listener: TcpListener, router: Router) {
-    match tokio::net::TcpListener::from_std(listener) {
+pub(crate) async fn serve(listener: Arc<TcpListener>, router: Router) {
+    // Its own, for it may be started again.
+    match listener.try_clone().and_then(tokio::net::TcpListener::from_std) {
         Ok(listener) => serve_all(listener, router).await,
         Err(error) => tracing::error!(%error, "admin address is not served"),
     }
@@ -54,7 +56,9 @@ struct Connections {
 
 impl Connections {
     fn take(&mut self, stream: TcpStream, router: Router) {
-        while self.tasks.try_join_next().is_some() {}
+        while let Some(ended) = self.tasks.try_join_next() {
+            tell_panic(ended);
+        }
         self.by_age.retain(|connection| !connection.is_finished());
         if self.by_age.len() >= CONNECTIONS_MAX
             && let Some(oldest) = self.by_age.pop_front()
@@ -62,6 +66,15 @@ impl Connections {
             oldest.abort();
         }
         self.by_age.push_back(self.tasks.spawn(serve_one(stream, router)));
+    }
+}
+
+/// A page that panics costs its connection.
+fn tell_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a defect of ringress: an admin page panicked");
     }
 }
 
@@ -93,6 +106,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured::Captured;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::time::{Instant, timeout};
@@ -101,7 +115,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, Router::new().route("/", get(|| async { "here" }))));
+        tokio::spawn(serve(Arc::new(listener), Router::new().route("/", get(|| async { "here" }))));
         address
     }
 
@@ -132,6 +146,36 @@ mod tests {
         for took in [silent, slow] {
             assert!((HEAD_TIMEOUT..HEAD_TIMEOUT * 2).contains(&took), "{took:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_page_that_panics_is_said_and_costs_its_connection_alone() {
+        let log = Captured::default();
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let panics = || async {
+            assert_eq!("this", "page");
+        };
+        let router = Router::new().route("/", get(|| async { "here" })).route("/panics", get(panics));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = Arc::new(listener);
+        let serving = tokio::spawn(serve(Arc::clone(&listener), router.clone()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /panics HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+        closed_after(stream, Instant::now()).await;
+        assert!(get_one(address).await.ends_with("here"));
+        assert!(
+            log.text().contains("ERROR") && log.text().contains("an admin page panicked"),
+            "{}",
+            log.text()
+        );
+        // What panicked itself is started again on the same address.
+        serving.abort();
+        assert!(serving.await.is_err());
+        tokio::spawn(serve(listener, router));
+        assert!(get_one(address).await.ends_with("here"));
     }
 
     #[tokio::test]

@@ -23,10 +23,11 @@ use crate::live::{Covered, Live, View};
 use crate::problems::{Shift, State};
 use crate::publish::bind::BindError;
 use crate::publish::{Publication, Publisher};
-use crate::reconcile::{Difference, Input, Known, Output, Panicked, Translator, difference};
+use crate::reconcile::{Difference, Input, Known, Output, Translator, difference};
 use crate::shutdown::{Ended, Stage};
-use crate::source::Change;
 use crate::source::names::{self, Resolved};
+use crate::source::{Change, SourceError};
+use crate::supervise::{Panicked, supervise};
 use crate::tickets::{self, TicketKeys};
 
 /// The state of the loop.
@@ -62,6 +63,7 @@ enum Wake {
     StageOver,
     Event(Event),
     Changed(Box<Change>),
+    SourceEnded,
     Resolved(Resolved),
     Due,
     Translated(Result<Output, Panicked>),
@@ -123,7 +125,8 @@ impl Loop {
     pub(super) fn resolver(&mut self) -> impl Future<Output = ()> + use<> {
         let (answers, resolved) = mpsc::channel(1);
         self.resolved = resolved;
-        names::resolve(self.known.names().clone(), self.wanted_names.subscribe(), answers)
+        let (known, wanted) = (self.known.names().clone(), self.wanted_names.subscribe());
+        supervise("resolver", move || names::resolve(known.clone(), wanted.clone(), answers.clone()))
     }
 
     async fn translate(&mut self, seen: Instant) -> Result<Output, Error> {
@@ -160,6 +163,8 @@ impl Loop {
                     self.known.loaded(change.loaded, change.reached);
                     self.changed(change.seen);
                 }
+                // What is served would be frozen for good; whoever started us does better.
+                Wake::SourceEnded => return Err(SourceError::Ended.into()),
                 Wake::Resolved(resolved) => {
                     self.known.resolved(resolved);
                     self.changed(Instant::now());
@@ -183,7 +188,11 @@ impl Loop {
             Some(event) = self.events.recv() => Wake::Event(event),
             _ = self.tick.tick() => Wake::Tick,
             output = self.translator.finished() => Wake::Translated(output),
-            Some(change) = self.changes.recv() => Wake::Changed(Box::new(change)),
+            // While draining nothing is translated, and connections that end in order are worth more than the news.
+            change = self.changes.recv(), if !self.stage.is_draining() => match change {
+                Some(change) => Wake::Changed(Box::new(change)),
+                None => Wake::SourceEnded,
+            },
             Some(resolved) = self.resolved.recv() => Wake::Resolved(resolved),
             () = until(due) => Wake::Due,
         }
@@ -431,3 +440,51 @@ const REBIND_TICKS: u64 = 5;
 
 /// The first generation waits so long for external names.
 const FIRST_LOOKUP: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::controller::Config;
+    use crate::source::Source;
+
+    /// A loop over no shards that has its first objects, what feeds it and what stops it.
+    async fn turning() -> (Loop, mpsc::Sender<Change>, mpsc::Sender<()>) {
+        let config = Config {
+            source: Source::Texts(BTreeMap::new()),
+            settings: Settings { http: None, https: None, ..Settings::default() },
+            admin_address: None,
+            health_address: None,
+            drain_timeout: Duration::from_secs(1),
+            shutdown_grace_period: Duration::ZERO,
+            overlay: None,
+            explain: Arc::new(|_, question| Ok(question)),
+            on_generation: Box::new(|_| {}),
+        };
+        let controller = Controller::new(config, Vec::new(), mpsc::unbounded_channel().1).unwrap();
+        let (first, _) = controller.source.clone().open().await.unwrap();
+        let ((sender, changes), (stop, stopped)) = (mpsc::channel(1), mpsc::channel(1));
+        let mut control = Loop::new(controller, changes, stopped);
+        control.first(first).await.unwrap();
+        (control, sender, stop)
+    }
+
+    #[tokio::test]
+    async fn a_source_that_ends_ends_the_process_to_be_started_again() {
+        let (mut control, sender, _stop) = turning().await;
+        drop(sender);
+        let error = tokio::time::timeout(Duration::from_secs(5), control.turn()).await.expect("it turns on");
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::Source(SourceError::Ended)), "{error}");
+        assert_eq!(error.exit_code(), 1, "nobody can put that right but us");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_ends_while_draining_cuts_nothing_off() {
+        let (mut control, sender, stop) = turning().await;
+        stop.send(()).await.unwrap();
+        drop(sender);
+        assert_eq!(control.turn().await.unwrap(), Ended::TimedOut);
+    }
+}

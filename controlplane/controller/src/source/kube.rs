@@ -62,6 +62,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Change;
+use crate::supervise::{caught, supervise};
 use cache::{Cache, Cached, Held, Keeper};
 use call::Failure;
 use plan::Kind;
@@ -235,7 +236,7 @@ impl Owner {
         }
         let (keeper, states) = Keeper::new(cache, Arc::clone(&self.standing));
         self.keeper = Some(states);
-        self.tasks.spawn(keeper.run());
+        self.tasks.spawn(supervise("cache", move || keeper.clone().run()));
     }
 
     async fn run(mut self) {
@@ -374,6 +375,7 @@ impl Owner {
     /// Asks for the content of Secrets that an Ingress names since now. Changes wait for it a moment, so that a new Ingress
     /// never serves another certificate first; what is not there by then is withheld, see [`Store::load`].
     fn fetch_secrets(&mut self) {
+        // Everything in here catches its own panics.
         while self.tasks.try_join_next().is_some() {}
         let (store, standing) = (&self.store, &self.standing);
         self.fetches.retain(|key, (asked, fetch)| {
@@ -404,7 +406,8 @@ type Answer = Result<Option<Item>, Failure>;
 async fn fetch(client: &Client, asked: Asked, patience: &Patience, fetched: &mpsc::Sender<(Asked, Answer)>) {
     let mut tries = backoff::Backoff::new(patience.pause, patience.pause_max);
     loop {
-        let failure = match get(client, &asked.key, patience.answer).await {
+        let got = caught(get(client, &asked.key, patience.answer)).await;
+        let failure = match got.unwrap_or_else(|panicked| Err(Failure::Broken(panicked.as_defect()))) {
             Err(failure) if failure != Failure::Missing => failure,
             got => {
                 // Fails where the owner is gone, and then nobody waits.
@@ -445,3 +448,6 @@ const FETCHED_MAX: usize = 16;
 
 /// Changes wait so long for the content of a Secret, then they go on without it.
 const HOLD: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

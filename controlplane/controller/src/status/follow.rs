@@ -16,6 +16,7 @@ use crate::source::kube::backoff::Backoff;
 use crate::source::kube::call::{self, Failure, Lines};
 use crate::source::kube::plan::escape;
 use crate::source::kube::watch::random;
+use crate::supervise::supervise;
 
 /// What is followed.
 #[derive(Debug, Clone)]
@@ -41,10 +42,9 @@ pub(super) fn follow(client: Client, collection: Collection) -> mpsc::Receiver<N
     let (told, news) = mpsc::channel(NEWS_MAX);
     let follower = Follower { client, collection, told };
     tokio::spawn(async move {
-        let told = follower.told.clone();
         tokio::select! {
-            () = told.closed() => {}
-            () = follower.run() => {}
+            () = follower.told.closed() => {}
+            () = supervise("follower", || follower.run()) => {}
         }
     });
     news
@@ -66,7 +66,7 @@ enum End {
 }
 
 impl Follower {
-    async fn run(self) {
+    async fn run(&self) {
         let mut tries = Backoff::new(PAUSE, PAUSE_MAX);
         let mut version: Option<String> = None;
         loop {

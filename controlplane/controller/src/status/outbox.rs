@@ -30,6 +30,15 @@ pub(super) enum Known {
     Anew,
     /// It was said, by whoever led before: leave it.
     Said,
+    /// It goes on: raise the count, so that it is not forgotten.
+    Still,
+}
+
+impl Known {
+    /// Whether it tells nothing new.
+    fn is_repetition(self) -> bool {
+        matches!(self, Self::Said | Self::Still)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +59,7 @@ impl Outbox {
         let letter = Letter { event, known, tries: 0, due };
         if self.letters.len() >= LETTERS_MAX {
             self.dropped += 1;
-            let repetition = self.letters.iter().position(|letter| letter.known == Known::Said);
+            let repetition = self.letters.iter().position(|letter| letter.known.is_repetition());
             match repetition {
                 Some(index) => drop(self.letters.remove(index)),
                 None => return,
@@ -58,9 +67,9 @@ impl Outbox {
         }
         // What is new is not held up by what was said already.
         match letter.known {
-            Known::Said => self.letters.push_back(letter),
+            Known::Said | Known::Still => self.letters.push_back(letter),
             Known::Again | Known::Anew => {
-                let index = self.letters.iter().take_while(|letter| letter.known != Known::Said).count();
+                let index = self.letters.iter().take_while(|letter| !letter.known.is_repetition()).count();
                 self.letters.insert(index, letter);
             }
         }
@@ -241,11 +250,12 @@ mod tests {
     fn what_is_new_goes_before_what_was_said() {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
         outbox.put(event("old", 1), Known::Said, now);
+        outbox.put(event("older", 1), Known::Still, now);
         outbox.put(event("new", 1), Known::Anew, now);
         outbox.put(event("newer", 1), Known::Again, now);
         let names: Vec<_> =
             sent(&mut outbox, now).iter().map(|letter| letter.event.object.name.to_string()).collect();
-        assert_eq!(names, ["new", "newer", "old"]);
+        assert_eq!(names, ["new", "newer", "old", "older"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use ringress_translate::Objects;
 use ringress_translate::objects::Key;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -334,18 +335,22 @@ fn service(key: &Key) -> Collection {
 fn moved(before: Option<&View>, now: &View) -> Vec<Key> {
     let now = &now.objects;
     let Some(before) = before.map(|before| &before.objects) else {
-        return now.ingresses.keys().cloned().collect();
+        return now.ingresses.keys().chain(now.set_aside.keys()).cloned().collect();
     };
     let mut moved = before.ingresses.differing(&now.ingresses);
+    moved.extend(before.set_aside.differing(&now.set_aside));
     if !before.ingress_classes.differing(&now.ingress_classes).is_empty() {
         moved.extend(now.ingresses.keys().cloned());
     }
     moved
 }
 
-/// What an Ingress is now; `None`: it is gone.
+/// What an Ingress is now; `None`: it is gone. One that is set aside, because its namespace is not selected any more, is there and
+/// not ours.
 fn present(view: &View, key: &Key) -> Option<Present> {
-    let uid = view.objects.ingresses.get(key)?.object.metadata.uid.as_deref().unwrap_or_default().into();
+    let Objects { ingresses, set_aside, .. } = &*view.objects;
+    let found = ingresses.get(key).or_else(|| set_aside.get(key))?;
+    let uid = found.object.metadata.uid.as_deref().unwrap_or_default().into();
     Some(Present { uid, is_ours: is_ours(view, key) })
 }
 

@@ -22,6 +22,7 @@ use super::follow::{Collection, News, follow};
 use super::is_ours;
 use super::lease::Role;
 use super::outbox::{Known, Letter, Outbox};
+use super::reminders::Reminders;
 use super::replica::{Agreement, LABEL, Replica, Replicas};
 use super::troubles::{Task, Troubles};
 use super::users::{self, Use};
@@ -48,6 +49,7 @@ pub(super) struct Speaker {
     said: Option<Said>,
     waiting: Waiting,
     outbox: Outbox,
+    reminders: Reminders,
     /// How often an Event was said, by name.
     counts: BTreeMap<String, u32>,
     troubles: Arc<Troubles>,
@@ -115,6 +117,7 @@ impl Speaker {
             said: None,
             waiting: Waiting::default(),
             outbox: Outbox::default(),
+            reminders: Reminders::default(),
             counts: BTreeMap::new(),
             troubles,
             is_scoped: false,
@@ -172,6 +175,7 @@ impl Speaker {
             // Whoever leads says what is wrong.
             self.said = None;
             self.outbox.retain(|_| false);
+            self.reminders.clear();
         }
     }
 
@@ -263,12 +267,21 @@ impl Speaker {
         // What was wrong before we led was said by whoever led then; where nobody did, this is the first time.
         let meaning = if before.is_some() { Known::Again } else { Known::Said };
         let due = Instant::now() + SETTLE;
-        said.beyond(before.as_ref()).into_iter().for_each(|event| self.outbox.put(event, meaning, due));
+        for event in said.beyond(before.as_ref()) {
+            self.reminders.put(&event, meaning, due);
+            self.outbox.put(event, meaning, due);
+        }
         let Some(before) = before else { return };
         let gone: BTreeSet<String> = before.beyond(Some(&said)).iter().map(Event::name).collect();
+        gone.iter().for_each(|name| self.reminders.remove(name));
         if !gone.is_empty() {
             self.outbox.retain(|letter| !gone.contains(&letter.event.name()));
         }
+    }
+
+    /// Puts what is still wrong in again, before the API server forgets that it was said.
+    fn remind(&mut self, now: Instant) {
+        self.reminders.due(now).into_iter().for_each(|event| self.outbox.put(event, Known::Still, now));
     }
 
     /// Says what may be said now, as far as we lead.
@@ -285,6 +298,7 @@ impl Speaker {
             let said = self.waiting.agreed(agreement, now);
             said.into_iter().for_each(|(event, known)| self.outbox.put(event, known, now));
         }
+        self.remind(now);
         let dropped = self.outbox.dropped();
         if dropped > 0 {
             tracing::warn!(dropped, "more Events are due than may be written; some are left out");
@@ -344,7 +358,9 @@ impl Speaker {
                     created => created,
                 }
             }
-            (Err(Failure::Conflict), Known::Again) => self.count(&path, &event.name(), &stamp).await,
+            (Err(Failure::Conflict), Known::Again | Known::Still) => {
+                self.count(&path, &event.name(), &stamp).await
+            }
             (created, _) => created,
         }
     }
@@ -400,3 +416,86 @@ const LETTERS_MAX: usize = 20;
 
 /// Events whose counts are remembered.
 const COUNTS_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use ringress_translate::manifest::json::object;
+    use ringress_translate::{LastGood, Memo, Objects, Settings, translate};
+
+    use super::*;
+    use crate::live::Covered;
+    use crate::publish::Publisher;
+    use crate::tickets::TicketKeys;
+
+    /// A generation with one Ingress of our class whose Service is this one; `web` is there.
+    fn view(service: &str) -> Arc<View> {
+        let class =
+            r#"{"metadata":{"name":"ringress"},"spec":{"controller":"ringress.dev/ingress-controller"}}"#;
+        let web =
+            r#"{"metadata":{"namespace":"shop","name":"web","uid":"s"},"spec":{"ports":[{"port":80}]}}"#;
+        let ingress = json!({
+            "metadata": {"namespace": "shop", "name": "web", "uid": "uid-web"},
+            "spec": {"ingressClassName": "ringress", "rules": [{"host": "a.test", "http": {"paths": [
+                {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": service, "port": {"number": 80}}}},
+            ]}}]},
+        });
+        let mut objects = Objects::default();
+        for (kind, text) in [("IngressClass", class), ("Service", web), ("Ingress", &ingress.to_string())] {
+            objects.insert(object(kind, text).unwrap());
+        }
+        let objects = Arc::new(objects);
+        let settings = Arc::new(Settings::default());
+        let translation =
+            Arc::new(translate(&objects, &settings, &LastGood::default(), &mut Memo::default()));
+        let tickets = TicketKeys::new().unwrap();
+        let snapshot =
+            Publisher::new(Vec::new(), tickets).publish(translation.parts.clone()).unwrap().snapshot;
+        let problems = translation.problems.iter().cloned().collect();
+        let reached = Covered::new(Reached::default());
+        Arc::new(View { objects, settings, translation, snapshot, problems, reached })
+    }
+
+    /// What is put in within so many minutes: when, the reason, and what it means.
+    async fn said(speaker: &mut Speaker, minutes: u64) -> Vec<(Duration, String, Known)> {
+        let begun = Instant::now();
+        let mut said = Vec::new();
+        for _ in 0..minutes {
+            tokio::time::advance(Duration::from_secs(60)).await;
+            let now = Instant::now();
+            speaker.remind(now);
+            while let Some(letter) = speaker.outbox.next(now) {
+                said.push((now - begun, letter.event.reason, letter.known));
+            }
+        }
+        said
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stays_wrong_is_said_again_within_each_hour_until_it_is_right() {
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let client = Client::try_from(config).unwrap();
+        let (role, replica) =
+            (watch::Sender::new(Role::default()), Replica::new("pod", "me", "own", "lease"));
+        let calls = (client, "/leases".to_owned());
+        let mut speaker = Speaker::new(calls, replica, "me".to_owned(), role.subscribe(), Arc::default());
+        speaker.warn(&view("web"));
+        speaker.outbox.retain(|_| false);
+        speaker.reminders.clear();
+        speaker.warn(&view("missing"));
+        let four_hours = said(&mut speaker, 240).await;
+        let (firsts, again): (Vec<_>, Vec<_>) =
+            four_hours.into_iter().partition(|(.., known)| *known == Known::Again);
+        assert_eq!(firsts.len(), 1, "{firsts:?}");
+        assert_eq!(firsts[0].1, "BackendNotFound");
+        assert!((4..=6).contains(&again.len()), "{again:?}");
+        let mut before = firsts[0].0;
+        for (at, reason, known) in &again {
+            assert_eq!((&**reason, *known), ("BackendNotFound", Known::Still));
+            assert!(*at - before < Duration::from_secs(55 * 60), "{again:?}");
+            before = *at;
+        }
+        speaker.warn(&view("web"));
+        let after = said(&mut speaker, 120).await;
+        assert!(after.iter().all(|(_, reason, _)| reason != "BackendNotFound"), "{after:?}");
+    }
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::source::kube::call::Failure;
+use crate::supervise::Panicked;
 
 /// A part of what the writer does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +24,28 @@ pub(crate) enum Task {
     OwnLease,
     /// Follows what the others show.
     OtherLeases,
+    /// Goes on at all: a part that panicked is started again.
+    Running(Part),
+}
+
+/// A part of the writer that runs by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    Holder,
+    Announcer,
+    Speaker,
+    Scribe,
+}
+
+impl Part {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Holder => "leader election",
+            Self::Announcer => "lease of the replica",
+            Self::Speaker => "events",
+            Self::Scribe => "statuses",
+        }
+    }
 }
 
 impl Task {
@@ -35,6 +58,10 @@ impl Task {
             Self::Election => "hold or read the Lease of the leader",
             Self::OwnLease => "show in a Lease what this replica serves",
             Self::OtherLeases => "follow the Leases of the other replicas",
+            Self::Running(Part::Holder) => "keep running what holds the Lease of the leader",
+            Self::Running(Part::Announcer) => "keep running what shows what this replica serves",
+            Self::Running(Part::Speaker) => "keep running what writes Events",
+            Self::Running(Part::Scribe) => "keep running what writes the statuses of Ingresses",
         }
     }
 
@@ -49,6 +76,7 @@ impl Task {
             Self::Election => "create, get and update leases in coordination.k8s.io, in its own namespace",
             Self::OwnLease => "create, patch and delete leases in coordination.k8s.io, in its own namespace",
             Self::OtherLeases => "list and watch leases in coordination.k8s.io, in its own namespace",
+            Self::Running(_) => "no right that is missing",
         }
     }
 }
@@ -83,6 +111,14 @@ impl Troubles {
     /// Notes a failure; returns whether it is the first in a row.
     pub(super) fn note(&self, task: Task, failure: &Failure) -> bool {
         self.note_in(task, "", failure)
+    }
+
+    /// Notes that a part panicked, or (`None`) that it goes on since.
+    pub(super) fn note_panic(&self, part: Part, panicked: Option<&Panicked>) {
+        match panicked {
+            Some(panicked) => drop(self.note(Task::Running(part), &Failure::Broken(panicked.as_defect()))),
+            None => self.over(&[Task::Running(part)]),
+        }
     }
 
     /// Notes a failure in a namespace; returns whether it is the first in a row, wherever.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kube::Client;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::StatusConfig;
@@ -19,13 +19,14 @@ use super::owner::Owner;
 use super::replica::{LABEL, Replica, name_of};
 use super::scribe::{Place, Scribe};
 use super::speaker::Speaker;
-use super::troubles::Troubles;
+use super::troubles::{Part, Troubles};
 use crate::acknowledge::GenerationReport;
 use crate::readiness::Readiness;
 use crate::source::kube::Progress;
 use crate::source::kube::call::Failure;
 use crate::source::kube::plan::escape;
 use crate::source::kube::watch::random;
+use crate::supervise::supervise_and_tell;
 
 /// Writes statuses and Events for as long as it is run, and only while it leads.
 #[derive(Debug)]
@@ -59,26 +60,31 @@ impl Writer {
     pub async fn run(self, readiness: Readiness) {
         let Some(who) = self.identity(readiness.troubles()).await else { return };
         let Identity { client, namespace, me, replica, troubles } = &who;
-        let mut holder =
+        let holder =
             Holder::new(client.clone(), me, namespace, &self.config.election_id, Arc::clone(troubles));
+        let role = holder.role();
+        // One for all: who writes is told by what it was last told, and by the clock.
+        let holder = Mutex::new(holder);
         let calls = || (client.clone(), api::leases(namespace));
-        let announcer = Announcer::new(
-            calls(),
-            replica.clone(),
-            self.reports.clone(),
-            Arc::clone(&self.progress),
-            readiness.clone(),
-        );
-        let speaker = Speaker::new(calls(), replica.clone(), me.clone(), holder.role(), Arc::clone(troubles));
-        let scribe = self.scribe(&who, holder.role());
+        let hold = || async { holder.lock().await.run().await };
+        let announce = || {
+            let (reports, progress) = (self.reports.clone(), Arc::clone(&self.progress));
+            Announcer::new(calls(), replica.clone(), reports, progress, readiness.clone()).run()
+        };
+        let speak = || {
+            let (me, role, troubles) = (me.clone(), role.clone(), Arc::clone(troubles));
+            Speaker::new(calls(), replica.clone(), me, role, troubles).run(self.reports.clone())
+        };
+        let write = || self.scribe(&who, role.clone()).run(self.reports.clone());
         tokio::select! {
             biased;
             () = readiness.stopped() => {}
-            () = holder.run() => {}
-            () = announcer.run() => {}
-            () = speaker.run(self.reports.clone()) => {}
-            () = scribe.run(self.reports.clone()) => {}
+            () = keep_running(Part::Holder, troubles, hold) => {}
+            () = keep_running(Part::Announcer, troubles, announce) => {}
+            () = keep_running(Part::Speaker, troubles, speak) => {}
+            () = keep_running(Part::Scribe, troubles, write) => {}
         }
+        let mut holder = holder.into_inner();
         if timeout(CLOSING, self.close(&who, &mut holder)).await.is_err() {
             tracing::warn!(
                 "the Lease and the statuses are left as they are, because the API server is too slow"
@@ -168,6 +174,11 @@ impl Writer {
     }
 }
 
+/// Runs a part of the writer, and shows where it panicked. The others go on.
+async fn keep_running<F: Future<Output = ()>>(part: Part, troubles: &Troubles, start: impl FnMut() -> F) {
+    supervise_and_tell(part.name(), start, |panicked| troubles.note_panic(part, panicked)).await;
+}
+
 /// Whether another replica has renewed its Lease lately. The clocks of nodes may differ: a replica that is taken for gone
 /// writes the addresses again.
 async fn is_anybody_else(who: &Identity, leases: &str) -> Result<bool, Failure> {
@@ -188,3 +199,27 @@ const CLOSING: Duration = Duration::from_secs(10);
 
 /// Replicas that end together give the Lease from one to the next within this.
 const HANDED_OVER: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_panics_is_shown_started_again_and_over_when_it_goes_on() {
+        let troubles = Troubles::default();
+        let starts = std::cell::Cell::new(0);
+        let part = || async {
+            starts.set(starts.get() + 1);
+            assert!(starts.get() > 1, "the first");
+            std::future::pending::<()>().await;
+        };
+        let told = || troubles.report().into_iter().map(|one| (one.what, one.why)).collect::<Vec<_>>();
+        let mut run = std::pin::pin!(keep_running(Part::Scribe, &troubles, part));
+        assert!(timeout(Duration::from_secs(5), &mut run).await.is_err(), "it goes on");
+        assert_eq!(starts.get(), 2);
+        let why = "panicked: the first; this is a defect of ringress, and it is started again";
+        assert_eq!(told(), [("keep running what writes the statuses of Ingresses", why.to_owned())]);
+        assert!(timeout(Duration::from_secs(90), &mut run).await.is_err(), "it goes on");
+        assert!(told().is_empty());
+    }
+}

@@ -54,14 +54,22 @@ async fn explain_asks_the_closure_about_the_newest_generation() {
 #[tokio::test]
 async fn a_question_whose_body_does_not_come_is_refused() {
     let running = Running::new().await;
-    let mut stream = tokio::net::TcpStream::connect(running.admin).await.unwrap();
-    let head = "POST /explain HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Type: application/json\r\n\
-                Content-Length: 100\r\n\r\n{";
-    tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    let read = tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer);
-    tokio::time::timeout(Duration::from_secs(20), read).await.expect("never refused").unwrap();
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    let ask = async |page: &str| {
+        let mut stream = tokio::net::TcpStream::connect(running.admin).await.unwrap();
+        let head = format!(
+            "POST {page} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: 100\r\n\r\n{{"
+        );
+        tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let read = tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer);
+        tokio::time::timeout(Duration::from_secs(20), read).await.expect("never refused").unwrap();
+        answer
+    };
+    let (explain, applied) = tokio::join!(ask("/explain"), ask("/applied"));
+    for answer in [explain, applied] {
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use ringress_controller::source::kube::Scope;
 use ringress_controller::status::{self, Cleared, Clearing, Publish};
 use serde_json::{Value, json};
 
@@ -212,4 +213,26 @@ async fn a_node_is_shown_by_its_external_address_where_nodes_may_be_read() {
         let _running = run_with(&server, Flags { publish: Publish::Nodes, internal, ..Flags::default() });
         eventually(async || addresses(&server, "web"), |found| *found == json!([{"ip": expected}])).await;
     }
+}
+
+#[tokio::test]
+async fn an_ingress_whose_namespace_is_not_selected_any_more_loses_our_address() {
+    let server = cluster().await;
+    let namespace = json!({"metadata": {"name": "shop", "labels": {"team": "a"}}});
+    server.put("namespaces", namespace.clone());
+    let flags = || {
+        let scope = Scope { namespace_selector: Some("team=a".to_owned()), ..Scope::default() };
+        Flags { scope, clear_on_shutdown: false, ..Flags::default() }
+    };
+    let running = run_with(&server, flags());
+    eventually(async || addresses(&server, "web"), |found| *found == ours()).await;
+    server.delete("namespaces", "", "shop");
+    eventually(async || addresses(&server, "web"), |found| found.is_null()).await;
+    server.put("namespaces", namespace);
+    eventually(async || addresses(&server, "web"), |found| *found == ours()).await;
+    // And where nobody of us saw the label go.
+    running.end().await;
+    server.delete("namespaces", "", "shop");
+    let _running = run_with(&server, flags());
+    eventually(async || addresses(&server, "web"), |found| found.is_null()).await;
 }

@@ -53,6 +53,7 @@ struct Flags {
     read_again: Duration,
     election_id: &'static str,
     watched: BTreeSet<String>,
+    scope: Scope,
 }
 
 impl Default for Flags {
@@ -66,6 +67,7 @@ impl Default for Flags {
             read_again: Duration::from_secs(60),
             election_id: "ringress-leader",
             watched: BTreeSet::new(),
+            scope: Scope::default(),
         }
     }
 }
@@ -82,7 +84,7 @@ fn run_as(server: &ApiServer, pod: &'static str) -> Running {
 
 fn run_with(server: &ApiServer, flags: Flags) -> Running {
     let access = Access { kubeconfig: Some(server.kubeconfig("http")), context: None };
-    let source = KubeSource::new(access.clone(), Scope::default(), Patience::default());
+    let source = KubeSource::new(access.clone(), flags.scope, Patience::default());
     let config = StatusConfig {
         access,
         publish: Some(flags.publish),

@@ -199,6 +199,7 @@ impl Mode {
                 is_elsewhere("503").and_then(|()| until_address(other, "web", &address))?;
                 label(&format!("{LABEL}-"))?;
                 is_elsewhere("404")?;
+                other.until("the address is taken out", || has_no_address(other).map(|()| true))?;
             }
         }
         until_said(world, "web", "Applied")?;

@@ -170,6 +170,7 @@ enum Useless {
 }
 
 /// Writes what it is told, the newest only, until nobody tells any more.
+#[derive(Clone)]
 pub(super) struct Keeper {
     cache: Cache,
     standing: Arc<Standing>,

@@ -6,6 +6,7 @@
 
 mod renewed;
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,15 +99,47 @@ impl Access {
             }
             None if self.context.is_some() => {
                 let config = Config::from_kubeconfig(&options).await;
-                config.map_err(|error| AccessError(chain(&error)))
+                config.map_err(|error| AccessError(unusable(&usual_places(), &error)))
             }
-            None => Config::infer().await.map_err(|_| AccessError(NOWHERE.to_owned())),
+            None => {
+                let config = Config::infer().await;
+                config
+                    .map_err(|error| AccessError(unusable(&usual_places(), error.source().unwrap_or(&error))))
+            }
         }
     }
 }
 
+/// Where a kubeconfig stands that no flag names: the files of `KUBECONFIG`, else that of the user if there is one.
+fn usual_places() -> Vec<PathBuf> {
+    let named = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let named: Vec<PathBuf> =
+        std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let own = std::env::home_dir().map(|home| home.join(".kube").join("config"));
+    own.into_iter().filter(|path| path.exists()).collect()
+}
+
+/// Which of these files is wrong, and what is wrong with it; `error` is what they were told to be together.
+fn unusable(files: &[PathBuf], error: &dyn Error) -> String {
+    if files.is_empty() {
+        return NOWHERE.to_owned();
+    }
+    let broken = files.iter().find_map(|file| Some((file, Kubeconfig::read_from(file).err()?)));
+    let (files, why) = match broken {
+        Some((file, error)) => (file.display().to_string(), chain(&error)),
+        None => {
+            let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+            (files.join(", "), chain(error))
+        }
+    };
+    format!("the kubeconfig {files} cannot be used: {why}; correct it, or give --kubeconfig FILE")
+}
+
 /// An error with everything that it stems from, without saying anything twice.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -132,3 +165,30 @@ const REPLACE: &str = "the file is read again every second; see whether its Serv
 
 /// A dead address is given up after this; the system alone would try for minutes.
 const CONNECT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_broken_kubeconfig_is_named_with_what_is_wrong_and_a_missing_one_is_not_called_broken() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let fine = file("fine", "{apiVersion: v1, kind: Config}");
+        let broken = file("broken", "clusters: 7");
+        let missing = dir.path().join("missing");
+        let (whole, options) = (Kubeconfig::read_from(&fine).unwrap(), KubeConfigOptions::default());
+        let error = Config::from_custom_kubeconfig(whole, &options).await.unwrap_err();
+        let told = unusable(&[fine.clone(), broken], &error);
+        assert!(told.contains("broken cannot be used: ") && told.contains("clusters"), "{told}");
+        let told = unusable(&[missing], &error);
+        assert!(told.contains("missing cannot be used: ") && told.contains("No such file"), "{told}");
+        let told = unusable(&[fine], &error);
+        assert!(told.contains("fine cannot be used: ") && told.contains("context"), "{told}");
+        assert_eq!(unusable(&[], &error), NOWHERE);
+    }
+}

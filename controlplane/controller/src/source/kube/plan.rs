@@ -76,7 +76,7 @@ impl Kind {
 pub struct Scope {
     /// Only these namespaces, each by a watch of its own; empty: all.
     pub namespaces: BTreeSet<String>,
-    /// Only namespaces with these labels; needs the right to list namespaces.
+    /// Only namespaces with these labels; needs the right to list namespaces. What the flags below name counts anyway.
     pub namespace_selector: Option<String>,
     /// The only ConfigMap that is read.
     pub config_map: Option<Key>,
@@ -205,7 +205,7 @@ pub(super) fn watches(scope: &Scope) -> Vec<Watch> {
     watches.extend(scope.default_certificate.as_ref().filter(outside).map(|key| named(Kind::Secret, key)));
     for key in scope.default_backend.iter().filter(outside) {
         watches.push(named(Kind::Service, key));
-        let labels = Some(format!("kubernetes.io/service-name={}", key.name));
+        let labels = Some(format!("{SERVICE_NAME}={}", key.name));
         watches.push(Watch { labels, ..Watch::new(Kind::EndpointSlice, Some(&key.namespace)) });
     }
     watches
@@ -214,6 +214,9 @@ pub(super) fn watches(scope: &Scope) -> Vec<Watch> {
 fn named(kind: Kind, key: &Key) -> Watch {
     Watch { name: Some(key.name.to_string()), ..Watch::new(kind, Some(&key.namespace)) }
 }
+
+/// The label of an EndpointSlice that names its Service.
+pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 const TLS_SECRET: &str = "kubernetes.io/tls";
 

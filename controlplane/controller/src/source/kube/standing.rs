@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::cache::Locked;
 use super::call::Failure;
 use super::plan::{Kind, Watch};
+use crate::supervise::Panicked;
 
 /// The state of all watches of a cluster.
 #[derive(Debug, Default)]
@@ -178,7 +179,7 @@ impl Standing {
             inner.refused = false;
             if let Some(failing) = inner.failing.take() {
                 let after_s = failing.since.elapsed().as_secs_f64();
-                tracing::info!(%watch, after_s, "the API server answers again");
+                tracing::info!(%watch, after_s, "the watch is well again");
             }
         });
     }
@@ -201,6 +202,17 @@ impl Standing {
                 log(watch, failure, &why, since_s);
             }
             inner.failing = Some(Failing { since, logged, why });
+        });
+    }
+
+    /// Notes that what watches panicked: nothing is heard until it has listed again.
+    pub(super) fn panicked(&self, watch: usize, panicked: &Panicked) {
+        let now = Instant::now();
+        self.with(watch, |watch, inner| {
+            inner.failures += 1;
+            tracing::error!(%watch, error = %panicked, "a defect of ringress: a watch panicked; it lists again");
+            let since = inner.failing.take().map_or(now, |failing| failing.since);
+            inner.failing = Some(Failing { since, logged: now, why: panicked.as_defect() });
         });
     }
 

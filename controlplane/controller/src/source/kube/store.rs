@@ -7,15 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass, IngressClassSpec};
 use ringress_shared::origin::ObjectRef;
 use ringress_translate::manifest::Loaded;
-use ringress_translate::objects::{Key, Object};
+use ringress_translate::objects::{Key, Object, Table};
 use ringress_translate::references::secrets_of;
 use ringress_translate::{Objects, Problem};
 
 use super::cache::Held;
-use super::plan::{Kind, Scope, Watch};
+use super::plan::{Kind, SERVICE_NAME, Scope, Watch};
 use super::watch::News;
 use super::wire::{Content, Item};
 
@@ -27,6 +28,7 @@ pub(super) struct Store {
     aside: Objects,
     /// `None`: every namespace counts.
     selected: Option<BTreeSet<Arc<str>>>,
+    named: Named,
     /// What cannot be read, by object.
     unread: BTreeMap<ObjectRef, Problem>,
     secrets: Secrets,
@@ -108,6 +110,7 @@ impl Store {
             objects: Objects::default(),
             aside: Objects::default(),
             selected: scope.namespace_selector.as_ref().map(|_| BTreeSet::new()),
+            named: Named::new(scope),
             unread: BTreeMap::new(),
             secrets,
             assumed_class: assumed_class(&scope.class),
@@ -157,9 +160,12 @@ impl Store {
     /// come is withheld, not missing: its hosts refuse TLS, and never show the default certificate in its place.
     pub(super) fn load(&mut self) -> Loaded {
         self.changed = false;
-        let counts = |problem: &&Problem| self.counts(&problem.object.namespace);
+        let counts = |problem: &&Problem| {
+            self.is_selected(&problem.object.namespace) || self.named.is_object(&problem.object)
+        };
         let problems = self.unread.values().filter(counts).cloned().collect();
-        let objects = Objects { withheld: Arc::new(self.awaited()), ..self.objects.clone() };
+        let (withheld, set_aside) = (Arc::new(self.awaited()), self.aside.ingresses.clone());
+        let objects = Objects { withheld, set_aside, ..self.objects.clone() };
         Loaded { objects, problems }
     }
 
@@ -293,9 +299,17 @@ impl Store {
     }
 
     fn insert(&mut self, object: Object) {
-        if self.counts(&object.key().namespace) {
+        if self.selected.is_none() {
+            self.changed |= self.objects.insert(object);
+            return;
+        }
+        // A slice may be of another Service by now, and so have changed sides.
+        let reference = object.reference();
+        if self.is_selected(&reference.namespace) || self.named.names(&object) {
+            self.aside.remove(&reference);
             self.changed |= self.objects.insert(object);
         } else {
+            self.changed |= self.objects.remove(&reference);
             self.aside.insert(object);
         }
     }
@@ -372,7 +386,7 @@ impl Store {
 
 /// Namespaces that a selector selects.
 impl Store {
-    fn counts(&self, namespace: &str) -> bool {
+    fn is_selected(&self, namespace: &str) -> bool {
         let selected = self.selected.as_ref();
         selected.is_none_or(|selected| namespace.is_empty() || selected.contains(namespace))
     }
@@ -389,11 +403,73 @@ impl Store {
     fn deselect(&mut self, namespace: &Arc<str>) {
         let Some(selected) = &mut self.selected else { return };
         if selected.remove(namespace) {
-            let moved = self.objects.split_namespace(namespace);
+            let mut moved = self.objects.split_namespace(namespace);
+            self.objects.absorb(&self.named.take_out_of(&mut moved));
             self.changed |= !moved.is_empty();
             self.aside.absorb(&moved);
         }
     }
+}
+
+/// What flags name, and so counts whether its namespace is selected or not: mostly that of ringress itself.
+#[derive(Debug)]
+struct Named {
+    certificate: Option<Key>,
+    backend: Option<Key>,
+    config_map: Option<Key>,
+}
+
+impl Named {
+    fn new(scope: &Scope) -> Self {
+        Self {
+            certificate: scope.default_certificate.clone(),
+            backend: scope.default_backend.clone(),
+            config_map: scope.config_map.clone(),
+        }
+    }
+
+    fn names(&self, object: &Object) -> bool {
+        match object {
+            Object::EndpointSlice(slice) => self.is_of_backend(&object.key(), slice),
+            _ => self.is_object(&object.reference()),
+        }
+    }
+
+    fn is_object(&self, reference: &ObjectRef) -> bool {
+        let named = match &*reference.kind {
+            "Secret" => &self.certificate,
+            "Service" => &self.backend,
+            "ConfigMap" => &self.config_map,
+            _ => return false,
+        };
+        named.as_ref() == Some(&Key::of(reference))
+    }
+
+    fn is_of_backend(&self, slice: &Key, object: &EndpointSlice) -> bool {
+        let of = object.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME));
+        self.backend.as_ref().is_some_and(|backend| {
+            backend.namespace == slice.namespace && of.is_some_and(|of| **of == *backend.name)
+        })
+    }
+
+    /// Takes what is named out of these objects.
+    fn take_out_of(&self, objects: &mut Objects) -> Objects {
+        let mut named = Objects::default();
+        move_one(&self.certificate, &mut objects.secrets, &mut named.secrets);
+        move_one(&self.config_map, &mut objects.config_maps, &mut named.config_maps);
+        move_one(&self.backend, &mut objects.services, &mut named.services);
+        let slices = objects.endpoint_slices.iter();
+        let slices = slices.filter(|(key, stored)| self.is_of_backend(key, &stored.object));
+        for key in slices.map(|(key, _)| Some(key.clone())).collect::<Vec<_>>() {
+            move_one(&key, &mut objects.endpoint_slices, &mut named.endpoint_slices);
+        }
+        named
+    }
+}
+
+fn move_one<T>(key: &Option<Key>, from: &mut Table<T>, to: &mut Table<T>) {
+    let Some(key) = key else { return };
+    to.extend(from.remove(key).map(|stored| (key.clone(), stored)));
 }
 
 /// Secrets are held only while somebody names them.

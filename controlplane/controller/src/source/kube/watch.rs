@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use ringress_translate::objects::Key;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
@@ -25,7 +26,7 @@ use super::plan::{Watch, escape};
 use super::reached;
 use super::standing::Standing;
 use super::wire::{self, Form, Item, Line};
-use ringress_translate::objects::Key;
+use crate::supervise::caught;
 
 /// How patient we are with the API server.
 #[derive(Debug, Clone)]
@@ -109,8 +110,25 @@ pub(super) struct Watcher {
 struct Over;
 
 impl Watcher {
-    /// Runs until nobody listens.
+    /// Runs until nobody listens. A panic costs a pause and a new list, never the watch.
     pub(super) async fn run(mut self) {
+        let mut pauses = Backoff::new(self.patience.pause, self.patience.list_pause_max);
+        loop {
+            let begun = Instant::now();
+            let Err(panicked) = caught(self.list_and_follow()).await else { return };
+            self.standing.panicked(self.number, &panicked);
+            // What the list has named so far is not all of it.
+            if self.tell(Instant::now(), 0, News::Torn).await.is_err() {
+                return;
+            }
+            if begun.elapsed() > self.patience.list_pause_max {
+                pauses.succeeded();
+            }
+            sleep(pauses.failed(random(), None)).await;
+        }
+    }
+
+    async fn list_and_follow(&mut self) {
         // Fails where the owner is gone, and then the first send says so too.
         let _ = self.begin.wait_for(|begin| *begin).await;
         let mut tries = Backoff::new(self.patience.pause, self.patience.pause_max);

@@ -232,6 +232,7 @@ fn write_objects(objects: &Objects, out: &mut impl Write) -> io::Result<()> {
     // Each table is named, so that a new one cannot be forgotten.
     let Objects {
         ingresses,
+        set_aside: _,
         ingress_classes,
         services,
         endpoint_slices,

@@ -335,6 +335,78 @@ fn a_namespace_comes_and_goes_with_its_label() {
     assert!(bench.has(Kind::Service, "shop/x") && !bench.has(Kind::Service, "shop/y"));
 }
 
+/// A slice of the Service of that name.
+fn slice(key: &str, of: &str) -> String {
+    let key = key_of(key);
+    let (namespace, name) = (key.namespace, key.name);
+    format!(
+        r#"{{"metadata":{{"namespace":"{namespace}","name":"{name}","labels":{{"kubernetes.io/service-name":"{of}"}}}},"addressType":"IPv4","endpoints":[]}}"#
+    )
+}
+
+#[test]
+fn what_flags_name_counts_in_namespaces_that_are_not_selected() {
+    let scope = Scope {
+        namespace_selector: Some("team=a".to_owned()),
+        default_certificate: Some(key_of("own/cert")),
+        default_backend: Some(key_of("own/sorry")),
+        config_map: Some(key_of("own/settings")),
+        ..Scope::default()
+    };
+    let named = [
+        (Kind::Secret, "own/cert"),
+        (Kind::Service, "own/sorry"),
+        (Kind::EndpointSlice, "own/sorry-1"),
+        (Kind::ConfigMap, "own/settings"),
+    ];
+    let objects = [
+        (Kind::Secret, secret("own/cert")),
+        (Kind::Service, object("own/sorry", "")),
+        (Kind::Service, object("own/other", "")),
+        (Kind::EndpointSlice, slice("own/sorry-1", "sorry")),
+        (Kind::EndpointSlice, slice("own/other-1", "other")),
+        (Kind::EndpointSlice, slice("else/sorry-1", "sorry")),
+        (Kind::ConfigMap, object("own/settings", "")),
+    ];
+    let mut bench = Bench::whole(scope, &objects);
+    let check = |bench: &Bench, when: &str| {
+        for (kind, key) in named {
+            assert!(bench.has(kind, key), "{key} {when}");
+        }
+        let others = [(Kind::Service, "own/other"), (Kind::EndpointSlice, "own/other-1")];
+        for (kind, key) in others.into_iter().chain([(Kind::EndpointSlice, "else/sorry-1")]) {
+            assert!(!bench.has(kind, key), "{key} {when}");
+        }
+    };
+    check(&bench, "at the start");
+    bench.put(Kind::Namespace, &object("own", ""));
+    assert!(bench.has(Kind::Service, "own/other"));
+    bench.delete(Kind::Namespace, "own");
+    check(&bench, "after the label went");
+    bench.put(Kind::EndpointSlice, &slice("own/sorry-1", "other"));
+    assert!(!bench.has(Kind::EndpointSlice, "own/sorry-1"), "it is of another Service now");
+    bench.put(Kind::EndpointSlice, &slice("own/sorry-1", "sorry"));
+    check(&bench, "after a slice came back");
+    assert!(!bench.store.aside.contains(&Kind::EndpointSlice.reference(&key_of("own/sorry-1"))));
+    bench.delete(Kind::Service, "own/sorry");
+    assert!(!bench.has(Kind::Service, "own/sorry"));
+}
+
+#[test]
+fn what_flags_name_and_cannot_be_read_is_told_in_namespaces_that_are_not_selected() {
+    let scope = Scope {
+        namespace_selector: Some("team=a".to_owned()),
+        default_backend: Some(key_of("own/sorry")),
+        ..Scope::default()
+    };
+    let broken = |key| object(key, r#","spec":7"#);
+    let objects = ["own/sorry", "own/other"].map(|key| (Kind::Service, broken(key)));
+    let mut bench = Bench::whole(scope, &objects);
+    let told: Vec<_> =
+        bench.store.load().problems.iter().map(|problem| problem.object.name.to_string()).collect();
+    assert_eq!(told, ["sorry"]);
+}
+
 #[test]
 fn where_classes_may_not_be_read_the_one_of_the_flags_is_assumed() {
     let scope = Scope {
