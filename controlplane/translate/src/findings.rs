@@ -68,7 +68,7 @@ impl Finder<'_> {
 
     fn served(&mut self, ir: &IngressIr) {
         let hosts = self.sources.hosts;
-        let holds = |rule: &RuleIr| hosts.facts(&rule.host).is_some_and(|facts| facts.holds(rule));
+        let holds = |rule: &RuleIr| hosts.facts(&rule.host).is_some_and(|facts| facts.holds(ir, rule));
         for (number, rule) in ir.rules.iter().enumerate().filter(|(_, rule)| holds(rule)) {
             let service = self.service(&rule.backend);
             let by = hosts.shadowed(&rule.host, &ir.key, Part::Rule(number));
@@ -130,10 +130,9 @@ impl Finder<'_> {
         let object = &self.member.object;
         let closed = closed
             .into_iter()
-            .map(|(guard, hosts)| Problem::closed_with_host(object, &guard.key.reference("Ingress"), &hosts));
-        let open = open.into_iter().map(|(guard, hosts)| {
-            Problem::open_beside_guard(object, &guard.key.reference("Ingress"), &hosts)
-        });
+            .map(|(guard, hosts)| Problem::closed_with_host(object, &guard.because, &hosts));
+        let open =
+            open.into_iter().map(|(guard, hosts)| Problem::open_beside_guard(object, &guard.because, &hosts));
         self.problems.extend(closed.chain(open));
     }
 

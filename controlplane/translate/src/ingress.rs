@@ -24,6 +24,7 @@ use crate::ir::{
     TlsIr, UpstreamKey,
 };
 use crate::objects::Key;
+use crate::policy::aliases::{self, Aliases};
 use crate::policy::{self, Annotations, PolicyIr, regex_mode};
 use crate::problem::{Level, Problem};
 use crate::settings::Settings;
@@ -104,13 +105,18 @@ impl Reader<'_> {
         if !regex_hosts.is_empty() {
             self.warn_of_prefixes(&rules);
         }
+        let aliases = aliases::read(annotations, &hosts, settings);
+        aliases.report(self.object, policies.is_protected(), &mut self.problems);
+        let mut further = Vec::new();
         if policies.is_protected() {
             self.close_lost(&mut rules);
             self.close_expressions(&mut rules);
             if default_backend.is_none() {
                 self.close_bare_hosts(&given, &mut rules);
             }
+            further = close_aliases(aliases, &mut rules);
         }
+        hosts.extend(further.iter().cloned());
         let bare = self.bare_rules(&given, &rules);
         rules.shrink_to_fit();
         self.lost.shrink_to_fit();
@@ -126,6 +132,7 @@ impl Reader<'_> {
             policies,
             lost: std::mem::take(&mut self.lost),
             regex_hosts,
+            aliases: further.into_boxed_slice(),
             bare,
         }
     }
@@ -494,6 +501,17 @@ fn host_of(rule: &IngressRule) -> Option<Host> {
     }
 }
 
+/// Closes further names of the hosts; gives them, in order.
+fn close_aliases(aliases: Aliases, rules: &mut Vec<RuleIr>) -> Vec<Host> {
+    let mut hosts = Vec::new();
+    for alias in aliases.names {
+        rules.push(closed_host(alias.origin, Some(alias.host.clone())));
+        hosts.push(Some(alias.host));
+    }
+    hosts.sort_unstable();
+    hosts
+}
+
 fn closed_host(origin: Origin, host: Host) -> RuleIr {
     RuleIr {
         origin,
@@ -526,6 +544,11 @@ impl IngressIr {
             let hosts: BTreeSet<Host> = own.iter().chain(newer).cloned().collect();
             hosts.into_iter().collect()
         };
+        let is_alias = |host: &&Host| {
+            let knows = |ir: &Self| !ir.hosts.contains(*host) || ir.is_alias(host);
+            knows(self) && knows(newer)
+        };
+        self.aliases = both(&self.aliases, &newer.aliases).iter().filter(is_alias).cloned().collect();
         self.hosts = both(&self.hosts, &newer.hosts);
         self.regex_hosts = both(&self.regex_hosts, &newer.regex_hosts);
         let rules = &self.rules;

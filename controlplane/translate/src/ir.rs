@@ -43,6 +43,9 @@ pub(crate) struct IngressIr {
     /// Hosts that it puts into regex mode: ingress-nginx takes all paths there, of every object, as
     /// expressions. In order.
     pub(crate) regex_hosts: Box<[Host]>,
+    /// Of [`hosts`](Self::hosts), those that no rule of it names: further names of them, closed while nobody else's rule
+    /// names them. In order.
+    pub(crate) aliases: Box<[Host]>,
     /// Rules without a path.
     pub(crate) bare: Vec<BareIr>,
 }
@@ -177,6 +180,11 @@ impl IngressIr {
     /// Whether every name of `host` stands under its `tls`.
     pub(crate) fn names(&self, host: &HostPattern) -> bool {
         self.tls_names().any(|name| covers(name, host))
+    }
+
+    /// Whether it knows a host by a further name alone.
+    pub(crate) fn is_alias(&self, host: &Host) -> bool {
+        self.aliases.binary_search(host).is_ok()
     }
 
     /// Whether a rule of it takes requests of the rules of a host.

@@ -70,6 +70,8 @@ struct Merged {
 pub(crate) struct HostFacts {
     /// Whether ingress-nginx takes all paths there as expressions.
     regex_mode: bool,
+    /// Whether a rule of an object names it: then it is no further name of other hosts.
+    named: bool,
     /// Objects that close the whole host, in the order of their keys.
     guards: Box<[Guard]>,
     /// Whether a path or a default backend of the host takes what no longer path does.
@@ -85,12 +87,14 @@ pub(crate) struct Guard {
 
 impl HostFacts {
     fn of(contributors: &Contributors, host: &Host) -> Self {
-        let guards = contributors.values().filter_map(|ir| Some((ir, ir.policies.guards_hosts()?)));
+        let own = contributors.values().filter(|ir| !ir.is_alias(host));
+        let guards = own.filter_map(|ir| Some((ir, ir.policies.guards_hosts()?)));
         let guard = |(ir, annotation): (&Arc<IngressIr>, &Arc<str>)| Guard {
             key: ir.key.clone(),
             because: format!("{annotation}, and {} asks for it for the whole host", ir.object).into(),
         };
         Self {
+            named: contributors.values().any(|ir| !ir.is_alias(host)),
             regex_mode: contributors.values().any(|ir| ir.regex_hosts.binary_search(host).is_ok()),
             guards: guards.map(guard).collect(),
             takes_all: false,
@@ -98,8 +102,13 @@ impl HostFacts {
     }
 
     /// Whether a rule of an object of the host is one there.
-    pub(crate) fn holds(&self, rule: &RuleIr) -> bool {
-        self.regex_mode || !rule.path.is_expression()
+    pub(crate) fn holds(&self, ir: &IngressIr, rule: &RuleIr) -> bool {
+        self.has_say(ir, &rule.host) && (self.regex_mode || !rule.path.is_expression())
+    }
+
+    /// Whether an object decides about the host: a further name yields to whoever names it.
+    fn has_say(&self, ir: &IngressIr, host: &Host) -> bool {
+        !self.named || !ir.is_alias(host)
     }
 
     /// The object that closes the host for this one too: nobody closes what stands in another namespace.
@@ -418,7 +427,7 @@ impl Merge<'_> {
             }
         }
         drop_orphans(&mut winners, &mut shadowed);
-        let by_default = winner(contributors.values().filter(|ir| ir.default_backend.is_some()));
+        let by_default = winner(self.with_default(contributors));
         let taking = winners.values().map(|(ir, ..)| *ir).chain(by_default);
         let names = |ir: &&Arc<IngressIr>| self.name.is_some_and(|name| ir.names(name));
         let secured: Secured<'_> = taking.filter(names).map(|ir| &*ir.key.namespace).collect();
@@ -435,8 +444,15 @@ impl Merge<'_> {
 
     /// What an object claims at the host, with the number that each has among its rules.
     fn rules_of<'i>(&self, ir: &'i IngressIr) -> impl Iterator<Item = (usize, &'i RuleIr)> {
-        let is_here = |rule: &RuleIr| rule.host == *self.host && self.facts.holds(rule);
+        let is_here = |rule: &RuleIr| rule.host == *self.host && self.facts.holds(ir, rule);
         ir.rules.iter().enumerate().filter(move |(_, rule)| is_here(rule))
+    }
+
+    /// Objects whose default backend is one of the host.
+    fn with_default<'c>(&self, contributors: &'c Contributors) -> impl Iterator<Item = &'c Arc<IngressIr>> {
+        let has_one =
+            |ir: &&Arc<IngressIr>| ir.default_backend.is_some() && self.facts.has_say(ir, self.host);
+        contributors.values().filter(has_one)
     }
 
     fn position(&self, ir: &IngressIr, host_has_tls: bool) -> Position<'_> {
@@ -451,14 +467,13 @@ impl Merge<'_> {
         secured: &Secured<'_>,
         shadowed: &mut BTreeMap<(Key, Part), Winner>,
     ) -> Option<Arc<Rule>> {
-        let with_default = || contributors.values().filter(|ir| ir.default_backend.is_some());
-        let Some(winner) = winner(with_default()) else {
+        let Some(winner) = winner(self.with_default(contributors)) else {
             let default = self.default?;
             let policies = policy::lower(&default.policies, self.position(default, true), self.settings);
             return default_rule(default, policies, self.settings, self.interned);
         };
         let by = winner.default_backend.as_ref()?;
-        for loser in with_default().filter(|ir| ir.key != winner.key) {
+        for loser in self.with_default(contributors).filter(|ir| ir.key != winner.key) {
             shadowed.insert((loser.key.clone(), Part::Default), winner.takes(&by.origin, loser));
         }
         let position = self.position(winner, secured.contains(&*winner.key.namespace));

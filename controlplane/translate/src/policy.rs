@@ -3,6 +3,7 @@
 //! Each policy's file holds its table of keys; the tables give the docs and the nearest match for a misspelt key. The
 //! order of evaluation stands in `ringress_shared::policy`.
 
+pub(crate) mod aliases;
 mod balance;
 mod body_limit;
 mod denied;

@@ -10,9 +10,10 @@ use ringress_translate::{LastGood, Memo, Objects, Settings, Translation, transla
 
 const NGINX: &str = "nginx.ingress.kubernetes.io";
 
-/// An Ingress of host `h.test`, as YAML: the first ones are the oldest.
+/// An Ingress, of host `h.test` where nothing else is said, as YAML: the first ones are the oldest.
 struct Object<'o> {
     name: &'o str,
+    host: &'o str,
     namespace: &'o str,
     annotations: String,
     /// Paths with their types.
@@ -24,11 +25,11 @@ impl<'o> Object<'o> {
         let annotations: Vec<_> =
             annotations.iter().map(|(key, value)| format!("{NGINX}/{key}: '{value}'")).collect();
         let paths = paths.iter().map(|(path, path_type)| ((*path).to_owned(), *path_type)).collect();
-        Self { name, namespace: "n", annotations: annotations.join(", "), paths }
+        Self { name, host: "h.test", namespace: "n", annotations: annotations.join(", "), paths }
     }
 
     fn yaml(&self, number: usize) -> String {
-        let Self { name, namespace, annotations, paths } = self;
+        let Self { name, host, namespace, annotations, paths } = self;
         let backend = "backend: {service: {name: web, port: {number: 80}}}";
         let path = |(path, path_type): &(String, &str)| {
             format!("      - {{path: '{path}', pathType: {path_type}, {backend}}}\n")
@@ -46,7 +47,7 @@ metadata:
 spec:
   ingressClassName: ringress
   rules:
-  - host: h.test
+  - host: '{host}'
     http:
       paths:
 {paths}"#,
@@ -69,10 +70,14 @@ fn world(objects: &[Object<'_>]) -> Translation {
 
 /// The rule that takes a path of `h.test`.
 fn rule_of<'t>(table: &'t RouteTable, asked: &str) -> &'t Rule {
+    rule_at(table, "h.test", asked)
+}
+
+fn rule_at<'t>(table: &'t RouteTable, host: &str, asked: &str) -> &'t Rule {
     let path = normalise(asked.as_bytes()).unwrap();
-    match table.find("h.test", &path, &BareGet, &mut Scratch::default(), &mut NoTrace) {
+    match table.find(host, &path, &BareGet, &mut Scratch::default(), &mut NoTrace) {
         Lookup::Found(found) => found.rule,
-        other => panic!("{asked}: {other:?}"),
+        other => panic!("{host}{asked}: {other:?}"),
     }
 }
 
@@ -263,7 +268,7 @@ fn too_many_expressions_are_closed_together_and_said() {
 type GuardRow<'r> = (&'r [(&'r str, &'r str)], &'r str, bool, &'r str);
 
 #[test]
-fn client_certificates_guard_the_host_within_their_namespace() {
+fn what_holds_for_a_server_guards_the_host_within_its_namespace() {
     let secret = ("auth-tls-secret", "n/ca");
     let verify = |value| ("auth-tls-verify-client", value);
     let rows: &[GuardRow] = &[
@@ -274,6 +279,9 @@ fn client_certificates_guard_the_host_within_their_namespace() {
         (&[secret, verify("optional")], "n", false, ""),
         (&[secret, verify("optional_no_ca")], "n", false, ""),
         (&[secret], "other", false, "are open"),
+        (&[("server-snippet", "deny all;")], "n", true, "answer 503 too"),
+        (&[("server-snippet", "deny all;")], "other", false, "are open"),
+        (&[("configuration-snippet", "deny all;")], "n", false, ""),
         (&[("auth-tls-match-cn", "CN=x")], "n", false, ""),
         (&[("auth-type", "basic")], "n", false, ""),
     ];
@@ -294,5 +302,60 @@ fn client_certificates_guard_the_host_within_their_namespace() {
         assert_eq!(found.len(), usize::from(!said.is_empty()), "{context}: {found:?}");
         assert!(found.iter().all(|message| message.contains("Ingress n/guard") && message.contains(said)));
         assert!(messages(&translation, "solver", "unsupported-annotation").is_empty(), "{context}");
+    }
+}
+
+/// Annotations of the protected object beside a protection, a host, and whose it is.
+type AliasRow<'r> = (&'r [(&'r str, &'r str)], &'r str, &'r str);
+
+#[test]
+fn further_names_of_protected_hosts_fall_to_nobody() {
+    let alias = ("server-alias", "intern.example.com, other.example.com, *.wild.example.com, ~^re.*$");
+    let www = ("from-to-www-redirect", "true");
+    let rows: &[AliasRow<'_>] = &[
+        (&[alias], "intern.example.com", "protected"),
+        (&[alias], "a.wild.example.com", "protected"),
+        (&[alias, www], "intern.example.com", "protected"),
+        (&[www], "www.example.com", "protected"),
+        (&[("from-to-www-redirect", "false")], "www.example.com", "open"),
+        (&[], "intern.example.com", "open"),
+        // Who names a host has it, also what no path of it takes.
+        (&[alias], "other.example.com", "named"),
+        (&[alias], "free.example.com", "open"),
+    ];
+    for (annotations, host, owner) in rows {
+        let protected: Vec<_> = [("auth-type", "basic")].iter().chain(*annotations).copied().collect();
+        let root = [("/", "Prefix")];
+        let translation = world(&[
+            Object { host: "example.com", ..Object::new("protected", &protected, &[("/admin", "Prefix")]) },
+            Object { host: "*.example.com", ..Object::new("open", &[], &root) },
+            Object { host: "other.example.com", ..Object::new("named", &[], &root) },
+        ]);
+        let rule = rule_at(&support::routes(&translation), host, "/x").clone();
+        let got = (&*rule.origin.object.name, rule.policies.denied.is_some());
+        assert_eq!(got, (*owner, *owner == "protected"), "{host} {annotations:?}");
+    }
+}
+
+#[test]
+fn what_becomes_of_further_names_is_said() {
+    let alias = ("server-alias", "intern.example.com, ~^re.*$");
+    for (annotations, said) in [
+        (
+            &[("auth-type", "basic"), alias][..],
+            &["intern.example.com answers 503", "what ~^re.*$ stands for"][..],
+        ),
+        (&[("auth-type", "basic"), ("from-to-www-redirect", "true")], &["www.h.test answers 503"]),
+        (&[("auth-type", "basic"), ("from-to-www-redirect", "false")], &["has no effect"]),
+        (&[alias], &["has no effect"]),
+    ] {
+        let found = messages(
+            &world(&[Object::new("named", annotations, &[("/", "Prefix")])]),
+            "named",
+            "unsupported-annotation",
+        );
+        let of_names: Vec<_> = found.iter().filter(|message| !message.contains("auth-type")).collect();
+        let [message] = &of_names[..] else { panic!("{found:?}") };
+        assert!(said.iter().all(|text| message.contains(text)), "{message}");
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Decodes unreserved characters (RFC 3986 §6.2.2.2), resolves dot segments (§5.2.4), keeps `//`, keeps `%2f` encoded.
 //! A rule must not be dodged by another spelling of its path, and a signed URL must not be changed on its way.
+//!
+//! Many endpoints take `//` for `/`. Matching does not, and yet no path may lead around a rule that is closed: see
+//! [`NormalPath::merged`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,6 +17,9 @@ pub struct NormalPath<'p> {
     /// The path that an endpoint sees which decodes slashes first, where a slash was encoded: it must choose the same rule.
     /// `Err` where it climbs above the root.
     pub with_slashes: Option<Result<Vec<u8>, PathError>>,
+    /// The paths that endpoints see which merge slashes, before or after they resolve dot segments, and decode them or not.
+    /// Empty where no slashes follow each other. Those that climb above the root are left out.
+    pub merged: Vec<Vec<u8>>,
 }
 
 /// Why a path is refused (400).
@@ -49,13 +55,40 @@ pub fn normalise(raw: &[u8]) -> Result<NormalPath<'_>, PathError> {
         return Err(PathError::Relative);
     }
     if !needs_work(raw) {
-        return Ok(NormalPath { bytes: Cow::Borrowed(raw), with_slashes: None });
+        return Ok(NormalPath { bytes: Cow::Borrowed(raw), with_slashes: None, merged: Vec::new() });
     }
     let (decoded, encoded_slash) = decode_unreserved(raw)?;
     let bytes = resolve_dots(&decoded)?;
     // Slashes first, dots afterwards: in `/admin%2fx/../y` the order decides who is climbed out of.
-    let with_slashes = encoded_slash.then(|| resolve_dots(&decode_slashes(&decoded)));
-    Ok(NormalPath { bytes: Cow::Owned(bytes), with_slashes })
+    let with_decoded = encoded_slash.then(|| decode_slashes(&decoded));
+    let merged = merged([Some(&decoded), with_decoded.as_ref()]);
+    let with_slashes = with_decoded.map(|decoded| resolve_dots(&decoded));
+    Ok(NormalPath { bytes: Cow::Owned(bytes), with_slashes, merged })
+}
+
+/// The order decides as with encoded slashes: `/x//../admin` is `/admin` or `/x/admin`.
+fn merged(spellings: [Option<&Vec<u8>>; 2]) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for spelling in spellings.into_iter().flatten().filter(|path| has_empty_element(path)) {
+        let before = resolve_dots(&merge_slashes(spelling));
+        let after = resolve_dots(spelling).map(|path| merge_slashes(&path));
+        for path in [before, after].into_iter().flatten() {
+            if !all.contains(&path) {
+                all.push(path);
+            }
+        }
+    }
+    all
+}
+
+fn has_empty_element(path: &[u8]) -> bool {
+    path.windows(2).any(|pair| pair == b"//")
+}
+
+fn merge_slashes(path: &[u8]) -> Vec<u8> {
+    let mut out = path.to_vec();
+    out.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
+    out
 }
 
 fn decode_slashes(path: &[u8]) -> Vec<u8> {
@@ -73,7 +106,7 @@ fn decode_slashes(path: &[u8]) -> Vec<u8> {
 fn needs_work(raw: &[u8]) -> bool {
     let mut previous = 0;
     raw.iter().any(|byte| {
-        let found = *byte == b'%' || (*byte == b'.' && previous == b'/');
+        let found = *byte == b'%' || (matches!(byte, b'.' | b'/') && previous == b'/');
         previous = *byte;
         found
     })
@@ -201,6 +234,30 @@ mod tests {
             let got = normalise(input.as_bytes()).unwrap().with_slashes;
             let got = got.map(|path| path.map(|bytes| String::from_utf8(bytes).unwrap()));
             assert_eq!(got, expected.map(|path| path.map(str::to_owned)), "{input}");
+        }
+    }
+
+    #[test]
+    fn slashes_are_merged_in_every_order_in_which_endpoints_do_it() {
+        let rows: [(&str, &[&str]); 13] = [
+            ("/", &[]),
+            ("/a/./b/..", &[]),
+            ("/a%2fb", &[]),
+            ("//", &["/"]),
+            ("//a//b///", &["/a/b/"]),
+            ("/x/..//a", &["/a"]),
+            ("/%2fa", &["/a"]),
+            ("/x%2f/a", &["/x/a"]),
+            ("/x//../a", &["/a", "/x/a"]),
+            ("//a%2fb", &["/a%2Fb", "/a/b"]),
+            ("/x/%2f../a", &["/a", "/x/a"]),
+            ("/x//../..//a", &["/a"]),
+            ("/x/.//a", &["/x/a"]),
+        ];
+        for (input, expected) in rows {
+            let merged = normalise(input.as_bytes()).unwrap().merged;
+            let merged: Vec<_> = merged.iter().map(|path| std::str::from_utf8(path).unwrap()).collect();
+            assert_eq!(merged, expected, "{input}");
         }
     }
 }

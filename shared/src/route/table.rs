@@ -6,6 +6,7 @@
 //! path  →  exact, else expressions in order, else longest prefix
 //!          (Ingress, strictly: expressions only close, and take nothing from a path with as long a text)
 //! same path  →  candidates in the order of the builder; the first whose predicates hold wins
+//! slashes    →  a path that reaches a closed rule once `//` is `/` belongs to that rule
 //! ```
 //!
 //! Cost of a lookup: one or two hash probes for the host; at a host with up to eight prefixes a scan, above that one
@@ -110,6 +111,8 @@ pub struct Found<'t> {
     pub rule: &'t Arc<Rule>,
     /// The candidate, or `None` where a default backend took the request.
     pub candidate: Option<&'t Candidate>,
+    /// Which of [`NormalPath::merged`] leads here, where the path itself does not.
+    pub merged: Option<usize>,
 }
 
 /// What a lookup gives.
@@ -198,7 +201,29 @@ impl RouteTable {
                 return Lookup::Ambiguous;
             }
         }
-        found
+        if path.merged.is_empty() || is_closed(&found) {
+            return found;
+        }
+        self.closed_by_merging(host, &path.merged, request).unwrap_or(found)
+    }
+
+    /// The closed rule that an endpoint which merges slashes takes the path for. A protection that is not applied guarded
+    /// that spelling too, so it does not open.
+    fn closed_by_merging<R: RequestView>(
+        &self,
+        host: &str,
+        merged: &[Vec<u8>],
+        request: &R,
+    ) -> Option<Lookup<'_>> {
+        merged.iter().enumerate().find_map(|(number, path)| {
+            let found = self.find_bytes(host, path, request, &mut Scratch::default(), &mut NoTrace);
+            match found {
+                Lookup::Found(found) if found.rule.policies.denied.is_some() => {
+                    Some(Lookup::Found(Found { merged: Some(number), ..found }))
+                }
+                _ => None,
+            }
+        })
     }
 
     fn find_bytes<R: RequestView, T: Trace>(
@@ -215,17 +240,21 @@ impl RouteTable {
             host_matched = true;
             trace.host(entry);
             if let Some(candidate) = entry.find(path, request, scratch, trace) {
-                return Lookup::Found(Found { rule: &candidate.rule, candidate: Some(candidate) });
+                return Lookup::Found(Found {
+                    rule: &candidate.rule,
+                    candidate: Some(candidate),
+                    merged: None,
+                });
             }
             if let Some(rule) = &entry.fallback {
-                return Lookup::Found(Found { rule, candidate: None });
+                return Lookup::Found(Found { rule, candidate: None, merged: None });
             }
             if !entry.fallthrough {
                 break;
             }
         }
         match &self.default {
-            Some(rule) => Lookup::Found(Found { rule, candidate: None }),
+            Some(rule) => Lookup::Found(Found { rule, candidate: None, merged: None }),
             None if host_matched => Lookup::NoPath,
             None => Lookup::NoHost,
         }
@@ -301,6 +330,10 @@ fn rule_of<'l>(lookup: &'l Lookup<'_>) -> Option<&'l Arc<Rule>> {
         Lookup::Found(found) => Some(found.rule),
         Lookup::NoHost | Lookup::NoPath | Lookup::Ambiguous => None,
     }
+}
+
+fn is_closed(lookup: &Lookup<'_>) -> bool {
+    rule_of(lookup).is_some_and(|rule| rule.policies.denied.is_some())
 }
 
 impl HostEntry {

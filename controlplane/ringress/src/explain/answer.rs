@@ -145,12 +145,17 @@ impl Asked<'_> {
             Lookup::NoHost | Lookup::NoPath => Err(Absence::NoRule { unread: explanation.problems.len() }),
             Lookup::Ambiguous => Err(Absence::Ambiguous),
         };
+        let merged = match &lookup {
+            Lookup::Found(found) => found.merged.and_then(|number| path.merged.get(number)),
+            Lookup::NoHost | Lookup::NoPath | Lookup::Ambiguous => None,
+        };
         let candidates = Candidates {
             claims: self.world.claims,
             place: self.world.place,
             endpoints_known: self.world.endpoints_known,
             host,
-            path: &path.bytes,
+            sent: &path.bytes,
+            path: merged.map_or(&*path.bytes, Vec::as_slice),
             deciding: tried.hosts(table, self.world.claims),
             winner,
         };
@@ -563,6 +568,26 @@ spec: {ports: [{port: 80}]}
         let [host, path, ..] = &explanation.checklist[..] else { panic!("{:?}", explanation.checklist) };
         assert_eq!((host.state, &*path.says), (State::Ok, AMBIGUOUS));
         assert!(explanation.losers.iter().all(|loser| loser.why != "another rule comes first"));
+    }
+
+    #[test]
+    fn empty_elements_that_lead_to_a_closed_rule_are_said() {
+        let protected = "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: protected, annotations: \
+                         {nginx.ingress.kubernetes.io/auth-url: http://auth/}}\nspec: {rules: [{host: a.test, http: {paths: \
+                         [{path: /admin, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}\n";
+        let translation =
+            translated(&(ingress(&[("a.test", "/", "web", 80)], "[]") + protected), &LastGood::default());
+        for (path, winner, status) in [
+            ("//admin/x", "protected", Some(503)),
+            ("/%2fadmin", "protected", Some(503)),
+            ("//x", "main", None),
+        ] {
+            let explanation = ask_of(&translation, &format!("http://a.test{path}"), &[]);
+            assert_eq!(explanation.winner.as_ref().unwrap().object.name, winner, "{path}");
+            assert_eq!(explanation.answer.as_ref().map(|answer| answer.status), status, "{path}");
+            let says = &explanation.checklist[1].says;
+            assert_eq!(says.contains("whoever merges slashes"), status.is_some(), "{says}");
+        }
     }
 
     #[test]

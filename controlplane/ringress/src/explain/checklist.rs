@@ -19,6 +19,8 @@ pub(super) struct Candidates<'c> {
     /// Lower case, without port.
     pub(super) host: &'c str,
     /// Normalised.
+    pub(super) sent: &'c [u8],
+    /// The same, or with its slashes merged where only that leads to the winner.
     pub(super) path: &'c [u8],
     /// The hosts whose rules the matcher tried; `*` for every host.
     pub(super) deciding: Vec<String>,
@@ -78,6 +80,11 @@ impl Candidates<'_> {
 
     fn path_says(&self, claim: Option<&Claim>) -> String {
         match claim.and_then(|claim| claim.path.as_ref()) {
+            Some(path) if self.sent != self.path => format!(
+                "{} is {} to whoever merges slashes, which falls under {path}, and that is closed",
+                String::from_utf8_lossy(self.sent),
+                self.path_text()
+            ),
             Some(path) => format!("{} falls under {path}", self.path_text()),
             None => "a default backend takes what no path matches".to_owned(),
         }

@@ -66,6 +66,8 @@ struct Object {
     created: usize,
     rules: Vec<Rule>,
     has_default: bool,
+    /// Whether it asks for a protection that is not applied.
+    is_protected: bool,
 }
 
 #[derive(Debug)]
@@ -84,15 +86,18 @@ impl Object {
             created: random.below(3),
             // Without rules it must have one.
             has_default: rules.is_empty() || random.below(6) == 0,
+            is_protected: random.below(8) == 0,
             rules,
         }
     }
 
     fn yaml(&self) -> String {
         let Self { name, created, .. } = self;
+        let annotations =
+            if self.is_protected { "{nginx.ingress.kubernetes.io/auth-type: basic}" } else { "{}" };
         let class = if self.is_ours { "ringress" } else { "other" };
         let mut text = format!(
-            "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: {name}\n  creationTimestamp: 2026-01-0{}T00:00:00Z\nspec:\n  ingressClassName: {class}\n",
+            "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: {name}\n  annotations: {annotations}\n  creationTimestamp: 2026-01-0{}T00:00:00Z\nspec:\n  ingressClassName: {class}\n",
             created + 1
         );
         if self.has_default {
@@ -108,7 +113,15 @@ impl Object {
     }
 
     fn default_backend(&self) -> Option<Verdict> {
-        self.has_default.then(|| Verdict::Taken(self.name.clone(), "spec.defaultBackend".to_owned()))
+        self.has_default.then(|| self.verdict("spec.defaultBackend".to_owned()))
+    }
+
+    /// What becomes of a request that a field of it takes.
+    fn verdict(&self, field: String) -> Verdict {
+        match self.is_protected {
+            true => Verdict::Closed(self.name.clone(), field),
+            false => Verdict::Taken(self.name.clone(), field),
+        }
     }
 }
 
@@ -179,6 +192,8 @@ ports: [{name: '', port: 9000}]
 enum Verdict {
     /// The object and its field.
     Taken(String, String),
+    /// The same, and it asks for a protection that is not applied.
+    Closed(String, String),
     NotFound,
     /// Its path cannot be read, or reads differently depending on who decodes it.
     Refused,
@@ -188,11 +203,16 @@ fn naive(objects: &[Object], host: &str, target: &str) -> Verdict {
     let Some(plain) = plain_path(target) else { return Verdict::Refused };
     let as_sent = scan(objects, host, &plain.kept);
     match plain.decoded {
-        None => as_sent,
-        Some(None) => Verdict::Refused,
-        Some(Some(decoded)) if scan(objects, host, &decoded) == as_sent => as_sent,
-        Some(Some(_)) => Verdict::Refused,
+        None => {}
+        Some(Some(decoded)) if scan(objects, host, &decoded) == as_sent => {}
+        Some(_) => return Verdict::Refused,
     }
+    let is_closed = |verdict: &Verdict| matches!(verdict, Verdict::Closed(..));
+    if is_closed(&as_sent) {
+        return as_sent;
+    }
+    let mut merged = plain.merged.iter().map(|path| scan(objects, host, path));
+    merged.find(is_closed).unwrap_or(as_sent)
 }
 
 /// Ingress v1, word by word: the most specific host decides, Exact before Prefix, the longer prefix, the older object.
@@ -221,7 +241,7 @@ fn best_path(oldest_first: &[&Object], host: &str, path: &str) -> Option<Verdict
                 let Some(rank) = rank(wanted, kind, path) else { continue };
                 if best.as_ref().is_none_or(|(before, _)| rank > *before) {
                     let field = format!("spec.rules[{rule_number}].http.paths[{number}]");
-                    best = Some((rank, Verdict::Taken(object.name.clone(), field)));
+                    best = Some((rank, object.verdict(field)));
                 }
             }
         }
@@ -245,6 +265,9 @@ struct Plain {
     kept: String,
     /// As whoever decodes slashes first sees it, where there is one; without a path where that climbs above the root.
     decoded: Option<Option<String>>,
+    /// As those see it who take several slashes for one, where there are several: merged and then resolved, or the other
+    /// way round, and the same with encoded slashes decoded.
+    merged: Vec<String>,
 }
 
 /// `None` where the path is refused: a bad encoding, or more `..` than elements.
@@ -261,8 +284,23 @@ fn plain_path(target: &str) -> Option<Plain> {
         rest = &rest[at + 3..];
     }
     text.push_str(rest);
-    let decoded = text.contains("%2F").then(|| without_dots(&text.replace("%2F", "/")));
-    Some(Plain { kept: without_dots(&text)?, decoded })
+    let slashed = text.replace("%2F", "/");
+    let decoded = (slashed != text).then(|| without_dots(&slashed));
+    let spellings = [&text, &slashed].into_iter().filter(|path| path.contains("//"));
+    let merged = spellings.flat_map(|path| {
+        let after = without_dots(path).map(|path| with_single_slashes(&path));
+        [without_dots(&with_single_slashes(path)), after].into_iter().flatten()
+    });
+    let merged = merged.collect();
+    Some(Plain { kept: without_dots(&text)?, decoded, merged })
+}
+
+fn with_single_slashes(path: &str) -> String {
+    let mut path = path.to_owned();
+    while path.contains("//") {
+        path = path.replace("//", "/");
+    }
+    path
 }
 
 fn without_dots(path: &str) -> Option<String> {
@@ -282,7 +320,7 @@ fn without_dots(path: &str) -> Option<String> {
 
 #[test]
 fn explain_and_the_table_and_a_naive_scan_agree() {
-    let counts = [const { AtomicU64::new(0) }; 3];
+    let counts = [const { AtomicU64::new(0) }; 4];
     let next = AtomicU64::new(1);
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, |count| count.get()) {
@@ -299,15 +337,16 @@ fn explain_and_the_table_and_a_naive_scan_agree() {
             });
         }
     });
-    let [taken, not_found, refused] = counts.map(AtomicU64::into_inner);
-    println!("{taken} requests were taken, {not_found} not found, {refused} refused");
+    let [taken, not_found, refused, closed] = counts.map(AtomicU64::into_inner);
+    println!("{taken} requests were taken, {not_found} not found, {refused} refused, {closed} closed");
     // Each side of the law was really tried.
     let least = MANIFESTS * REQUESTS as u64 / 20;
     assert!(taken > 4 * least && not_found > least && refused > least, "{taken}, {not_found}, {refused}");
+    assert!(2 * closed > least, "{closed}");
 }
 
-/// How many requests were taken, not found and refused; all agree on them.
-fn check_manifest(seed: u64) -> [u64; 3] {
+/// How many requests were taken, not found, refused and closed; all agree on them.
+fn check_manifest(seed: u64) -> [u64; 4] {
     let settings = Settings { allow_loopback_endpoints: true, https: None, ..Settings::default() };
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let (objects, text) = generate(&mut random);
@@ -315,13 +354,14 @@ fn check_manifest(seed: u64) -> [u64; 3] {
     let loaded = folder.update(BTreeMap::from([("a.yaml".to_owned(), Arc::from(&*text))]));
     let translation = translate(&loaded.objects, &settings, &LastGood::default(), &mut Memo::default());
     check_claims(&objects, &translation, &text);
-    let mut counts = [0; 3];
+    let mut counts = [0; 4];
     for (host, target) in requests(&mut random) {
         let context = || format!("seed {seed}: http://{host}{target}\n{text}");
         let kind = match check(&objects, &translation, host, &target, &context) {
             Verdict::Taken(..) => 0,
             Verdict::NotFound => 1,
             Verdict::Refused => 2,
+            Verdict::Closed(..) => 3,
         };
         counts[kind] += 1;
     }
@@ -384,6 +424,9 @@ fn check(
 fn explained(explanation: &Explanation) -> Verdict {
     match (&explanation.winner, &explanation.answer) {
         (Some(winner), None) => Verdict::Taken(winner.object.name.clone(), winner.field.clone()),
+        (Some(winner), Some(answer)) if answer.status == 503 => {
+            Verdict::Closed(winner.object.name.clone(), winner.field.clone())
+        }
         (None, Some(answer)) if answer.status == 404 => Verdict::NotFound,
         (None, Some(answer)) if answer.status == 400 => Verdict::Refused,
         (winner, answer) => panic!("{winner:?} {answer:?}"),
@@ -401,7 +444,11 @@ fn found(translation: &Translation, question: &Question) -> Verdict {
     match table.find(host, &path, &head, &mut Scratch::default(), &mut NoTrace) {
         Lookup::Found(found) => {
             let origin = &found.rule.origin;
-            Verdict::Taken(origin.object.name.to_string(), origin.field.to_string())
+            let (name, field) = (origin.object.name.to_string(), origin.field.to_string());
+            match found.rule.policies.denied {
+                Some(_) => Verdict::Closed(name, field),
+                None => Verdict::Taken(name, field),
+            }
         }
         Lookup::NoHost | Lookup::NoPath => Verdict::NotFound,
         Lookup::Ambiguous => Verdict::Refused,
@@ -420,7 +467,7 @@ fn check_reasons(explanation: &Explanation, verdict: &Verdict, claims: usize, co
     assert!(explanation.losers.iter().all(|loser| !loser.why.is_empty()), "{}", context());
     let losers = explanation.losers.len();
     match verdict {
-        Verdict::Taken(..) => {
+        Verdict::Taken(..) | Verdict::Closed(..) => {
             assert_eq!(failed, [], "{}", context());
             // A default backend may win for several hosts at once.
             assert!(losers < claims, "{losers} of {claims} {}", context());

@@ -310,6 +310,20 @@ on_both_drivers! {
         assert!(answer.text().starts_with("GET /kept/as/sent "), "an annotation that is not applied changes nothing");
     }
 
+    fn empty_path_elements_lead_around_no_protection(driver) {
+        let fleet = Fleet::new(&["web"]);
+        let protected = Ingress::new("protected")
+            .route("a.test", "/admin", "Prefix", "web", "80")
+            .annotation("nginx.ingress.kubernetes.io/auth-url", "http://auth.test/");
+        let ringress = fleet.launch(driver, &[Ingress::simple("open", "a.test", "web"), protected]).start();
+        let closed = ["/admin", "//admin", "//admin/x", "/x/..//admin", "/x//../admin", "/%2fadmin", "/%2Fadmin//x"];
+        check(&ringress, &closed.map(|target| ("a.test", target, "503")));
+        for target in ["//", "//x", "/x//admin", "//administrator"] {
+            let answer = ringress.get("a.test", target);
+            assert!(answer.text().starts_with(&format!("GET {target} ")), "{target}: {}", answer.text());
+        }
+    }
+
     fn one_wrong_object_harms_only_its_own_rules(driver) {
         let fleet = Fleet::new(&["web"]);
         let wrong = [

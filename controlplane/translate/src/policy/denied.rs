@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use ringress_shared::policy::Denied;
 use ringress_shared::route::Dialect;
 
+use super::aliases::is_name_of_servers;
 use super::{Annotations, PREFIX, value};
 use crate::problem::Problem;
 use crate::settings::Settings;
@@ -24,7 +25,7 @@ pub(crate) struct Denial {
 enum Guards {
     /// The paths of its object.
     Object,
-    /// The hosts of its object, whoever's paths they have: TLS comes before any path.
+    /// The hosts of its object, whoever's paths they have: TLS comes before any path, and a text for the server holds for all.
     Hosts,
 }
 
@@ -102,9 +103,14 @@ pub(super) fn read(
                 "ssl-passthrough" => Problem::no_passthrough(object, &key),
                 _ => Problem::unsupported_protection(object, &key, known.instead),
             });
-            let demands = name == "auth-tls-secret" && demands_certificates(annotations, settings);
-            let guards = if demands { Guards::Hosts } else { Guards::Object };
+            let guards = match name {
+                "auth-tls-secret" if demands_certificates(annotations, settings) => Guards::Hosts,
+                "server-snippet" => Guards::Hosts,
+                _ => Guards::Object,
+            };
             denied.push(Denial { guards, ..Denial::of(&key, Holds::Always) });
+        } else if is_name_of_servers(name) {
+            // What is said of it depends on the hosts: `aliases::report`.
         } else if name == "rewrite-target" {
             problems.push(rewrite(object, &key, value));
         } else {

@@ -101,11 +101,11 @@ impl Problem {
     }
 
     /// A protection of a whole host closes other objects of its namespace too.
-    pub fn closed_with_host(object: &ObjectRef, guard: &ObjectRef, hosts: &[String]) -> Self {
+    pub fn closed_with_host(object: &ObjectRef, because: &str, hosts: &[String]) -> Self {
         let message = format!(
-            "{guard} asks for client certificates, which ingress-nginx demands of every request to its hosts and which are \
-             not asked for here, so the paths of this object at {} answer 503 too instead of being open; remove the \
-             annotation there once the protection is not needed, or move this object to other hosts",
+            "{because}: ingress-nginx applies it to every request to its hosts, so the paths of this object at {} answer 503 \
+             too instead of being open; remove the annotation there once the protection is not needed, or move this \
+             object to other hosts",
             some_of(hosts)
         );
         finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
@@ -113,15 +113,36 @@ impl Problem {
     }
 
     /// A protection of a whole host by an object of another namespace.
-    pub fn open_beside_guard(object: &ObjectRef, guard: &ObjectRef, hosts: &[String]) -> Self {
+    pub fn open_beside_guard(object: &ObjectRef, because: &str, hosts: &[String]) -> Self {
         let message = format!(
-            "{guard}, of another namespace, asks for client certificates, which ingress-nginx demands of every request to its \
-             hosts and which are not asked for here: the paths of this object at {} are open, because nobody closes what \
-             stands in another namespace; protect them in the application, or move them to other hosts",
+            "{because}: ingress-nginx applies it to every request to its hosts, and yet the paths of this object at {} are \
+             open, because nobody closes what stands in another namespace; protect them in the application, or move them \
+             to other hosts",
             some_of(hosts)
         );
         finding(Warning, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
             .of(object, "spec.rules")
+    }
+
+    /// Further names of the hosts of a protected object. `unread`: those that are no names of hosts.
+    pub fn closed_aliases(object: &ObjectRef, key: &str, closed: &[String], unread: &[String]) -> Self {
+        let answer = match closed {
+            [] => String::new(),
+            closed => format!(
+                ", so that {} answers 503 instead of being taken by a wildcard, unless a rule names it",
+                some_of(closed)
+            ),
+        };
+        let open = match unread {
+            [] => String::new(),
+            unread => format!("; what {} stands for cannot be closed", some_of(unread)),
+        };
+        let message = format!(
+            "{key} gives the hosts of this object, which asks for a protection that is not applied, further names that are \
+             not served{answer}{open}; name such hosts in spec.rules, or remove the annotation"
+        );
+        finding(Error, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
+            .of(object, &annotation_field(key))
     }
 
     /// A protocol towards endpoints that is not spoken.

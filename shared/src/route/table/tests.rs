@@ -4,7 +4,7 @@ use super::super::{BareGet, RuleTimeouts, normalise};
 use super::*;
 use crate::id::RuleId;
 use crate::origin::{ObjectRef, Origin};
-use crate::policy::PolicySet;
+use crate::policy::{Denied, PolicySet};
 
 fn rule(name: &str) -> Arc<Rule> {
     Arc::new(Rule {
@@ -14,6 +14,13 @@ fn rule(name: &str) -> Arc<Rule> {
         backends: Box::new([]),
         timeouts: RuleTimeouts::default(),
     })
+}
+
+/// A rule with a protection that is not applied.
+fn closed(name: &str) -> Arc<Rule> {
+    let denied = Some(Denied { because: "auth-url is not applied".into() });
+    let policies = Arc::new(PolicySet { denied, ..PolicySet::default() });
+    Arc::new(Rule { policies, ..(*rule(name)).clone() })
 }
 
 fn add(builder: &mut RouteTableBuilder, host: &str, path: PathMatch, name: &str) {
@@ -127,6 +134,52 @@ fn an_encoded_slash_that_would_choose_another_rule_is_ambiguous() {
     check(&table, "h", "/files/a%2fb", "root");
     check(&table, "h", "/admin%2fx", "ambiguous");
     check(&table, "h", "/x/..%2fadmin", "ambiguous");
+}
+
+#[test]
+fn merged_slashes_reach_closed_rules_and_no_others() {
+    let mut builder = RouteTableBuilder::new();
+    for path in ["/", "/files", "/admin%2Fx"] {
+        add(&mut builder, "h", PathMatch::prefix(path), path);
+    }
+    let host = HostPattern::parse("h").ok();
+    let regex = PathMatch::Regex(PathRegex::compile("^/secure(/|$)(.*)", true).unwrap());
+    for (path, name) in [
+        (PathMatch::prefix("/admin"), "admin"),
+        (PathMatch::Exact("/a/exact".into()), "exact"),
+        (regex, "expression"),
+    ] {
+        let rule = closed(name);
+        builder.candidate(host.clone(), Candidate { path, predicates: Predicates::default(), rule });
+    }
+    let table = builder.build();
+    for (path, expected) in [
+        ("//admin", "admin"),
+        ("//admin/x", "admin"),
+        ("///admin//x", "admin"),
+        ("/x/..//admin", "admin"),
+        ("/x//../admin", "admin"),
+        ("/%2fadmin", "admin"),
+        ("/%2Fadmin%2fx", "admin"),
+        ("/x/%2f../admin", "admin"),
+        ("/a//exact", "exact"),
+        ("//a//exact", "exact"),
+        ("//SECURE/x", "expression"),
+        // Its own rule is closed already.
+        ("/admin//x", "admin"),
+        // What is open stays where it was.
+        ("//", "/"),
+        ("//x", "/"),
+        ("//files", "/"),
+        ("/files//x", "/files"),
+        ("//administrator", "/"),
+        ("/a//exact/x", "/"),
+        ("//admin/../x", "/"),
+        // Decoding alone chooses another rule.
+        ("/admin%2fx", "ambiguous"),
+    ] {
+        check(&table, "h", path, expected);
+    }
 }
 
 #[test]
