@@ -7,7 +7,7 @@ log says why; its rights go all the same.
 {{/* "true" where the rights of the replicas go with the release, and addresses are to be cleared at all. */}}
 {{- define "ringress.clearsStatus" -}}
 {{- $wanted := index .Values.controller.extraArgs "update-status-on-shutdown" | toString -}}
-{{- if and .Values.rbac.create (ne $wanted "false") -}}true{{- end -}}
+{{- if and .Values.rbac.create (include "ringress.updatesStatus" .) (ne $wanted "false") -}}true{{- end -}}
 {{- end -}}
 
 {{- define "ringress.clear" -}}
