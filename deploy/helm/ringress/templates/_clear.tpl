@@ -32,6 +32,9 @@ annotations:
 app.kubernetes.io/name: {{ include "ringress.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: clear-status
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* As the pods beside it, but for what only those need: low ports, volumes, and a profile that allows io_uring. */}}
