@@ -47,6 +47,7 @@ check() {
     check_that 'no golden file is left over' no_leftovers
     check_that 'deploy/ringress.yaml is what the chart says' ../manifest.sh --check
     check_that 'kubectl ringress finds the pods of every golden file' pods_are_found
+    check_that 'commonLabels are on every object and every pod' labels_are_common
     check_that 'every metric of the alerts and the dashboard exists' metrics_exist
     if [[ -n ${RINGRESS:-} ]]; then
         check_that 'the flags of the chart are those of the binary' flags_are_known
@@ -138,6 +139,28 @@ pods_are_found() {
         fi
     done
     return "$missing"
+}
+
+# Labels of metadata stand two deep, those of a pod template six.
+labels_are_common() {
+    local file unlabelled=0
+    for file in "$chart"/ci/*-values.yaml; do
+        if ! render "$file" --set commonLabels.marked=everywhere |
+            awk '
+                function judge() {
+                    if (kind != "" && labelled != marked) { print kind ": " labelled " with labels, " marked " with the common ones"; wrong = 1 }
+                    kind = ""; labelled = 0; marked = 0
+                }
+                /^---/ { judge() }
+                /^kind: / { kind = $2 }
+                /^(  |      )labels:$/ { labelled++ }
+                /^ *marked: everywhere$/ { marked++ }
+                END { judge(); exit wrong }'; then
+            echo "in $file"
+            unlabelled=1
+        fi
+    done
+    return "$unlabelled"
 }
 
 # Histograms and counters are exposed under longer names than they are declared with.

@@ -254,6 +254,9 @@ async fn without_the_key_hosts_with_certificates_refuse_tls() {
         assert!(from.describe().contains("refuse TLS"), "{}", from.describe());
         let problems = get(running.admin, "/routes").await.json()["problems"].to_string();
         assert!(problems.contains("SecretWithheld"), "{problems}");
+        let missing = get(running.admin, "/certificates").await.json()["missing"].clone();
+        assert_eq!(missing[0]["reason"], "SecretWithheld", "{missing}");
+        assert_eq!(missing[0]["hosts"][0], "own.test", "{missing}");
         server.heal();
         eventually(
             async || shown(&running.certificates(), "own.test"),

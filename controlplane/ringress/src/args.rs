@@ -8,6 +8,7 @@ mod ask;
 mod check;
 mod clear;
 mod cluster;
+mod foreign;
 mod groups;
 mod mistakes;
 mod told;
@@ -63,7 +64,7 @@ impl Cli {
     ) -> Result<Self, clap::Error> {
         let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
         let is_plugin = arguments.first().is_some_and(|program| is_plugin(Path::new(program)));
-        let mut command = Self::command();
+        let mut command = foreign::known_to(Self::command());
         if is_plugin {
             command = command.bin_name("kubectl ringress");
         }
@@ -77,7 +78,10 @@ impl Cli {
             _ => {}
         }
         let told = told::of(&command, &matches);
-        let cli = Self::from_arg_matches(&matches).map_err(|refused| refused.format(&mut command))?;
+        let mut cli = Self::from_arg_matches(&matches).map_err(|refused| refused.format(&mut command))?;
+        if let (Verb::Run(run), Some((_, flags))) = (&mut cli.verb, matches.subcommand()) {
+            run.foreign = foreign::given(flags);
+        }
         Ok(Self { caller: Caller { is_plugin, names_admin: given.contains("admin") }, told, ..cli })
     }
 }
@@ -165,6 +169,9 @@ pub(crate) struct RunArgs {
     traffic: TrafficArgs,
     #[command(flatten)]
     process: ProcessArgs,
+    /// Flags of ingress-nginx that are not ours.
+    #[arg(skip)]
+    foreign: Vec<&'static foreign::Foreign>,
 }
 
 /// Flags of `dev`.
@@ -393,6 +400,8 @@ pub(crate) struct Run {
     pub(crate) shutdown_grace_period: Duration,
     pub(crate) settings: Settings,
     pub(crate) process: Process,
+    /// Flags that are taken and change nothing, each with why.
+    pub(crate) ignored: Vec<(&'static str, &'static str)>,
 }
 
 /// `dev`, read.

@@ -19,6 +19,9 @@ use crate::logging::{self, Lines};
 pub(crate) fn run(run: Run, told: Vec<Told>) -> anyhow::Result<ExitCode> {
     let lines = Lines::to_stdout()?;
     logging::log_to(&lines, run.process.log_level.as_deref().unwrap_or("info"));
+    for (flag, why) in run.ignored {
+        tracing::warn!(flag, why, "a flag of ingress-nginx is ignored");
+    }
     let (source, manifests, writer) = match run.origin {
         Origin::Folder(folder) => (Source::Folder(folder.clone()), Manifests::Folder(folder), None),
         Origin::Cluster(cluster) => {

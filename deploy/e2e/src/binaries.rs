@@ -179,7 +179,8 @@ impl GoProgram {
         )
     }
 
-    fn source(&self) -> PathBuf {
+    /// The folder of its module.
+    pub(crate) fn source(&self) -> PathBuf {
         crate_folder().join(self.module)
     }
 

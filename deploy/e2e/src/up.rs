@@ -106,9 +106,6 @@ pub fn missing_for_tests(kubernetes: &GoProgram) -> Vec<String> {
 /// What keeps this machine from holding a box.
 fn missing(kubernetes: &GoProgram, commands: &[(&str, &str)]) -> Vec<String> {
     let mut missing = Vec::new();
-    if !rustix::process::geteuid().is_root() {
-        missing.push("it needs root".to_owned());
-    }
     let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
         .chain(["/usr/sbin".into(), "/sbin".into()])
         .collect();
@@ -118,12 +115,56 @@ fn missing(kubernetes: &GoProgram, commands: &[(&str, &str)]) -> Vec<String> {
             missing.push(format!("no command {command} (apt-get install {package})"));
         }
     }
+    match rustix::process::geteuid().is_root() {
+        false => missing.push("it needs root".to_owned()),
+        true if found("unshare") => missing.extend(no_namespaces()),
+        true => {}
+    }
     let built = kubernetes.is_kept() && binaries::HELM.is_kept();
-    if !built && !found("go") {
-        missing.push("no command go (Go 1.26 or newer)".to_owned());
+    match (built, found("go")) {
+        (true, _) => {}
+        (false, true) => missing.extend(unfit_go(kubernetes)),
+        (false, false) => missing.push(format!("no command go ({GO_NEEDED})")),
     }
     missing
 }
+
+/// Why no namespaces can be made: root of a container seldom may.
+fn no_namespaces() -> Option<String> {
+    let made = Command::new("unshare")
+        .args(["--net", "--pid", "--mount", "--fork", "true"])
+        .env("PATH", with_sbin().ok()?)
+        .output();
+    let why = match made {
+        Ok(made) if made.status.success() => return None,
+        Ok(made) => String::from_utf8_lossy(&made.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Some(format!("no namespaces can be made (it needs CAP_SYS_ADMIN, as in a privileged container): {why}"))
+}
+
+/// Why the installed Go does not build the programs. One that knows how fetches the version that a module asks for.
+fn unfit_go(program: &GoProgram) -> Option<String> {
+    let asked = Command::new("go").args(["env", "GOVERSION"]).current_dir(program.source()).output();
+    match asked {
+        Ok(asked) if asked.status.success() => old_go(String::from_utf8_lossy(&asked.stdout).trim()),
+        Ok(asked) => Some(format!("{} ({GO_NEEDED})", String::from_utf8_lossy(&asked.stderr).trim())),
+        Err(error) => Some(format!("go does not start: {error} ({GO_NEEDED})")),
+    }
+}
+
+/// What to say of a Go that does not build the programs of a box. A version that cannot be read may well do.
+fn old_go(version: &str) -> Option<String> {
+    let mut numbers = version.strip_prefix("go")?.split(|letter: char| !letter.is_ascii_digit());
+    let mut number = || numbers.next()?.parse::<u32>().ok();
+    let is_old = (number()?, number()?) < GO_OLDEST;
+    is_old.then(|| format!("{version} is too old ({GO_NEEDED})"))
+}
+
+/// As `go.mod` of the programs says.
+const GO_OLDEST: (u32, u32) = (1, 26);
+
+const GO_NEEDED: &str = "Go 1.26 or newer";
 
 fn start(cluster: &Cluster) -> anyhow::Result<()> {
     let mut progress = Progress::begin(&format!("starting box {}", cluster.name()));
@@ -248,6 +289,29 @@ fn called_again(program: &Path, here: &Path, in_path: Option<&Path>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_old_go_is_named() {
+        for (version, is_old) in [
+            ("go1.19.8", true),
+            ("go1.25", true),
+            ("go1.25rc1", true),
+            ("go1.26rc1", false),
+            ("go1.26.0", false),
+            ("go1.30", false),
+            ("go2.0", false),
+            ("devel +abc", false),
+            ("", false),
+        ] {
+            assert_eq!(old_go(version).is_some(), is_old, "{version}");
+        }
+        assert_eq!(old_go("go1.19").unwrap(), "go1.19 is too old (Go 1.26 or newer)");
+        for module in ["kubernetes/go.mod", "helm/go.mod"] {
+            let module = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(module)).unwrap();
+            let (major, minor) = GO_OLDEST;
+            assert!(module.lines().any(|line| line.starts_with(&format!("go {major}.{minor}."))), "{module}");
+        }
+    }
 
     #[test]
     fn the_program_is_called_so_that_a_shell_finds_it() {

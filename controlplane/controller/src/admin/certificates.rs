@@ -140,9 +140,14 @@ impl ShownSince {
     }
 }
 
-/// Those whose hosts get the default certificate.
+/// Those whose hosts get the default certificate, or none at all.
 fn is_missing(problem: &&Problem) -> bool {
-    let reasons = [Reason::SecretNotFound, Reason::CertificateInvalid, Reason::CertificateHostMismatch];
+    let reasons = [
+        Reason::SecretNotFound,
+        Reason::SecretWithheld,
+        Reason::CertificateInvalid,
+        Reason::CertificateHostMismatch,
+    ];
     reasons.contains(&problem.reason)
 }
 

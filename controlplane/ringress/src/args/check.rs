@@ -19,6 +19,7 @@ impl RunArgs {
     pub(crate) fn check(self) -> Result<Run, Mistakes> {
         let mut mistakes = Mistakes::default();
         let is_folder = self.manifests.is_some();
+        let ignored = mistakes.foreign(&self.foreign);
         mistakes.cluster(is_folder, &self.cluster);
         let folder = self.manifests.map(|folder| mistakes.folder(folder));
         let ports = mistakes.ports(&self.http_port, &self.https_port, EVERY_ADDRESS);
@@ -43,6 +44,7 @@ impl RunArgs {
             ),
             settings,
             process: mistakes.process(self.process),
+            ignored,
         };
         mistakes.unless_any(run)
     }
@@ -313,6 +315,24 @@ mod tests {
             mistakes.contains("--update-status-on-shutdown \"later\" is neither true nor false"),
             "{mistakes}"
         );
+    }
+
+    #[test]
+    fn statuses_are_left_alone_where_that_is_said() {
+        for (flags, expected) in [
+            (&[][..], true),
+            (&["--update-status"], true),
+            (&["--update-status=true"], true),
+            (&["--update-status=false"], false),
+        ] {
+            let published = ["--publish-status-address=192.0.2.1"];
+            let Origin::Cluster(cluster) = run(&[&published, flags].concat()).unwrap().origin else {
+                panic!("no cluster")
+            };
+            assert_eq!(cluster.status.publish.is_some(), expected, "{flags:?}");
+        }
+        let mistakes = run(&["--update-status=later"]).unwrap_err().to_string();
+        assert!(mistakes.contains("--update-status \"later\" is neither true nor false"), "{mistakes}");
     }
 
     #[test]

@@ -61,6 +61,17 @@ pub(super) struct ClusterArgs {
         env = "RINGRESS_REPORT_NODE_INTERNAL_IP_ADDRESS"
     )]
     report_node_internal_ip_address: String,
+    /// Whether addresses are written into the statuses of Ingresses; false beside a controller that writes its own there.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "true",
+        default_missing_value = "true",
+        env = "RINGRESS_UPDATE_STATUS"
+    )]
+    update_status: String,
     /// Whether the last replica takes the addresses out of the statuses when it ends.
     #[arg(
         long,
@@ -133,6 +144,7 @@ impl ClusterArgs {
         }
         for (flag, text) in [
             ("report-node-internal-ip-address", &self.report_node_internal_ip_address),
+            ("update-status", &self.update_status),
             ("update-status-on-shutdown", &self.update_status_on_shutdown),
         ] {
             if let Err(why) = values::question(text) {
@@ -209,8 +221,11 @@ impl ClusterArgs {
         Origin::Cluster(Box::new(Cluster { scope, patience, cache, status }))
     }
 
-    /// Where addresses come from; outside of a pod and without a flag nowhere.
+    /// Where addresses come from; outside of a pod and without a flag nowhere, nor where no status is to be written.
     fn publish(&self) -> Option<Publish> {
+        if values::question(&self.update_status) == Ok(false) {
+            return None;
+        }
         let addresses = self.publish_addresses();
         let service = self.publish_service().and_then(|text| values::reference(text).ok());
         match service {

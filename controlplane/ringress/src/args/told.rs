@@ -19,7 +19,8 @@ pub(super) fn of(command: &Command, matches: &ArgMatches) -> Vec<Told> {
     let Some((name, verb)) = matches.subcommand() else { return Vec::new() };
     let Some(command) = command.find_subcommand(name) else { return Vec::new() };
     let known: Vec<&str> = verb.ids().map(clap::Id::as_str).collect();
-    let flags = command.get_arguments().filter_map(|flag| Some((flag.get_long()?, flag.get_id().as_str())));
+    let shown = command.get_arguments().filter(|flag| !flag.is_hide_set());
+    let flags = shown.filter_map(|flag| Some((flag.get_long()?, flag.get_id().as_str())));
     let flags = flags.filter(|(name, _)| !matches!(*name, "help" | "version" | "no-color"));
     let told = flags.map(|(name, id)| match known.contains(&id) {
         true => Told { flag: name.to_owned(), value: value(verb, id), origin: origin(verb.value_source(id)) },

@@ -1,5 +1,6 @@
 //! One running controller: a process of this machine or a pod, and the way to its admin address.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub(crate) struct Replica {
     pub(crate) release: Option<String>,
     /// The node of a pod.
     pub(crate) node: Option<String>,
+    /// Of a pod.
+    pub(crate) labels: BTreeMap<String, String>,
     /// Why requests are not sent to it; `None`: it is ready.
     pub(crate) unready: Option<String>,
     way: Way,
@@ -47,6 +50,7 @@ impl Replica {
             name: address.to_string(),
             release: None,
             node: None,
+            labels: BTreeMap::new(),
             unready: None,
             way: Way::Process(address),
         }
@@ -58,6 +62,7 @@ impl Replica {
             name: format!("{namespace}/{}", pod.name_any()),
             release: Some(release(&namespace, pod)),
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+            labels: pod.labels().clone(),
             unready: unready(pod),
             way: Way::Pod { pods: Box::new(pods), pod: pod.name_any(), port: admin_port(pod) },
         }

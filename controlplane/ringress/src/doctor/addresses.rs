@@ -1,13 +1,16 @@
 //! Where clients come in: addresses in the status of Ingresses, load balancers, and whether they answer from here.
 
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::facts::{Door, Facts, published};
+use super::facts::{Asked, Door, Facts, published};
 use super::{Line, several};
 
 pub(super) fn judge(facts: &Facts) -> Vec<Line> {
     let Some(cluster) = &facts.cluster else { return Vec::new() };
     let mut lines = vec![status(facts)];
+    lines.extend(unwatched(facts));
     lines.extend(cluster.services.iter().filter(|service| is_ours(facts, service)).filter_map(pending));
     lines.extend(facts.doors.iter().map(reached));
     lines
@@ -15,15 +18,14 @@ pub(super) fn judge(facts: &Facts) -> Vec<Line> {
 
 fn status(facts: &Facts) -> Line {
     const CHECK: &str = "address";
-    let ours = facts.our_ingresses();
-    let without: Vec<String> = ours
-        .iter()
-        .filter(|ingress| published(ingress).next().is_none())
-        .map(|ingress| {
-            let text = |text: &Option<String>| text.clone().unwrap_or_default();
-            format!("{}/{}", text(&ingress.metadata.namespace), text(&ingress.metadata.name))
-        })
-        .collect();
+    if facts.flag("update-status") == Some("false") {
+        return Line::ok(CHECK, "statuses are left to another controller (--update-status=false)");
+    }
+    let elsewhere = facts.unwatched();
+    let ours = facts.our_ingresses().into_iter().filter(|ingress| !elsewhere.contains(ingress));
+    let ours: Vec<&Ingress> = ours.collect();
+    let without = ours.iter().filter(|ingress| published(ingress).next().is_none());
+    let without: Vec<String> = without.map(|ingress| name(&ingress.metadata)).collect();
     let shown: std::collections::BTreeSet<&str> =
         ours.iter().flat_map(|ingress| published(ingress)).collect();
     let addresses = shown.into_iter().collect::<Vec<_>>().join(", ");
@@ -43,20 +45,39 @@ fn status(facts: &Facts) -> Line {
     }
 }
 
-/// The Service that leads to the pods of the controller.
+/// Ingresses of our class that this release does not look at.
+fn unwatched(facts: &Facts) -> Option<Line> {
+    let names: Vec<String> = facts.unwatched().iter().map(|ingress| name(&ingress.metadata)).collect();
+    let watched = facts.flag("watch-namespace").filter(|_| !names.is_empty())?;
+    Some(Line::warning(
+        "watched",
+        format!("{} of our class not watched: {}", several(names.len(), "Ingress"), names.join(", ")),
+        format!(
+            "--watch-namespace={watched} leaves their namespaces out; add them, or serve them by another release"
+        ),
+    ))
+}
+
+fn name(metadata: &ObjectMeta) -> String {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    format!("{}/{}", text(&metadata.namespace), text(&metadata.name))
+}
+
+/// A Service that leads to pods of the controller, whatever those are called.
 fn is_ours(facts: &Facts, service: &Service) -> bool {
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
-    let labels = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-    let component = labels.and_then(|labels| labels.get("app.kubernetes.io/name"));
-    let here = facts.replicas.iter().any(|replica| replica.name.split('/').next() == Some(namespace));
-    here && component.is_some_and(|name| name == "ringress")
+    let Some(selector) = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()) else { return false };
+    let takes = |replica: &Asked| {
+        let is_beside = replica.name.split('/').next() == Some(namespace);
+        is_beside && selector.iter().all(|(label, value)| replica.labels.get(label) == Some(value))
+    };
+    !selector.is_empty() && facts.replicas.iter().any(takes)
 }
 
 fn pending(service: &Service) -> Option<Line> {
     let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let has_address = status.is_some_and(|status| status.ingress.as_ref().is_some_and(|all| !all.is_empty()));
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let name = format!("{}/{}", text(&service.metadata.namespace), text(&service.metadata.name));
+    let name = name(&service.metadata);
     (!has_address).then(|| {
         Line::warning(
             "address",

@@ -1,6 +1,6 @@
 //! What the doctor looks at: read once, with the rights of whoever asks. What cannot be read is a fact, too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub(super) struct Facts {
 pub(super) struct Asked {
     pub(super) name: String,
     pub(super) node: Option<String>,
+    /// Of its pod.
+    pub(super) labels: BTreeMap<String, String>,
     /// Why it gets no requests.
     pub(super) unready: Option<String>,
     /// `None`: it could not be asked, for this reason.
@@ -248,6 +250,15 @@ impl Facts {
         cluster.ingresses.iter().filter(is_ours).collect()
     }
 
+    /// Those of them in namespaces that `--watch-namespace` leaves out.
+    pub(super) fn unwatched(&self) -> Vec<&Ingress> {
+        let Some(watched) = self.flag("watch-namespace") else { return Vec::new() };
+        let watched: BTreeSet<&str> = watched.split(',').map(str::trim).collect();
+        let is_elsewhere =
+            |ingress: &&Ingress| !watched.contains(ingress.metadata.namespace.as_deref().unwrap_or_default());
+        self.our_ingresses().into_iter().filter(is_elsewhere).collect()
+    }
+
     pub(super) fn our_classes(&self) -> BTreeSet<&str> {
         let classes = self.cluster.iter().flat_map(|cluster| &cluster.classes);
         let ours = classes.filter(|class| {
@@ -305,6 +316,7 @@ async fn ask(replica: Replica, selection: &Selection) -> Asked {
     let asked = Asked {
         name: replica.name.clone(),
         node: replica.node.clone(),
+        labels: replica.labels.clone(),
         unready: replica.unready.clone(),
         ..Asked::default()
     };

@@ -35,6 +35,9 @@ fn replica(name: &str) -> Asked {
     Asked {
         name: format!("ringress/{name}"),
         node: Some(format!("node-{name}")),
+        labels: [("app.kubernetes.io/name", "ringress"), ("app.kubernetes.io/instance", "edge")]
+            .map(|(label, value)| (label.to_owned(), value.to_owned()))
+            .into(),
         says: Some(Says {
             shards: from(json!({"version": "1", "generation": 3, "unbound": [], "shards": [shard]})),
             watches: vec![from(watch)],
@@ -330,9 +333,37 @@ fn addresses_that_are_missing_or_do_not_answer() {
     check(State::Warning, &["1 of 2 Ingresses", "shop/new"], |facts| {
         cluster(facts).ingresses.push(ingress("new", bare.clone()));
     });
+    // What it does not watch needs no address of it.
+    check(
+        State::Warning,
+        &["1 Ingress of our class not watched: far/new", "--watch-namespace=shop"],
+        |facts| {
+            let metadata = json!({"namespace": "far", "name": "new"});
+            cluster(facts).ingresses.push(ingress("new", json!({"metadata": metadata, "status": {}})));
+            says(facts).flags.push(from(json!({"flag": "watch-namespace", "value": "shop"})));
+        },
+    );
+    let left_to_others = found(|facts| {
+        cluster(facts).ingresses = vec![ingress("web", bare.clone())];
+        says(facts).flags.push(from(json!({"flag": "update-status", "value": "false"})));
+    });
+    assert_eq!(left_to_others, []);
     check(State::Warning, &["Service ringress/ringress", "has no address", "MetalLB"], |facts| {
         cluster(facts).services = vec![from(service("ringress", "ringress", json!([])))];
     });
+    // Under a nameOverride, and beside a Service of something else.
+    check(State::Warning, &["Service ringress/proxy", "has no address"], |facts| {
+        let label =
+            |replica: &mut Asked| replica.labels.insert("app.kubernetes.io/name".into(), "proxy".into());
+        facts.replicas.iter_mut().for_each(|replica| drop(label(replica)));
+        cluster(facts).services = vec![from(service("ringress", "proxy", json!([])))];
+    });
+    let foreign = |namespace: &str, name: &str| from(service(namespace, name, json!([])));
+    assert_eq!(
+        found(|facts| cluster(facts).services =
+            vec![foreign("ringress", "other"), foreign("other", "ringress")]),
+        []
+    );
     check(State::Warning, &["192.0.2.1:80 is not reachable from here: refused", "a hint"], |facts| {
         facts.doors[0].outcome = Err("refused".into());
     });

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Namespace;
 use ringress_controller::source::kube::escape;
 use ringress_translate::manifest::{Folder, Loaded, json};
 use ringress_translate::references::secrets_of;
@@ -22,14 +23,31 @@ use crate::wire::ObjectName;
 
 /// What was read.
 pub(super) struct Judged {
-    /// Those of the user, with what each release that runs was told about classes.
-    settings: Vec<(Option<String>, Settings)>,
+    /// Each release that runs.
+    releases: Vec<Judge>,
     loaded: Loaded,
     /// Kinds that may not be read, and why.
     unreadable: Vec<(&'static Source, String)>,
     /// The Ingresses that are meant; `None`: all that were read.
     meant: Option<BTreeSet<(String, String)>>,
     extent: Extent,
+}
+
+/// A release, by whose flags objects are judged.
+struct Judge {
+    /// `None`: there is no other one to tell it from.
+    release: Option<String>,
+    /// Those of the user, with what the release was told.
+    settings: Settings,
+    watched: Watched,
+}
+
+/// The namespaces that a release serves, and the flag that says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Watched {
+    flag: String,
+    /// `None`: all of them.
+    namespaces: Option<BTreeSet<String>>,
 }
 
 /// A kind, where it stands, and what cannot be said without it.
@@ -115,8 +133,11 @@ pub(super) async fn read(
     for line in unasked(&told, &settings) {
         eprintln!("warning: {line}");
     }
-    let settings = of_releases(settings, told);
-    Ok(Judged { settings, loaded, unreadable, meant, extent })
+    let mut releases = of_releases(&settings, told);
+    for judge in &mut releases {
+        judge.watched.select(cluster).await;
+    }
+    Ok(Judged { releases, loaded, unreadable, meant, extent })
 }
 
 type Flags = BTreeMap<String, String>;
@@ -155,14 +176,77 @@ fn unasked(told: &[Told], settings: &Settings) -> Vec<String> {
 }
 
 /// One that is not told apart where there is no other.
-fn of_releases(settings: Settings, told: Vec<Told>) -> Vec<(Option<String>, Settings)> {
+fn of_releases(settings: &Settings, told: Vec<Told>) -> Vec<Judge> {
     let is_alone = told.len() == 1;
     let of = |(release, flags): Told| {
-        let settings = as_told(settings.clone(), &flags.unwrap_or_default());
-        (release.filter(|_| !is_alone), settings)
+        let flags = flags.unwrap_or_default();
+        let release = release.filter(|_| !is_alone);
+        Judge { release, settings: as_told(settings.clone(), &flags), watched: Watched::of(&flags) }
     };
     told.into_iter().map(of).collect()
 }
+
+const WATCH_NAMESPACE: &str = "watch-namespace";
+
+const WATCH_NAMESPACE_SELECTOR: &str = "watch-namespace-selector";
+
+impl Watched {
+    /// As the flags say; which namespaces a selector takes is not known yet.
+    fn of(flags: &Flags) -> Self {
+        let told = |flag: &str| flags.get(flag).filter(|value| !value.is_empty());
+        let said = |flag: &str, value: &str| format!("--{flag}={value}");
+        if let Some(value) = told(WATCH_NAMESPACE) {
+            let names = value.split(',').map(|name| name.trim().to_owned()).collect();
+            return Self { flag: said(WATCH_NAMESPACE, value), namespaces: Some(names) };
+        }
+        let selector = told(WATCH_NAMESPACE_SELECTOR).map(|value| said(WATCH_NAMESPACE_SELECTOR, value));
+        Self { flag: selector.unwrap_or_default(), namespaces: None }
+    }
+
+    /// Asks which namespaces the selector takes. Where that may not be known, nothing is called unwatched.
+    async fn select(&mut self, cluster: &Cluster) {
+        let prefix = format!("--{WATCH_NAMESPACE_SELECTOR}=");
+        let Some(selector) = self.flag.strip_prefix(&prefix) else { return };
+        let query = format!("&labelSelector={}", escape(selector));
+        match cluster.objects::<Namespace>(("/api/v1", "namespaces"), &Selection::All, &query).await {
+            Ok(found) => {
+                self.namespaces = Some(found.into_iter().filter_map(|found| found.metadata.name).collect());
+            }
+            Err(why) => eprintln!(
+                "warning: cannot list Namespaces ({}), so what {} leaves out is not said",
+                escaped(&why.to_string()),
+                self.flag
+            ),
+        }
+    }
+
+    fn has(&self, namespace: &str) -> bool {
+        self.namespaces.as_ref().is_none_or(|names| names.contains(namespace))
+    }
+
+    /// What to say of an Ingress that stands elsewhere.
+    fn remark(&self, release: Option<&str>, object: ObjectName) -> Finding {
+        let who = release.map_or_else(|| "the release".to_owned(), |name| format!("the release {name}"));
+        let message = format!(
+            "not watched by {who} ({}), and so not served by it; let the flag have namespace {}",
+            self.flag, object.namespace
+        );
+        let (level, path) = (Level::Info.as_str(), "metadata.namespace".to_owned());
+        Finding {
+            object,
+            level,
+            reason: NOT_WATCHED,
+            rule: "not-watched",
+            message,
+            path,
+            file: None,
+            line: None,
+            release: None,
+        }
+    }
+}
+
+const NOT_WATCHED: &str = "NotWatched";
 
 /// The flags of the first ready replica that answers.
 async fn flags(replicas: Vec<Replica>) -> Result<Flags, String> {
@@ -200,6 +284,12 @@ fn as_told(settings: Settings, flags: &Flags) -> Settings {
         ingress_class: or_told(settings.ingress_class, defaults.ingress_class, "ingress-class"),
         controller_class: or_told(settings.controller_class, defaults.controller_class, "controller-class"),
         watch_ingress_without_class: settings.watch_ingress_without_class || is_classless,
+        // What protects is told by it.
+        annotations_prefix: or_told(
+            settings.annotations_prefix,
+            defaults.annotations_prefix,
+            "annotations-prefix",
+        ),
         ..settings
     }
 }
@@ -294,19 +384,21 @@ async fn meant(cluster: &Cluster, selector: &str) -> anyhow::Result<BTreeSet<(St
 impl Judged {
     /// Everything that is wrong at `now`, and what could not be judged, as each release sees it.
     pub(super) fn reports(mut self, now: i64) -> Vec<Report> {
-        let settings = std::mem::take(&mut self.settings);
-        let of = |(release, settings): (Option<String>, Settings)| {
-            let findings = self.findings(&settings, now).into_iter();
+        let releases = std::mem::take(&mut self.releases);
+        let of = |judge: Judge| {
+            let findings = self.findings(&judge, now).into_iter();
+            let release = judge.release;
             let findings = findings.map(|finding| Finding { release: release.clone(), ..finding }).collect();
             Report { release, findings, judged: Some(self.extent.clone()) }
         };
-        let mut reports: Vec<Report> = settings.into_iter().map(of).collect();
+        let mut reports: Vec<Report> = releases.into_iter().map(of).collect();
         leave_to_others(&mut reports);
         reports
     }
 
-    fn findings(&self, settings: &Settings, now: i64) -> Vec<Finding> {
+    fn findings(&self, judge: &Judge, now: i64) -> Vec<Finding> {
         let Self { loaded, unreadable, meant, .. } = self;
+        let settings = &judge.settings;
         let mut loaded = loaded.clone();
         if unreadable.iter().any(|(source, _)| source.kind == "IngressClass") {
             take("IngressClass", &assumed_class(settings), &mut loaded);
@@ -324,14 +416,39 @@ impl Judged {
         let problems = problems(loaded, settings, now).into_iter();
         let problems = problems.filter(|problem| !unjudged.contains(&problem.reason) && is_meant(problem));
         let mut findings: Vec<_> = problems.map(|problem| finding(problem, &nowhere)).collect();
+        findings.extend(self.unwatched(judge, &findings));
         findings.extend(unreadable.iter().map(|(source, why)| not_readable(source, why)));
         sorted(findings)
     }
 }
 
+impl Judged {
+    /// A remark for each Ingress that is meant, of the class of the release and not watched by it.
+    fn unwatched(&self, judge: &Judge, findings: &[Finding]) -> Vec<Finding> {
+        let Judge { release, watched, .. } = judge;
+        let of_another = |object: &ObjectName| {
+            findings.iter().any(|finding| is_of_another_class(finding) && finding.object == *object)
+        };
+        let names =
+            self.loaded.objects.ingresses.keys().map(|key| (key.namespace.to_string(), key.name.to_string()));
+        let names = names.filter(|name| self.meant.as_ref().is_none_or(|meant| meant.contains(name)));
+        let elsewhere = names.filter(|(namespace, _)| !watched.has(namespace));
+        let objects =
+            elsewhere.map(|(namespace, name)| ObjectName { kind: "Ingress".to_owned(), namespace, name });
+        objects
+            .filter(|object| !of_another(object))
+            .map(|object| watched.remark(release.as_deref(), object))
+            .collect()
+    }
+}
+
+fn is_of_another_class(finding: &Finding) -> bool {
+    finding.reason == Reason::ClassNotOwned.as_str()
+}
+
 /// That an object is not its own, a release need not say where another one takes it.
 fn leave_to_others(reports: &mut [Report]) {
-    let is_foreign = |finding: &Finding| finding.reason == Reason::ClassNotOwned.as_str();
+    let is_foreign = |finding: &Finding| is_of_another_class(finding) || finding.reason == NOT_WATCHED;
     let foreign_to = |report: &Report| -> BTreeSet<ObjectName> {
         report
             .findings
@@ -413,9 +530,9 @@ mod tests {
         unread.extend(take_answers(vec![(gone, answer)], &mut loaded).map(|why| (&SECRETS, why)));
         let meant = meant.map(|name| BTreeSet::from([("shop".to_owned(), name.to_owned())]));
         let settings = Settings { apply_default_class: false, ..Settings::default() };
-        let settings = vec![(None, settings)];
+        let releases = vec![Judge { release: None, settings, watched: Watched::default() }];
         let mut reports =
-            Judged { settings, loaded, unreadable: unread, meant, extent: extent(2) }.reports(0);
+            Judged { releases, loaded, unreadable: unread, meant, extent: extent(2) }.reports(0);
         let findings = reports.remove(0).findings;
         assert!(findings.iter().all(|finding| finding.file.is_none() && finding.line.is_none()));
         findings.into_iter().map(|finding| (finding.object.name, finding.rule)).collect()
@@ -441,13 +558,18 @@ mod tests {
 
     #[test]
     fn what_is_left_open_is_as_the_controller_was_told() {
-        let flags =
-            [("ingress-class", "edge"), ("controller-class", "a/b"), ("watch-ingress-without-class", "true")];
+        let flags = [
+            ("ingress-class", "edge"),
+            ("controller-class", "a/b"),
+            ("watch-ingress-without-class", "true"),
+            ("annotations-prefix", "old.test"),
+        ];
         let flags = flags.map(|(flag, value)| (flag.to_owned(), value.to_owned())).into();
         let given = Settings { ingress_class: "mine".to_owned(), ..Settings::default() };
         let settings = as_told(given, &flags);
         assert_eq!((&*settings.ingress_class, &*settings.controller_class), ("mine", "a/b"));
         assert!(settings.watch_ingress_without_class);
+        assert_eq!(settings.annotations_prefix, "old.test");
         assert_eq!(
             as_told(Settings::default(), &BTreeMap::new()).controller_class,
             Settings::default().controller_class
@@ -479,7 +601,8 @@ mod tests {
         let told = |flags| vec![(Some("a/a".to_owned()), flags)];
         let class = ("ingress-class".to_owned(), "edge".to_owned());
         for (flags, class) in [(Ok([class].into()), "edge"), (Err("away".to_owned()), "ringress")] {
-            let [(release, settings)] = &of_releases(Settings::default(), told(flags))[..] else {
+            let [Judge { release, settings, .. }] = &of_releases(&Settings::default(), told(flags))[..]
+            else {
                 panic!("one release");
             };
             assert_eq!((release, &*settings.ingress_class), (&None, class));
@@ -499,10 +622,10 @@ mod tests {
             let flags = [("controller-class".to_owned(), format!("example.com/{class}"))];
             (Some(name.to_owned()), Ok(flags.into()))
         };
-        let settings =
-            of_releases(Settings::default(), vec![told("ng/ng", "nginx"), told("r/r", "ringress")]);
+        let releases =
+            of_releases(&Settings::default(), vec![told("ng/ng", "nginx"), told("r/r", "ringress")]);
         let reports =
-            Judged { settings, loaded, unreadable: Vec::new(), meant: None, extent: extent(3) }.reports(0);
+            Judged { releases, loaded, unreadable: Vec::new(), meant: None, extent: extent(3) }.reports(0);
         let said = |at: usize, rule: &str| -> Vec<&str> {
             let found = reports[at].findings.iter().filter(|finding| finding.rule == rule);
             found.map(|finding| &*finding.object.name).collect()
@@ -513,6 +636,44 @@ mod tests {
             (vec!["nobodys"], vec!["nobodys"])
         );
         assert!(reports[0].text(crate::terminal::Style::plain()).starts_with("release ng/ng\n"));
+    }
+
+    /// Who says of the Ingress shop/a that it is not watched, where releases have these flags.
+    fn unwatched_by(told: &[(&str, &str, &str)]) -> Vec<String> {
+        let mut loaded = Loaded { objects: Objects::default(), problems: Vec::new() };
+        take("Ingress", &ingress("a"), &mut loaded);
+        take("IngressClass", &assumed_class(&Settings::default()), &mut loaded);
+        let of = |(name, flag, value): &(&str, &str, &str)| {
+            (Some((*name).to_owned()), Ok(Flags::from([((*flag).to_owned(), (*value).to_owned())])))
+        };
+        let releases = of_releases(&Settings::default(), told.iter().map(of).collect());
+        let judged = Judged { releases, loaded, unreadable: Vec::new(), meant: None, extent: extent(1) };
+        let findings = judged.reports(0).into_iter().flat_map(|report| report.findings);
+        findings.filter(|finding| finding.rule == "not-watched").map(|finding| finding.message).collect()
+    }
+
+    #[test]
+    fn an_ingress_that_a_release_does_not_watch_is_said_where_no_other_one_does() {
+        let none: [&str; 0] = [];
+        assert_eq!(unwatched_by(&[("r/r", "watch-namespace", "")]), none);
+        assert_eq!(unwatched_by(&[("r/r", "watch-namespace", "edge, shop")]), none);
+        let alone = unwatched_by(&[("r/r", "watch-namespace", "edge,infra")]);
+        assert_eq!(
+            alone,
+            [
+                "not watched by the release (--watch-namespace=edge,infra), and so not served by it; let the flag have \
+              namespace shop"
+            ]
+        );
+        let elsewhere = ("r/a", WATCH_NAMESPACE, "edge");
+        assert_eq!(unwatched_by(&[elsewhere, ("r/b", WATCH_NAMESPACE, "shop")]), none);
+        let nobody = unwatched_by(&[elsewhere, ("r/b", WATCH_NAMESPACE, "infra")]);
+        assert!(nobody.len() == 2 && nobody[1].starts_with("not watched by the release r/b "), "{nobody:?}");
+        // The class is another one's there, so that nobody serves it.
+        let classed = unwatched_by(&[elsewhere, ("r/b", "controller-class", "example.com/b")]);
+        assert_eq!(classed.len(), 1, "{classed:?}");
+        // Which namespaces it takes was not asked.
+        assert_eq!(unwatched_by(&[("r/r", WATCH_NAMESPACE_SELECTOR, "team=a")]), none);
     }
 
     #[test]

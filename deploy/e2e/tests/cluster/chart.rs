@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::Case;
+use crate::audit;
 use crate::client::{get, get_tls, samples, until_outcome};
 use crate::load::{Load, load_beside};
-use crate::release::{Release, route, served, until_address};
+use crate::release::{Release, route, served, until_address, until_said};
 use crate::seeds::{authority, create_secret};
 use crate::support::{World, deploy};
 
@@ -20,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     ("a_clearing_that_fails_ends_no_uninstallation_and_says_why", uncleared),
     ("a_second_release_with_the_same_controller_is_refused", rival),
     ("a_release_takes_over_the_class_of_ingress_nginx", takeover),
+    ("a_release_beside_another_controller_leaves_statuses_to_it", beside),
     ("a_release_makes_the_class_nginx_where_there_is_none", makes_nginx),
     ("a_release_with_a_cache_serves_it_while_the_api_server_is_away", cached),
     ("a_daemon_set_listens_on_the_ports_of_its_nodes", daemon_set),
@@ -249,6 +251,34 @@ spec: {controller: k8s.io/ingress-nginx}";
     let class = world.get("ingressclass", "nginx")?;
     ensure!(class["spec"]["controller"] == "k8s.io/ingress-nginx", "{class}");
     world.kubectl(&["delete", "ingressclass", "nginx"]).map(drop)
+}
+
+/// Everything is served and said, and no address is written, not even when another one stands there; nor is it cleared at the end.
+/// That it never asked is in the audit log, and it has no right to.
+fn beside(world: &World) -> anyhow::Result<()> {
+    let values = ["controller.extraArgs.update-status=false", "controller.extraArgs.sync-rate-limit=0.3"];
+    let release = Release::install(world, "beside", &values)?;
+    served(world, release.name, "beside.test")?;
+    let address = release.address()?;
+    until_outcome(world, &address, ("beside.test", "/"), "web")?;
+    until_said(world, "web", "Applied")?;
+    ensure!(addresses(world)?.is_null(), "an address is shown: {}", addresses(world)?);
+    let foreign = r#"{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}]}}}"#;
+    let write = ["patch", "ingress", "web", "--subresource=status", "--type=merge", "-p", foreign];
+    world.kubectl(&write)?;
+    let logs = world.kubectl(&["logs", &format!("deployment/{}", release.controller())])?;
+    ensure!(logs.contains("sync-rate-limit"), "nothing is said of a flag that is ignored: {logs}");
+
+    let requests = audit::requests(world, &release.account())?;
+    let asked = |call: &str| requests.iter().any(|request| request.call == call);
+    ensure!(asked("create events") && asked("update leases") && !asked("patch ingresses/status"));
+    let account = format!("--as=system:serviceaccount:{}:{}", world.namespace(), release.account());
+    let may = ["auth", "can-i", "patch", "ingresses", "--subresource=status", &account];
+    ensure!(world.kubectl(&may).is_err(), "it may write statuses");
+    release.uninstall()?;
+    let left = addresses(world)?;
+    ensure!(left[0]["ip"] == "192.0.2.9", "the address of another controller is gone: {left}");
+    Ok(())
 }
 
 fn makes_nginx(world: &World) -> anyhow::Result<()> {

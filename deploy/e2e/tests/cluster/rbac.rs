@@ -62,16 +62,16 @@ enum Shows {
 
 /// Of namespaces that are watched: resource, names, verbs.
 const WATCHED: &[&str] = &[
-    "endpointslices.discovery.k8s.io [] [get list watch]",
+    "endpointslices.discovery.k8s.io [] [list watch]",
     "events.events.k8s.io [] [create patch]",
     "ingresses.networking.k8s.io [] [get list watch]",
-    "ingresses.networking.k8s.io/status [] [update patch]",
+    "ingresses.networking.k8s.io/status [] [patch]",
     "secrets [] [get list watch]",
-    "services [] [get list watch]",
+    "services [] [list watch]",
 ];
 
-const CLASSES: &[&str] = &["ingressclasses.networking.k8s.io [] [get list watch]"];
-const NAMESPACES: &[&str] = &["namespaces [] [get list watch]"];
+const CLASSES: &[&str] = &["ingressclasses.networking.k8s.io [] [list watch]"];
+const NAMESPACES: &[&str] = &["namespaces [] [list watch]"];
 const ITS_PODS: &[&str] = &["pods [] [get list]"];
 const ITS_NODES: &[&str] = &["nodes [] [get]"];
 

@@ -36,6 +36,12 @@ controller.config.{{ $option }}: there is no ConfigMap of options; {{ $hint }}
 {{- $set = append $set $path -}}
 {{- end -}}
 {{- end -}}
+{{- $flags := .Files.Get "files/foreign-flags.yaml" | fromYaml -}}
+{{- range $flag, $value := .Values.controller.extraArgs -}}
+{{- if or (has $flag $flags.ignored) (hasKey $flags.refused $flag) -}}
+{{- $set = append $set (printf "controller.extraArgs.%s" $flag) -}}
+{{- end -}}
+{{- end -}}
 {{- toJson $set -}}
 {{- end -}}
 
@@ -54,9 +60,15 @@ controller.config.{{ $option }}: there is no ConfigMap of options; {{ $hint }}
 
 {{- define "ringress.check.flags" -}}
 {{- $flags := .Files.Get "files/flags.yaml" | fromYaml -}}
+{{- $foreign := .Files.Get "files/foreign-flags.yaml" | fromYaml -}}
 {{- range $flag, $value := .Values.controller.extraArgs }}
 {{- if hasKey $flags.elsewhere $flag }}
 controller.extraArgs.{{ $flag }}: {{ index $flags.elsewhere $flag }}
+{{- else if hasKey $foreign.refused $flag }}
+{{- if ne (toString $value) "false" }}
+controller.extraArgs.{{ $flag }}: {{ index $foreign.refused $flag }}
+{{- end }}
+{{- else if has $flag $foreign.ignored }}
 {{- else if not (has $flag $flags.free) }}
 controller.extraArgs.{{ $flag }}: ringress run has no flag --{{ $flag }}; it has {{ join ", " (keys $flags.elsewhere | concat $flags.free | sortAlpha) }}
 {{- end -}}

@@ -7,7 +7,7 @@ log says why; its rights go all the same.
 {{/* "true" where the rights of the replicas go with the release, and addresses are to be cleared at all. */}}
 {{- define "ringress.clearsStatus" -}}
 {{- $wanted := index .Values.controller.extraArgs "update-status-on-shutdown" | toString -}}
-{{- if and .Values.rbac.create (ne $wanted "false") -}}true{{- end -}}
+{{- if and .Values.rbac.create (include "ringress.updatesStatus" .) (ne $wanted "false") -}}true{{- end -}}
 {{- end -}}
 
 {{- define "ringress.clear" -}}
@@ -32,6 +32,9 @@ annotations:
 app.kubernetes.io/name: {{ include "ringress.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: clear-status
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* As the pods beside it, but for what only those need: low ports, volumes, and a profile that allows io_uring. */}}

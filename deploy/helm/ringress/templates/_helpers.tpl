@@ -121,10 +121,15 @@ IngressClasses that another release of this chart made for the controller that t
 {{- compact $names | uniq | toJson -}}
 {{- end -}}
 
-{{/* The Service whose addresses are published, NAMESPACE/NAME; nothing where something else says the addresses. */}}
+{{/* "true" where addresses are written into statuses at all. */}}
+{{- define "ringress.updatesStatus" -}}
+{{- if ne (index .Values.controller.extraArgs "update-status" | toString) "false" -}}true{{- end -}}
+{{- end -}}
+
+{{/* The Service whose addresses are published, NAMESPACE/NAME; nothing where something else says the addresses, or nobody does. */}}
 {{- define "ringress.publishService" -}}
 {{- $controller := .Values.controller -}}
-{{- if and $controller.publishService.enabled (not (index $controller.extraArgs "publish-status-address")) -}}
+{{- if and $controller.publishService.enabled (include "ringress.updatesStatus" .) (not (index $controller.extraArgs "publish-status-address")) -}}
 {{- if $controller.publishService.pathOverride -}}
 {{- $controller.publishService.pathOverride -}}
 {{- else if and $controller.service.enabled $controller.service.external.enabled -}}
@@ -137,7 +142,7 @@ IngressClasses that another release of this chart made for the controller that t
 
 {{/* "true" where the addresses of nodes are published. */}}
 {{- define "ringress.publishesNodes" -}}
-{{- if not (or (include "ringress.publishService" .) (index .Values.controller.extraArgs "publish-status-address")) -}}
+{{- if and (include "ringress.updatesStatus" .) (not (or (include "ringress.publishService" .) (index .Values.controller.extraArgs "publish-status-address"))) -}}
 true
 {{- end -}}
 {{- end -}}

@@ -1,19 +1,31 @@
-{{/* What ringress may do. Reading is get, list and watch; all it writes are status, Events and Leases. */}}
+{{/*
+What ringress may do. Reading is list and watch; single objects are read where a status is written and where a Secret is named. All
+it writes are status, Events and Leases.
+*/}}
 
 {{/* In every namespace that is watched. */}}
 {{- define "ringress.rules.watched" -}}
+{{- if include "ringress.updatesStatus" . -}}
 - apiGroups: [networking.k8s.io]
   resources: [ingresses]
   verbs: [get, list, watch]
 - apiGroups: [networking.k8s.io]
   resources: [ingresses/status]
-  verbs: [update, patch]
+  verbs: [patch]
+{{- else -}}
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
+  verbs: [list, watch]
+{{- end }}
 - apiGroups: [""]
-  resources: [services, secrets]
+  resources: [services]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [secrets]
   verbs: [get, list, watch]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
@@ -23,11 +35,11 @@
 {{- define "ringress.rules.cluster" -}}
 - apiGroups: [networking.k8s.io]
   resources: [ingressclasses]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- if .Values.controller.scope.namespaceSelector }}
 - apiGroups: [""]
   resources: [namespaces]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- end }}
 {{- if and (include "ringress.publishesNodes" .) (not .Values.controller.reportNodeInternalIp) }}
 # Their external addresses; the internal ones stand in pods.
@@ -70,13 +82,14 @@ ConfigMaps, which are never watched as a whole.
   (dict "reference" (index $arguments "default-ssl-certificate") "resource" "secrets" "name" "certificate")
   (dict "reference" (index $arguments "default-backend-service") "resource" "services" "name" "backend")
   (dict "reference" (index $arguments "configmap") "resource" "configmaps" "name" "configmap") -}}
-{{- $reading := list "get" "list" "watch" -}}
+{{- $reading := list "list" "watch" -}}
 {{- $named := list -}}
 {{- range $wanted -}}
 {{- $parts := splitList "/" (default "" .reference) -}}
 {{- $known := or (empty $watched) (has (first $parts) $watched) -}}
 {{- if and (eq (len $parts) 2) (or (not $known) (eq .resource "configmaps")) -}}
-{{- $rules := list (dict "apiGroups" (list "") "resources" (list .resource) "resourceNames" (list (last $parts)) "verbs" $reading) -}}
+{{- $verbs := ternary (prepend $reading "get") $reading (eq .resource "secrets") -}}
+{{- $rules := list (dict "apiGroups" (list "") "resources" (list .resource) "resourceNames" (list (last $parts)) "verbs" $verbs) -}}
 {{- if eq .name "backend" -}}
 {{- /* Names of EndpointSlices are made up by their controller. */ -}}
 {{- $rules = append $rules (dict "apiGroups" (list "discovery.k8s.io") "resources" (list "endpointslices") "verbs" $reading) -}}
