@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use k8s_openapi::api::core::v1::{Event, Secret, Service};
+use k8s_openapi::api::core::v1::{Event, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
-use kube::api::ListParams;
+use kube::Api;
+use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
 
 use super::api;
@@ -38,6 +39,8 @@ enum Change {
     Service(Value),
     EndpointSlice(Value),
     Secret(Value),
+    /// An Ingress of the same name that is created in another namespace.
+    Elsewhere(Value),
 }
 
 /// An object about to be mutated.
@@ -45,6 +48,19 @@ struct Object {
     host: String,
     /// A host of somebody else.
     witness: String,
+    number: usize,
+}
+
+impl Object {
+    /// A path of its own, by its number.
+    fn path(&self, kind: &str) -> Value {
+        path(&format!("/of-{}", self.number), kind, "mutants", 80)
+    }
+
+    /// One of several values, by its number.
+    fn pick<'v>(&self, values: &[&'v str]) -> &'v str {
+        values.get(self.number % values.len().max(1)).copied().unwrap_or_default()
+    }
 }
 
 /// All of these pass the validation of the API server.
@@ -79,7 +95,56 @@ const MUTATIONS: &[Mutation] = &[
     ("Quarantined", |_| {
         Change::Secret(json!({"stringData": {"tls.crt": "no certificate", "tls.key": "no key"}}))
     }),
+    ("UnsupportedAnnotation", |object| {
+        let protection =
+            object.pick(&["auth-url", "auth-type", "whitelist-source-range", "limit-rps", "satisfy"]);
+        annotated(
+            protection,
+            object.pick(&["x", "any", "10.0.0.0/8", "7"]),
+            &object.witness,
+            object.path("Prefix"),
+        )
+    }),
+    ("UnsupportedAnnotation", |object| {
+        annotated("configuration-snippet", "deny all;", &object.witness, object.path("Exact"))
+    }),
+    ("UnsupportedAnnotation", |object| {
+        let expression = format!("/of-{}(/|$)(.*)", object.number);
+        let expression = path(&expression, "ImplementationSpecific", "mutants", 80);
+        annotated("use-regex", object.pick(&["true", "1", "yes"]), &object.witness, expression)
+    }),
+    ("UnsupportedAnnotation", |object| {
+        let target = object.pick(&["/", "/$2", "/elsewhere", "$1"]);
+        annotated("rewrite-target", target, &object.witness, object.path("Prefix"))
+    }),
+    // The witness's own rule names the host, so it is nobody's further name.
+    ("UnsupportedAnnotation", |object| {
+        Change::Ingress(json!({"metadata": {"annotations": {
+            nginx("server-alias"): format!("a-{}.local, {}", object.number, object.witness),
+            nginx("auth-type"): "basic"}}}))
+    }),
+    // What holds for a whole server closes a host for its namespace, by ingress-nginx's own rule: its place is its own host.
+    ("UnsupportedAnnotation", |object| {
+        let protection = object.pick(&["auth-tls-secret", "server-snippet"]);
+        annotated(protection, "default/ca", &object.host, object.path("Prefix"))
+    }),
+    ("Shadowed", |object| Change::Elsewhere(rule(&object.witness, path("/", "Prefix", "mutants", 80)))),
+    ("BackendNotFound", |object| Change::Elsewhere(rule(&object.witness, object.path("Exact")))),
 ];
+
+/// An Ingress with one rule, and an annotation of ingress-nginx.
+fn annotated(name: &str, value: &str, host: &str, path: Value) -> Change {
+    Change::Ingress(json!({
+        "metadata": {"annotations": {nginx(name): value}}, "spec": {"rules": [rule(host, path)], "tls": null}
+    }))
+}
+
+fn nginx(name: &str) -> String {
+    format!("nginx.ingress.kubernetes.io/{name}")
+}
+
+/// The namespace of those who have no witness.
+const ELSEWHERE: &str = "elsewhere";
 
 fn spec(rule: Value) -> Change {
     Change::Ingress(json!({"spec": {"rules": [rule], "tls": null}}))
@@ -111,6 +176,8 @@ fn mutate(objects: usize, mutations: usize) -> anyhow::Result<()> {
         api::create_service(&client, "witnesses", ADDRESS, &[right.port]).await?;
         api::create_service(&client, "mutants", ADDRESS, &[other.port]).await?;
         api::create_service(&client, "empty", ADDRESS, &[]).await?;
+        let elsewhere: Namespace = api::object(json!({"metadata": {"name": ELSEWHERE}}))?;
+        Api::all(client.clone()).create(&PostParams::default(), &elsewhere).await?;
         api::create_many::<Secret>(&client, [api::tls_secret("garbage", "no certificate", "no key")]).await?;
         let mutants = Mutant::choose(objects, mutations)?;
         create_all(&client, objects, &mutants, other.port).await?;
@@ -154,7 +221,8 @@ impl Mutant {
         let numbers = (0..objects).filter(|number| !is_witness(*number));
         let chosen =
             numbers.zip(MUTATIONS.iter().cycle()).take(mutations).map(|(number, (reason, change))| {
-                let object = Object { host: host(number), witness: host(number / WITNESSES * WITNESSES) };
+                let witness = host(number / WITNESSES * WITNESSES);
+                let object = Object { host: host(number), witness, number };
                 Self { number, reason, change: change(&object) }
             });
         let chosen: Vec<Self> = chosen.collect();
@@ -164,7 +232,7 @@ impl Mutant {
 
     /// Whether something is mutated that the Ingress needs, so that it has one of its own.
     fn has_its_own(&self) -> bool {
-        !matches!(self.change, Change::Ingress(_))
+        !matches!(self.change, Change::Ingress(_) | Change::Elsewhere(_))
     }
 
     /// A Service of its own that leads to this port, and a Secret.
@@ -185,6 +253,14 @@ impl Mutant {
                 api::merge::<EndpointSlice>(client, &format!("{name}-{port}"), patch).await
             }
             Change::Secret(patch) => api::merge::<Secret>(client, &name, patch).await,
+            Change::Elsewhere(rule) => {
+                let ingress: Ingress = api::object(json!({
+                    "metadata": {"name": name}, "spec": {"ingressClassName": "ringress", "rules": [rule]}
+                }))?;
+                let api = Api::namespaced(client.clone(), ELSEWHERE);
+                api.create(&PostParams::default(), &ingress).await?;
+                Ok(())
+            }
         }
     }
 }
@@ -223,7 +299,7 @@ async fn all(client: &kube::Client, mutants: Vec<Mutant>, port: u16) -> anyhow::
     }
     let began = Instant::now();
     loop {
-        let events = api::all::<Event>(client).list(&ListParams::default()).await?;
+        let events = Api::<Event>::all(client.clone()).list(&ListParams::default()).await?;
         let named = |name: &str, reason: &str| {
             events.iter().any(|event| {
                 event.involved_object.name.as_deref() == Some(name) && event.reason.as_deref() == Some(reason)
