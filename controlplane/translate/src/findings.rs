@@ -193,7 +193,7 @@ impl Finder<'_> {
             return;
         }
         let ir = member.read();
-        let holds = |rule: &&RuleIr| !rule.path.is_expression() || ir.regex_hosts.contains(&rule.host);
+        let holds = |rule: &&RuleIr| !rule.path.needs_regex_mode() || ir.regex_hosts.contains(&rule.host);
         for rule in ir.rules.iter().filter(holds) {
             self.claims.push(self.rule(rule, None, outcome.clone()));
         }

@@ -111,6 +111,7 @@ impl Reader<'_> {
         if policies.is_protected() {
             self.close_lost(&mut rules);
             self.close_expressions(&mut rules);
+            self.close_beginnings(&mut rules);
             if default_backend.is_none() {
                 self.close_bare_hosts(&given, &mut rules);
             }
@@ -195,6 +196,7 @@ impl Reader<'_> {
                     path_text: given.path.clone().unwrap_or_default(),
                     path_type: given.path_type.clone(),
                     backend,
+                    is_stand_in: false,
                 }),
                 Err(problem) => {
                     self.lost.push(LostIr {
@@ -395,16 +397,31 @@ impl Reader<'_> {
             let meant = path::closing_expression(&rule.path_text);
             meant.into_iter().for_each(|path| closing.add(RuleIr { path, ..rule.clone() }));
         }
-        let mut rest: BTreeMap<&Host, Vec<&RuleIr>> = BTreeMap::new();
-        for rule in &written[one_by_one..] {
-            rest.entry(&rule.host).or_default().push(rule);
-        }
-        rest.into_values().filter_map(|rules| self.beginning_of(&rules)).for_each(|rule| closing.add(rule));
+        let rest = by_host(&written[one_by_one..]);
+        rest.into_values()
+            .filter_map(|rules| self.beginning_of(&rules, false))
+            .for_each(|rule| closing.add(rule));
     }
 
-    /// Closes what many paths of one host mean as expressions.
-    fn beginning_of(&self, rules: &[&RuleIr]) -> Option<RuleIr> {
-        let path = path::common_beginning(rules.iter().map(|rule| rule.path_text.as_str()))?;
+    /// Closes what `ImplementationSpecific` paths are to ingress-nginx: not elements but a text, with which requests begin.
+    fn close_beginnings(&self, rules: &mut Vec<RuleIr>) {
+        let has_more = |rule: &&RuleIr| path::text(rule).is_some();
+        let written: Vec<RuleIr> = rules.iter().filter(has_more).cloned().collect();
+        let one_by_one = written.len().min(EXPRESSIONS_MAX);
+        let mut closing = Closing::of(rules);
+        for rule in &written[..one_by_one] {
+            let path = path::text(rule).into_iter();
+            path.for_each(|path| closing.add(RuleIr { path, ..rule.clone() }));
+        }
+        let rest = by_host(&written[one_by_one..]);
+        rest.into_values()
+            .filter_map(|rules| self.beginning_of(&rules, true))
+            .for_each(|rule| closing.add(rule));
+    }
+
+    /// Closes what many paths of one host mean besides themselves.
+    fn beginning_of(&self, rules: &[&RuleIr], always: bool) -> Option<RuleIr> {
+        let path = path::common_beginning(rules.iter().map(|rule| rule.path_text.as_str()), always)?;
         // The field of none of them: no single path that another object has takes it away.
         Some(RuleIr { path, origin: self.origin("spec.rules"), ..(*rules.first()?).clone() })
     }
@@ -443,6 +460,12 @@ impl Reader<'_> {
     }
 }
 
+fn by_host(rules: &[RuleIr]) -> BTreeMap<&Host, Vec<&RuleIr>> {
+    let mut hosts: BTreeMap<&Host, Vec<&RuleIr>> = BTreeMap::new();
+    rules.iter().for_each(|rule| hosts.entry(&rule.host).or_default().push(rule));
+    hosts
+}
+
 /// Adds closed rules where an object has no other for that host and path.
 struct Closing<'r> {
     rules: &'r mut Vec<RuleIr>,
@@ -473,6 +496,7 @@ impl LostIr {
             path_text: self.path_text.clone(),
             path_type: self.path_type.clone(),
             backend: BackendIr::Answer(503),
+            is_stand_in: true,
         }
     }
 }
@@ -521,6 +545,7 @@ fn closed_host(origin: Origin, host: Host) -> RuleIr {
         path_text: "/".to_owned(),
         path_type: "Prefix".to_owned(),
         backend: BackendIr::Answer(503),
+        is_stand_in: false,
     }
 }
 

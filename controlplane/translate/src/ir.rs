@@ -60,6 +60,8 @@ pub(crate) struct RuleIr {
     pub(crate) path_text: String,
     pub(crate) path_type: String,
     pub(crate) backend: BackendIr,
+    /// Whether it closes what a wrong path may have meant. It takes no path from an object that has that path.
+    pub(crate) is_stand_in: bool,
 }
 
 /// What a rule asks of the path. Two rules of a host with equal tests claim the same.
@@ -81,7 +83,11 @@ pub(crate) enum PathTest {
         length: usize,
         /// How many paths it stands for.
         paths: usize,
+        /// Whether it holds where the host is in no regex mode, too.
+        always: bool,
     },
+    /// Everything that begins with a text as it is, closed: what `ImplementationSpecific` is to ingress-nginx in any mode.
+    Text(Box<str>),
 }
 
 /// A default backend.
@@ -233,18 +239,24 @@ impl RuleIr {
             PathTest::Prefix(text) => ("Prefix", text),
             PathTest::Expression { source, .. } => ("Expression", source),
             PathTest::Beginning { text, .. } => ("Beginning", text),
+            PathTest::Text(text) => ("Text", text),
         };
         RuleId::of(&[&key.namespace, &key.name, &host, form, text])
     }
 }
 
 impl PathTest {
-    /// Whether it holds only where its host is in regex mode.
+    /// Whether it closes what a path means besides itself.
     pub(crate) fn is_expression(&self) -> bool {
         match self {
             Self::Exact(_) | Self::Prefix(_) => false,
-            Self::Expression { .. } | Self::Beginning { .. } => true,
+            Self::Expression { .. } | Self::Beginning { .. } | Self::Text(_) => true,
         }
+    }
+
+    /// Whether it holds only where its host is in regex mode.
+    pub(crate) fn needs_regex_mode(&self) -> bool {
+        matches!(self, Self::Expression { .. } | Self::Beginning { always: false, .. })
     }
 
     /// The form that the route table matches.
@@ -261,6 +273,9 @@ impl PathTest {
             Self::Beginning { text, length, .. } => {
                 PathMatch::Regex(PathRegex::compile(&beginning(text), true)?.in_place_of(*length))
             }
+            Self::Text(text) => {
+                PathMatch::Regex(PathRegex::compile(&exactly(text), false)?.in_place_of(text.len()))
+            }
         })
     }
 }
@@ -273,8 +288,14 @@ impl fmt::Display for PathTest {
             Self::Prefix(text) => write!(f, "{text} (Prefix)"),
             Self::Expression { source, .. } => write!(f, "{source} (expression)"),
             Self::Beginning { text, .. } => write!(f, "{} (expression)", beginning(text)),
+            Self::Text(text) => write!(f, "{} (expression)", exactly(text)),
         }
     }
+}
+
+/// The expression of everything that begins with a text as it is.
+fn exactly(text: &str) -> String {
+    beginning(text).replace('.', "\\.")
 }
 
 /// The expression of everything that begins with a text.
@@ -343,7 +364,8 @@ mod tests {
     #[test]
     fn any_printed_text_can_be_a_beginning() {
         let printed: String = (' '..='~').collect();
-        let test = PathTest::Beginning { text: printed.as_str().into(), length: 500, paths: 1 };
+        let test =
+            PathTest::Beginning { text: printed.as_str().into(), length: 500, paths: 1, always: false };
         let compiled = test.compile().unwrap();
         assert!(compiled.matches(format!("{}x", printed.to_ascii_uppercase()).as_bytes()));
         assert!(!compiled.matches(&printed.as_bytes()[1..]));

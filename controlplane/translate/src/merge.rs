@@ -103,7 +103,7 @@ impl HostFacts {
 
     /// Whether a rule of an object of the host is one there.
     pub(crate) fn holds(&self, ir: &IngressIr, rule: &RuleIr) -> bool {
-        self.has_say(ir, &rule.host) && (self.regex_mode || !rule.path.is_expression())
+        self.has_say(ir, &rule.host) && (self.regex_mode || !rule.path.needs_regex_mode())
     }
 
     /// Whether an object decides about the host: a further name yields to whoever names it.
@@ -413,7 +413,9 @@ impl Merge<'_> {
                 let challenger = (ir, number, rule);
                 match winners.get_mut(&rule.path) {
                     None => drop(winners.insert(&rule.path, challenger)),
-                    Some(holder) if ir.key != holder.0.key && ir.beats(holder.0) => *holder = challenger,
+                    Some(holder) if ir.key != holder.0.key && takes_from(challenger, *holder) => {
+                        *holder = challenger;
+                    }
                     Some(_) => {}
                 }
             }
@@ -499,6 +501,16 @@ impl Merge<'_> {
             timeouts: self.settings.timeouts,
         };
         Some(Candidate { path, predicates: Default::default(), rule: Arc::new(rule) })
+    }
+}
+
+/// Whether the first claims the path rather than the second: what stands in for a wrong path yields to the path itself, and
+/// else the older object wins.
+fn takes_from((ir, _, rule): Claimed<'_>, (holder, _, held): Claimed<'_>) -> bool {
+    match (rule.is_stand_in, held.is_stand_in) {
+        (true, false) => false,
+        (false, true) => true,
+        (true, true) | (false, false) => ir.beats(holder),
     }
 }
 

@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use ringress_shared::id::RuleId;
 use ringress_shared::origin::ObjectRef;
-use ringress_shared::route::{HostEntry, Rule};
+use ringress_shared::route::{HostEntry, Rule, Target};
 use ringress_translate::{Claim, LastGood, Memo, Object, Objects, Outcome, Settings, Translation, translate};
 use serde_json::{Value, json};
 
@@ -440,7 +440,10 @@ fn rules_of_others(translation: &Translation) -> Vec<(String, Arc<Rule>)> {
         rules.extend(own.map(|rule| (host.clone(), Arc::clone(rule))));
     }
     rules.extend(table.default_rule().map(|rule| (String::new(), Arc::clone(rule))));
-    rules.retain(|(_, rule)| &*rule.origin.object.name != "zzz");
+    // What stands in for a wrong path yields to whoever has the path that is left of it.
+    let leads_nowhere =
+        |rule: &Rule| rule.backends.iter().all(|backend| matches!(backend.target, Target::Answer(_)));
+    rules.retain(|(_, rule)| &*rule.origin.object.name != "zzz" && !leads_nowhere(rule));
     rules.sort_by(|a, b| (&a.0, a.1.id).cmp(&(&b.0, b.1.id)));
     rules
 }

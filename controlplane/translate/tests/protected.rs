@@ -137,6 +137,11 @@ fn paths_that_may_be_expressions_close_what_they_meant() {
         ("/secure", "Prefix", regex, &["/secure/x", "/secure2", "/SECURE"], &["/", "/insecure"]),
         ("/secure", "Exact", regex, &["/secure", "/secure2"], &["/insecure"]),
         ("/v1.0", specific, rewrite, &["/v1.0", "/v1x0/y"], &["/", "/v10"]),
+        // What is specific to ingress-nginx: a text that requests begin with.
+        ("/secure", specific, None, &["/secure", "/secure/x", "/secureX"], &["/SECURE", "/insecure"]),
+        ("/secure/", specific, None, &["/secure/x"], &["/secureX"]),
+        ("/a.b", specific, None, &["/a.b", "/a.bc"], &["/axbc"]),
+        ("/admin/p", specific, None, &["/admin/px"], &["/admin/pub", "/admin/public/files"]),
         // Where nothing says that it is one, a path is a text, to ingress-nginx as well.
         ("/.*", specific, None, &["/.*"], &["/", "/x"]),
         // An older owner of the same text keeps it, and all that it means.
@@ -171,6 +176,23 @@ fn paths_that_may_be_expressions_close_what_they_meant() {
             |rule: &Rule| &*rule.origin.object.name == "protected" && rule.policies.denied.is_none();
         assert!(!table.rules().any(|rule| is_open(rule)), "{path}");
     }
+}
+
+#[test]
+fn what_stands_in_for_a_wrong_path_yields_to_the_path_itself() {
+    let wrong = |path: &str| Object {
+        namespace: "other",
+        paths: vec![(path.to_owned(), "Prefix")],
+        ..Object::new("wrong", &[("whitelist-source-range", "192.0.2.0/24")], &[])
+    };
+    for path in ["relative", "/adm//in", "/sp ace"] {
+        let table = support::routes(&world(&[wrong(path), Object::new("open", &[], OPEN)]));
+        check(&table, &["/", "/x", "/sp", "/space", "/admin/pub"], "open", false, path);
+    }
+    let table = support::routes(&world(&[wrong("/sp ace"), Object::new("open", &[], OPEN)]));
+    check(&table, &["/sp%20ace", "/sp%20ace/x"], "wrong", true, "what can be read of it is closed");
+    let table = support::routes(&world(&[wrong("relative")]));
+    check(&table, &["/", "/x"], "wrong", true, "where nobody has the path it is closed");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use k8s_openapi::api::networking::v1::HTTPIngressPath;
 use ringress_shared::origin::Origin;
 use ringress_shared::route::normalise;
 
-use crate::ir::PathTest;
+use crate::ir::{PathTest, RuleIr};
 use crate::problem::Problem;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,10 +58,13 @@ pub(super) fn read(
 /// Of longer paths a shorter prefix is closed: every prefix is looked at, so length costs its square.
 const CLOSING_BYTES_MAX: usize = 1_024;
 
-/// What closes every request that a wrong path may have meant: its longest usable prefix, and where it leads once it is
-/// normalised.
+/// What closes every request that a wrong path may have meant: the path itself where only its signs are wrong, else its longest
+/// usable prefix, and where it leads once it is normalised.
 pub(super) fn closing(text: &str) -> Vec<PathTest> {
     let text = text.split(['?', '#']).next().unwrap_or_default();
+    if let Some(meant) = meant(text) {
+        return vec![PathTest::Prefix(meant.trim_end_matches('/').into())];
+    }
     let ends = text.match_indices('/').map(|(end, _)| end).chain([text.len()]);
     let usable = |end: usize| {
         let prefix = &text[..end];
@@ -81,6 +84,24 @@ pub(super) fn closing(text: &str) -> Vec<PathTest> {
     closed
 }
 
+/// A path as requests would have it, where it only has signs that none has: to ingress-nginx paths are decoded.
+fn meant(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let is_escape =
+        |at: usize| bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    let written: String = text.char_indices().fold(String::new(), |mut out, (at, letter)| {
+        match letter {
+            ' ' => out.push_str("%20"),
+            '%' if !is_escape(at) => out.push_str("%25"),
+            letter if letter.is_ascii_control() => out.push_str(&format!("%{:02X}", u32::from(letter))),
+            letter => out.push(letter),
+        }
+        out
+    });
+    check(&written, PathType::Prefix).ok().filter(|()| written.len() <= CLOSING_BYTES_MAX)?;
+    normal(&written).ok()
+}
+
 /// What closes every request that a path means as an expression, which to ingress-nginx ignores case and is open at its end. Of
 /// what only a backtracking engine knows, or what costs too much, its literal beginning is closed.
 pub(super) fn closing_expression(text: &str) -> Option<PathTest> {
@@ -90,12 +111,29 @@ pub(super) fn closing_expression(text: &str) -> Option<PathTest> {
     if is_plain(text) || whole.compile().is_ok() {
         return Some(whole);
     }
-    Some(PathTest::Beginning { text: literal_head(text).into(), length: encoded(text).len(), paths: 1 })
+    let length = encoded(text).len();
+    Some(PathTest::Beginning { text: literal_head(text).into(), length, paths: 1, always: false })
+}
+
+/// What closes the requests that a rule of `ImplementationSpecific` does not take and ingress-nginx does: `/admin` is there the
+/// beginning of `/adminx`.
+pub(super) fn text(rule: &RuleIr) -> Option<PathTest> {
+    let is_text = rule.path_type == "ImplementationSpecific"
+        && !rule.path_text.ends_with('/')
+        // Who writes an expression means no text.
+        && !rule.path_text.contains(SIGNS);
+    match &rule.path {
+        PathTest::Prefix(prefix) if is_text && !prefix.is_empty() => Some(PathTest::Text(prefix.clone())),
+        _ => None,
+    }
 }
 
 /// What closes at least everything that all of these paths mean as expressions: their common literal beginning, as long
 /// as the longest of them.
-pub(super) fn common_beginning<'t>(texts: impl Iterator<Item = &'t str> + Clone) -> Option<PathTest> {
+pub(super) fn common_beginning<'t>(
+    texts: impl Iterator<Item = &'t str> + Clone,
+    always: bool,
+) -> Option<PathTest> {
     let texts = texts.filter_map(expression_text);
     let common = texts.clone().map(literal_head).reduce(|mut common, head| {
         let same = common.bytes().zip(head.bytes()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
@@ -103,7 +141,7 @@ pub(super) fn common_beginning<'t>(texts: impl Iterator<Item = &'t str> + Clone)
         common
     })?;
     let length = texts.clone().map(|text| encoded(text).len()).max()?;
-    Some(PathTest::Beginning { text: common.into(), length, paths: texts.count() })
+    Some(PathTest::Beginning { text: common.into(), length, paths: texts.count(), always })
 }
 
 /// The text that is anchored at its beginning anyway; a path that begins otherwise matches nothing.
@@ -241,9 +279,11 @@ mod tests {
             ("/admin//", vec!["/admin"]),
             ("/admin//secret", vec!["/admin"]),
             ("/q?x=1", vec!["/q"]),
-            ("/a/b%zz/c", vec!["/a"]),
+            ("/a/b%zz/c", vec!["/a/b%25zz/c"]),
+            ("/sp ace", vec!["/sp%20ace"]),
+            ("/a\tb%", vec!["/a%09b%25"]),
+            ("/a/\0", vec!["/a"]),
             ("/a/../b", vec!["/a", "/b"]),
-            ("/a b", vec![""]),
             ("relative", vec![""]),
             ("", vec![""]),
         ] {
@@ -293,8 +333,9 @@ mod tests {
                 text: text.into(),
                 length,
                 paths,
+                always: false,
             });
-            assert_eq!(common_beginning(texts.iter().copied()), expected, "{texts:?}");
+            assert_eq!(common_beginning(texts.iter().copied(), false), expected, "{texts:?}");
         }
     }
 

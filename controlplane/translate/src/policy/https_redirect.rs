@@ -58,7 +58,7 @@ pub(crate) fn exempt_from_redirect(path: &PathTest) -> bool {
         PathTest::Exact(text) | PathTest::Prefix(text) => {
             text.strip_prefix(CHALLENGE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         }
-        PathTest::Expression { .. } | PathTest::Beginning { .. } => false,
+        PathTest::Expression { .. } | PathTest::Beginning { .. } | PathTest::Text(_) => false,
     }
 }
 
