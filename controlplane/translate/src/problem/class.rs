@@ -35,8 +35,9 @@ impl Problem {
 
     /// No class at all.
     pub fn no_class(origin: &Origin) -> Self {
-        let message = "the object names no class and no IngressClass is the default, so nothing of it is served; set \
-                       spec.ingressClassName, make a class the default, or run with --watch-ingress-without-class";
+        let message = "the object names no class and was given none by default, so nothing of it is served; set \
+                       spec.ingressClassName (a class that is the default counts for objects made after it), or run \
+                       with --watch-ingress-without-class";
         finding(Warning, Reason::NoClass, "no-class", message.into()).at(origin)
     }
 
