@@ -514,7 +514,7 @@ fn takes_from((ir, _, rule): Claimed<'_>, (holder, _, held): Claimed<'_>) -> boo
     }
 }
 
-/// What closes a path as an expression goes with the path itself: who has lost it to an older object has no say there.
+/// What closes a path as an expression goes with the path itself: who has lost it to another object has no say there.
 fn drop_orphans(
     winners: &mut BTreeMap<&PathTest, Claimed<'_>>,
     shadowed: &mut BTreeMap<(Key, Part), Winner>,
@@ -531,7 +531,7 @@ fn drop_orphans(
         };
         let literal = ir.rules.iter().position(is_literal);
         let by = literal.and_then(|literal| shadowed.get(&(ir.key.clone(), Part::Rule(literal))).cloned());
-        let Some(by) = by else { return true };
+        let Some(by) = by.filter(|by| by.origin.object != ir.object) else { return true };
         shadowed.insert((ir.key.clone(), Part::Rule(*at)), by);
         false
     });

@@ -179,6 +179,14 @@ fn paths_that_may_be_expressions_close_what_they_meant() {
 }
 
 #[test]
+fn a_path_of_two_types_closes_what_either_means() {
+    let both = [("/secure", "Prefix"), ("/secure", "ImplementationSpecific")];
+    let protected = Object::new("protected", &[("auth-type", "basic")], &both);
+    let table = support::routes(&world(&[Object::new("open", &[], OPEN), protected]));
+    check(&table, &["/secure", "/secure/x", "/secureX"], "protected", true, "of two types");
+}
+
+#[test]
 fn what_stands_in_for_a_wrong_path_yields_to_the_path_itself() {
     let wrong = |path: &str| Object {
         namespace: "other",

@@ -112,6 +112,14 @@ impl Object {
         self.rules.iter().any(|rule| rule.host == host)
     }
 
+    /// Whether it has that prefix at a host.
+    fn takes(&self, host: &str, prefix: &str) -> bool {
+        let is_it = |(path, kind): &(&str, &str)| {
+            *kind != "Exact" && path.trim_end_matches('/') == prefix.trim_end_matches('/')
+        };
+        self.rules.iter().any(|rule| rule.host == host && rule.paths.iter().any(is_it))
+    }
+
     fn default_backend(&self) -> Option<Verdict> {
         self.has_default.then(|| self.verdict("spec.defaultBackend".to_owned()))
     }
@@ -207,16 +215,17 @@ fn naive(objects: &[Object], host: &str, target: &str) -> Verdict {
         Some(Some(decoded)) if scan(objects, host, &decoded) == as_sent => {}
         Some(_) => return Verdict::Refused,
     }
-    let is_closed = |verdict: &Verdict| matches!(verdict, Verdict::Closed(..));
+    let is_closed = |(verdict, _): &(Verdict, bool)| matches!(verdict, Verdict::Closed(..));
     if is_closed(&as_sent) {
-        return as_sent;
+        return as_sent.0;
     }
     let mut merged = plain.merged.iter().map(|path| scan(objects, host, path));
-    merged.find(is_closed).unwrap_or(as_sent)
+    merged.find(is_closed).unwrap_or(as_sent).0
 }
 
-/// Ingress v1, word by word: the most specific host decides, Exact before Prefix, the longer prefix, the older object.
-fn scan(objects: &[Object], host: &str, path: &str) -> Verdict {
+/// Ingress v1, word by word: the most specific host decides, Exact before Prefix, the longer prefix, the older object. With
+/// the verdict: whether a path was taken as the text that ingress-nginx takes it for.
+fn scan(objects: &[Object], host: &str, path: &str) -> (Verdict, bool) {
     let mut ours: Vec<_> = objects.iter().filter(|object| object.is_ours).collect();
     ours.sort_by_key(|object| (object.created, &object.name));
     let host = host.split(':').next().unwrap().trim_end_matches('.').to_ascii_lowercase();
@@ -225,20 +234,22 @@ fn scan(objects: &[Object], host: &str, path: &str) -> Verdict {
     let deciding = wanted.into_iter().find(|host| ours.iter().any(|object| object.names(host)));
     let of_host = deciding.and_then(|host| {
         let best = best_path(&ours, &host, path);
-        best.or_else(|| {
-            ours.iter().filter(|object| object.names(&host)).find_map(|object| object.default_backend())
-        })
+        let default =
+            || ours.iter().filter(|object| object.names(&host)).find_map(|object| object.default_backend());
+        best.or_else(|| Some((default()?, false)))
     });
-    let everywhere = || ours.iter().find(|object| object.rules.is_empty())?.default_backend();
-    of_host.or_else(everywhere).unwrap_or(Verdict::NotFound)
+    let everywhere = || Some((ours.iter().find(|object| object.rules.is_empty())?.default_backend()?, false));
+    of_host.or_else(everywhere).unwrap_or((Verdict::NotFound, false))
 }
 
-fn best_path(oldest_first: &[&Object], host: &str, path: &str) -> Option<Verdict> {
+fn best_path(oldest_first: &[&Object], host: &str, path: &str) -> Option<(Verdict, bool)> {
     let mut best: Option<(usize, Verdict)> = None;
-    for object in oldest_first {
+    for (age, object) in oldest_first.iter().enumerate() {
         for (rule_number, rule) in object.rules.iter().enumerate().filter(|(_, rule)| rule.host == host) {
             for (number, (wanted, kind)) in rule.paths.iter().enumerate() {
-                let Some(rank) = rank(wanted, kind, path) else { continue };
+                let holds_as_text =
+                    object.is_protected && !oldest_first[..age].iter().any(|older| older.takes(host, wanted));
+                let Some(rank) = rank(wanted, kind, path, holds_as_text) else { continue };
                 if best.as_ref().is_none_or(|(before, _)| rank > *before) {
                     let field = format!("spec.rules[{rule_number}].http.paths[{number}]");
                     best = Some((rank, object.verdict(field)));
@@ -246,17 +257,24 @@ fn best_path(oldest_first: &[&Object], host: &str, path: &str) -> Option<Verdict
             }
         }
     }
-    best.map(|(_, verdict)| verdict)
+    // Ranks of texts are even, see below.
+    best.map(|(rank, verdict)| (verdict, rank % 2 == 0))
 }
 
-/// How well a path of a rule fits; `None` where it does not.
-fn rank(wanted: &str, kind: &str, path: &str) -> Option<usize> {
+/// How well a path of a rule fits; `None` where it does not. What is specific to ingress-nginx is there the text that a request
+/// begins with: that closes, after a prefix of the same length.
+fn rank(wanted: &str, kind: &str, path: &str, holds_as_text: bool) -> Option<usize> {
     if kind == "Exact" {
         return (wanted == path).then_some(usize::MAX);
     }
-    let wanted: Vec<_> = wanted.trim_end_matches('/').split('/').collect();
+    let text = wanted.trim_end_matches('/');
+    let elements: Vec<_> = text.split('/').collect();
     let given: Vec<_> = path.split('/').collect();
-    given.starts_with(&wanted).then_some(wanted.len())
+    if given.starts_with(&elements) {
+        return Some(2 * text.len() + 1);
+    }
+    let is_text = kind == "ImplementationSpecific" && !wanted.ends_with('/') && holds_as_text;
+    (is_text && path.starts_with(text)).then_some(2 * text.len())
 }
 
 /// A path as it is compared.
