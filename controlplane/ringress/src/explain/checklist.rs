@@ -215,12 +215,9 @@ impl Candidates<'_> {
     }
 
     fn path_loss(&self, claim: &Claim) -> Option<String> {
-        match (&claim.path, &claim.outcome) {
-            // Expressions only close what a path means besides itself.
-            (Some(PathMatch::Regex(_)), Outcome::Shadowed { by }) => {
-                return Some(format!("{} is the path of {by}, with all that it means", claim.path_text));
-            }
-            _ => {}
+        // Expressions only close what a path means besides itself.
+        if let (Some(PathMatch::Regex(_)), Outcome::Shadowed { by }) = (&claim.path, &claim.outcome) {
+            return Some(format!("{} is the path of {by}, with all that it means", claim.path_text));
         }
         match &claim.path {
             Some(path) if path.matches(self.path) => None,

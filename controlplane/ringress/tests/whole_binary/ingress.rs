@@ -369,7 +369,7 @@ on_both_drivers! {
         let received = String::from_utf8(fleet.0["web"].bytes()).unwrap();
         assert!(!received.contains("X-Evil"), "{received}");
         // What is served is served before the log says so.
-        wait_until("the owner is told", || ringress.logs().contains("evil-0"));
+        wait_until("the owner is told", || ringress.stdout().contains("evil-0"));
         let log = ringress.stdout() + &ringress.stderr();
         for line in log.lines() {
             assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "a log line was broken: {line:?}");
