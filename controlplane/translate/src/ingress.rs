@@ -391,32 +391,31 @@ impl Reader<'_> {
         let lost: Vec<RuleIr> =
             self.lost_at_hosts().map(|lost| lost.closed(PathTest::Prefix("".into()))).collect();
         let written: Vec<RuleIr> = rules.iter().chain(&lost).cloned().collect();
-        let one_by_one = written.len().min(EXPRESSIONS_MAX);
-        let mut closing = Closing::of(rules);
-        for rule in &written[..one_by_one] {
-            let meant = path::closing_expression(&rule.path_text);
-            meant.into_iter().for_each(|path| closing.add(RuleIr { path, ..rule.clone() }));
-        }
-        let rest = by_host(&written[one_by_one..]);
-        rest.into_values()
-            .filter_map(|rules| self.beginning_of(&rules, false))
-            .for_each(|rule| closing.add(rule));
+        self.close_meanings(&written, rules, false, |rule| path::closing_expression(&rule.path_text));
     }
 
     /// Closes what `ImplementationSpecific` paths are to ingress-nginx: not elements but a text, with which requests begin.
     fn close_beginnings(&self, rules: &mut Vec<RuleIr>) {
         let has_more = |rule: &&RuleIr| path::text(rule).is_some();
         let written: Vec<RuleIr> = rules.iter().filter(has_more).cloned().collect();
-        let one_by_one = written.len().min(EXPRESSIONS_MAX);
+        self.close_meanings(&written, rules, true, path::text);
+    }
+
+    /// Closes what paths mean besides themselves: some one by one, and of many the rest together.
+    fn close_meanings(
+        &self,
+        written: &[RuleIr],
+        rules: &mut Vec<RuleIr>,
+        always: bool,
+        meant: impl Fn(&RuleIr) -> Option<PathTest>,
+    ) {
+        let (one_by_one, rest) = written.split_at(written.len().min(EXPRESSIONS_MAX));
         let mut closing = Closing::of(rules);
-        for rule in &written[..one_by_one] {
-            let path = path::text(rule).into_iter();
-            path.for_each(|path| closing.add(RuleIr { path, ..rule.clone() }));
+        for rule in one_by_one {
+            meant(rule).into_iter().for_each(|path| closing.add(RuleIr { path, ..rule.clone() }));
         }
-        let rest = by_host(&written[one_by_one..]);
-        rest.into_values()
-            .filter_map(|rules| self.beginning_of(&rules, true))
-            .for_each(|rule| closing.add(rule));
+        let together = by_host(rest).into_values().filter_map(|rules| self.beginning_of(&rules, always));
+        together.for_each(|rule| closing.add(rule));
     }
 
     /// Closes what many paths of one host mean besides themselves.
