@@ -77,6 +77,8 @@ pub struct StatusConfig {
     pub watched: BTreeSet<String>,
     /// How often what others may have written over it is put right.
     pub read_again: Duration,
+    /// How long clients must reach us nowhere before the addresses are taken out for that.
+    pub confirm: Duration,
     /// Whether the last replica takes the addresses out of the statuses when it ends.
     pub clear_on_shutdown: bool,
     /// The name of the Lease.

@@ -57,7 +57,7 @@ use std::time::Duration;
 use kube::Client;
 use ringress_translate::manifest::Loaded;
 use ringress_translate::objects::Key;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -151,6 +151,8 @@ struct Owner {
     begin_secrets: tokio::sync::watch::Sender<bool>,
     /// Tells a watch to list again.
     again: Vec<mpsc::Sender<()>>,
+    /// A fetch that is under way has one of them.
+    seats: Arc<Semaphore>,
     /// Secrets that are being fetched, with what ends that.
     fetches: BTreeMap<Key, (Asked, AbortHandle)>,
     /// When to list again, by watch.
@@ -159,6 +161,8 @@ struct Owner {
     seen: Option<Instant>,
     /// Until when changes wait for the content of Secrets.
     held: Option<Instant>,
+    /// Whether anything was handed on.
+    is_known: bool,
     /// What the cache said, until there is something newer, and when to serve it.
     fallback: Option<(Cached, Instant)>,
     /// Takes what should be kept for the next start.
@@ -217,10 +221,12 @@ impl Owner {
             fetched_sender,
             begin_secrets,
             again,
+            seats: Arc::new(Semaphore::new(FETCHES_AT_ONCE)),
             fetches: BTreeMap::new(),
             confirmations: BTreeMap::new(),
             seen: None,
             held: None,
+            is_known: false,
             fallback: None,
             keeper: None,
             tasks,
@@ -256,6 +262,9 @@ impl Owner {
                 }
                 Wake::Fetched(asked, Err(failure)) if self.store.wants(&asked) => {
                     self.standing.cannot_fetch(asked.watch, &asked.key, &failure);
+                    if matches!(failure, Failure::Forbidden(_)) {
+                        self.store.give_up_holding_for(&asked);
+                    }
                 }
                 Wake::Fetched(_, Err(_)) => {}
                 Wake::Fetched(asked, Ok(item)) => {
@@ -345,6 +354,7 @@ impl Owner {
         let Ok(permit) = self.changes.try_reserve() else { return };
         let seen = self.seen.take().unwrap_or_else(Instant::now);
         self.held = None;
+        self.is_known = true;
         self.reached.next();
         permit.send(Change { seen, loaded: self.store.load(), reached: self.reached.clone() });
         self.note_progress();
@@ -388,13 +398,14 @@ impl Owner {
         });
         for asked in self.store.wanted_secrets() {
             // The first of them says until when: each further one would put off what waits already.
-            self.held.get_or_insert_with(|| Instant::now() + HOLD);
+            let hold = if self.is_known { HOLD } else { HOLD_AT_START };
+            self.held.get_or_insert_with(|| Instant::now() + hold);
             let (client, patience) = (self.client.clone(), Arc::clone(&self.patience));
-            let fetched = self.fetched_sender.clone();
+            let (seats, fetched) = (Arc::clone(&self.seats), self.fetched_sender.clone());
             let key = asked.key.clone();
             let running = asked.clone();
-            let fetch = self.tasks.spawn(async move { fetch(&client, asked, &patience, &fetched).await });
-            self.fetches.insert(key, (running, fetch));
+            let fetching = async move { fetch(&client, &seats, asked, &patience, &fetched).await };
+            self.fetches.insert(key, (running, self.tasks.spawn(fetching)));
         }
     }
 }
@@ -403,10 +414,18 @@ impl Owner {
 type Answer = Result<Option<Item>, Failure>;
 
 /// Tells every try, until one succeeds.
-async fn fetch(client: &Client, asked: Asked, patience: &Patience, fetched: &mpsc::Sender<(Asked, Answer)>) {
+async fn fetch(
+    client: &Client,
+    seats: &Semaphore,
+    asked: Asked,
+    patience: &Patience,
+    fetched: &mpsc::Sender<(Asked, Answer)>,
+) {
     let mut tries = backoff::Backoff::new(patience.pause, patience.pause_max);
     loop {
+        let seat = seats.acquire().await;
         let got = caught(get(client, &asked.key, patience.answer)).await;
+        drop(seat);
         let failure = match got.unwrap_or_else(|panicked| Err(Failure::Broken(panicked.as_defect()))) {
             Err(failure) if failure != Failure::Missing => failure,
             got => {
@@ -446,8 +465,14 @@ const NEWS_MAX: usize = 256;
 /// Fetched Secrets that wait for the owner.
 const FETCHED_MAX: usize = 16;
 
+/// Secrets that are fetched at a time: over HTTP/1.1 each is a connection.
+const FETCHES_AT_ONCE: usize = 32;
+
 /// Changes wait so long for the content of a Secret, then they go on without it.
 const HOLD: Duration = Duration::from_secs(1);
+
+/// The first of them waits longer: nobody is served yet, and who is ready should have all certificates.
+const HOLD_AT_START: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

@@ -59,9 +59,9 @@ pub(super) struct Under {
     pub(super) internal: Option<String>,
 }
 
-/// The nodes under running pods of a list, each once.
-pub(super) fn nodes_under(list: &Value) -> BTreeSet<Under> {
-    let running = items(&list["items"]).filter(|pod| pod["status"]["phase"] == "Running");
+/// The nodes under those of these pods that run, each once.
+pub(super) fn nodes_under(pods: &[Value]) -> BTreeSet<Under> {
+    let running = pods.iter().filter(|pod| pod["status"]["phase"] == "Running");
     let under = running.filter_map(|pod| {
         Some(Under { node: text(&pod["spec"]["nodeName"])?, internal: text(&pod["status"]["hostIP"]) })
     });
@@ -115,9 +115,9 @@ mod tests {
     #[test]
     fn nodes_are_those_under_running_pods_each_once() {
         let pod = |node: &str, phase: &str| json!({"spec": {"nodeName": node}, "status": {"hostIP": "192.0.2.2", "phase": phase}});
-        let list = json!({"items": [pod("a", "Running"), pod("a", "Running"), pod("b", "Pending")]});
+        let pods = [pod("a", "Running"), pod("a", "Running"), pod("b", "Pending")];
         let under = Under { node: "a".to_owned(), internal: Some("192.0.2.2".to_owned()) };
-        assert_eq!(nodes_under(&list), BTreeSet::from([under]));
+        assert_eq!(nodes_under(&pods), BTreeSet::from([under]));
     }
 
     #[test]

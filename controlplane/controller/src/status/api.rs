@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::source::kube::call::{self, Failure};
@@ -17,6 +18,38 @@ pub(super) async fn read(client: &Client, path: &str) -> Result<Option<Value>, F
     let body = call::whole(answer, CALL).await?;
     let value = serde_json::from_slice(&body);
     value.map(Some).map_err(|error| Failure::Broken(format!("an answer has no sense: {error}")))
+}
+
+/// A list, or a page of it.
+#[derive(Debug, Deserialize)]
+pub(super) struct List {
+    kind: String,
+    pub(super) metadata: ListMetadata,
+    items: Option<Vec<Value>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListMetadata {
+    pub(super) resource_version: String,
+    #[serde(default)]
+    pub(super) r#continue: String,
+}
+
+impl List {
+    pub(super) fn into_items(self) -> Vec<Value> {
+        self.items.unwrap_or_default()
+    }
+}
+
+/// A list. What only looks like one is none: an empty one takes addresses out of every status.
+pub(super) async fn list(client: &Client, path: &str) -> Result<List, Failure> {
+    let body = call::whole(call::get(client, path, CALL).await?, CALL).await?;
+    match serde_json::from_slice::<List>(&body) {
+        Ok(list) if list.kind.ends_with("List") => Ok(list),
+        Ok(List { kind, .. }) => Err(Failure::Broken(format!("a list is of kind {kind:?}"))),
+        Err(error) => Err(Failure::Broken(format!("a list has no sense: {error}"))),
+    }
 }
 
 /// How a call changes an object.

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use kube::Client;
-use serde_json::Value;
 
 use super::api;
 use super::owner::{Author, Owner, Signature};
@@ -60,10 +59,9 @@ impl Authors {
     async fn is_held(&self, lease: &str) -> Result<bool, Failure> {
         // The role has `list` for all Leases of the namespace, and `get` for our own alone.
         let selector = escape(&format!("metadata.name={lease}"));
-        let list = match api::read(&self.client, &format!("{}?fieldSelector={selector}", self.leases)).await {
-            Err(Failure::Forbidden(_)) => return Ok(true),
-            list => list?.unwrap_or(Value::Null),
-        };
-        Ok(list["items"].as_array().into_iter().flatten().any(api::is_held))
+        match api::list(&self.client, &format!("{}?fieldSelector={selector}", self.leases)).await {
+            Err(Failure::Forbidden(_)) => Ok(true),
+            leases => Ok(leases?.into_items().iter().any(api::is_held)),
+        }
     }
 }

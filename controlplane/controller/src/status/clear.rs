@@ -10,7 +10,7 @@ use kube::Client;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::api::{self, Verb};
+use super::api::{self, List, Verb};
 use super::authors::Authors;
 use super::owner::{Owner, Signature};
 use super::replica::{LABEL, group_of, name_of};
@@ -124,11 +124,10 @@ async fn clear_in(
         let mut next = Some(String::new());
         while let Some(token) = next {
             let page = page(client, path, &token).await;
-            let mut page = page.map_err(|why| failed("list ingresses", &why, *cleared))?;
-            let token = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
-            let Value::Array(items) = page["items"].take() else { break };
+            let page = page.map_err(|why| failed("list ingresses", &why, *cleared))?;
+            let token = page.metadata.r#continue.clone();
             let mut ours = Vec::new();
-            for ingress in items {
+            for ingress in page.into_items() {
                 let is_ours = authors.are_ours(&Signature::all(&ingress)).await;
                 if is_ours.map_err(|why| failed("list leases", &why, *cleared))? {
                     ours.push(ingress);
@@ -145,12 +144,12 @@ async fn clear_in(
     Err(failed("patch ingresses/status", &why, *cleared))
 }
 
-async fn page(client: &Client, path: &str, token: &str) -> Result<Value, Failure> {
+async fn page(client: &Client, path: &str, token: &str) -> Result<List, Failure> {
     let mut path = format!("{path}?limit=500");
     if !token.is_empty() {
         path = format!("{path}&continue={}", escape(token));
     }
-    Ok(api::read(client, &path).await?.unwrap_or(Value::Null))
+    api::list(client, &path).await
 }
 
 /// Clears these, some at a time; returns whether none was changed in between.

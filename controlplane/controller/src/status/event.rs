@@ -59,9 +59,16 @@ pub(super) fn applied(key: &Key, uid: &str, version: impl Hash, note: String) ->
         object: key.reference("Ingress"),
         uid: uid.to_owned(),
         kind: "Normal",
-        reason: "Applied".to_owned(),
+        reason: APPLIED.to_owned(),
         about: hash(version),
         note,
+    }
+}
+
+impl Event {
+    /// Whether it says that a version is live.
+    pub(super) fn is_applied(&self) -> bool {
+        self.reason == APPLIED
     }
 }
 
@@ -77,6 +84,8 @@ fn uid(object: &ObjectRef, objects: &Objects) -> Option<String> {
     };
     uid.clone()
 }
+
+const APPLIED: &str = "Applied";
 
 /// The API refuses longer notes.
 fn cut(mut note: String, bytes_max: usize) -> String {

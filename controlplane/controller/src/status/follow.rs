@@ -1,7 +1,7 @@
 //! A few objects that only the leader follows: the replicas beside it, the Service whose addresses it shows.
 //!
 //! List, then watch; what fails is tried again from where it was. Unlike the source it keeps nothing and doubts nothing: what
-//! it tells decides over statuses and Events, never over traffic.
+//! it tells decides over statuses and Events, never over traffic, and who acts on it may doubt it.
 
 use std::time::Duration;
 
@@ -102,11 +102,10 @@ impl Follower {
 
     async fn list(&self) -> Result<String, Failure> {
         let path = format!("{}?{}", self.collection.path, self.selector());
-        let list = api::read(&self.client, &path).await?.ok_or(Failure::Missing)?;
-        let items = list["items"].as_array().cloned().unwrap_or_default();
-        let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+        let list = api::list(&self.client, &path).await?;
+        let version = list.metadata.resource_version.clone();
         // Fails where nobody listens any more, and then the watch says so too.
-        let _ = self.told.send(News::Listed(items)).await;
+        let _ = self.told.send(News::Listed(list.into_items())).await;
         Ok(version)
     }
 

@@ -42,10 +42,10 @@ impl Nodes {
     pub(super) async fn addresses(&mut self) -> Result<Option<Vec<Address>>, Failure> {
         let own = api::read(&self.client, &format!("{}/{}", self.pods, self.pod)).await?;
         let Some(selector) = own.as_ref().and_then(alike) else { return Ok(None) };
-        let list =
-            api::read(&self.client, &format!("{}?labelSelector={}", self.pods, escape(&selector))).await?;
+        let pods =
+            api::list(&self.client, &format!("{}?labelSelector={}", self.pods, escape(&selector))).await?;
         let mut addresses = Vec::new();
-        for under in list.iter().flat_map(address::nodes_under) {
+        for under in address::nodes_under(&pods.into_items()) {
             addresses.extend(self.address(&under).await);
         }
         Ok(Some(address::sorted(addresses)))

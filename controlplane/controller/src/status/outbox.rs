@@ -1,8 +1,8 @@
 //! Events on their way: nothing twice, nothing lost by one failure, never a storm. Pure; time is an argument.
 //!
 //! What is to be said waits here until it may be said: two allowances fill slowly, one per object and one for all. A letter
-//! that the API server does not take is tried again a few times. The box is bounded: where more is to be said than may be,
-//! repetitions go first.
+//! that the API server does not take is tried again a few times. The box is bounded, and each object's share of it: where more
+//! is to be said than may be, repetitions go first. That a newer version is applied takes the place of an older one's letter.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -56,11 +56,18 @@ impl Outbox {
         if self.letters.iter().any(is_same) {
             return;
         }
+        if event.is_applied() {
+            self.letters.retain(|letter| !letter.event.is_applied() || letter.event.object != event.object);
+        }
+        let is_neighbour = |letter: &&Letter| letter.event.object == event.object;
+        let is_greedy = self.letters.iter().filter(is_neighbour).count() >= LETTERS_OF_ONE_MAX;
         let letter = Letter { event, known, tries: 0, due };
-        if self.letters.len() >= LETTERS_MAX {
+        if is_greedy || self.letters.len() >= LETTERS_MAX {
             self.dropped += 1;
-            let repetition = self.letters.iter().position(|letter| letter.known.is_repetition());
-            match repetition {
+            let may_go = |waiting: &Letter| {
+                waiting.known.is_repetition() && (!is_greedy || waiting.event.object == letter.event.object)
+            };
+            match self.letters.iter().position(may_go) {
                 Some(index) => drop(self.letters.remove(index)),
                 None => return,
             }
@@ -190,6 +197,9 @@ const OBJECTS_MAX: usize = 4096;
 /// Letters that wait.
 const LETTERS_MAX: usize = 4096;
 
+/// Letters of one object that wait: by [`OBJECT`] the last of them is said a quarter of an hour later.
+const LETTERS_OF_ONE_MAX: usize = 32;
+
 /// A letter is given up after so many tries, the pauses between them doubling from this.
 const TRIES_MAX: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -215,10 +225,14 @@ mod tests {
         start + Duration::from_secs_f64(seconds)
     }
 
+    fn warning(name: &str, about: u64) -> Event {
+        Event { kind: "Warning", reason: "Shadowed".to_owned(), ..event(name, about) }
+    }
+
     #[test]
     fn one_object_gets_no_storm_and_in_the_end_everything() {
         let (mut outbox, start) = (Outbox::default(), Instant::now());
-        (0..13).for_each(|version| outbox.put(event("one", version), Known::Again, start));
+        (0..13).for_each(|about| outbox.put(warning("one", about), Known::Again, start));
         assert_eq!(sent(&mut outbox, start).len(), 10);
         assert_eq!(outbox.due(start), Some(later(start, 30.0)));
         assert_eq!(sent(&mut outbox, later(start, 30.0)).len(), 1);
@@ -287,10 +301,34 @@ mod tests {
     fn a_full_box_gives_repetitions_up_first() {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
         outbox.put(event("said", 1), Known::Said, now);
-        (0..LETTERS_MAX as u64).for_each(|version| outbox.put(event("new", version), Known::Again, now));
+        let names = (0..LETTERS_MAX).map(|number| number.to_string());
+        names.for_each(|name| outbox.put(event(&name, 1), Known::Again, now));
         assert_eq!(outbox.dropped(), 1);
         assert!(outbox.letters.iter().all(|letter| letter.known == Known::Again));
         outbox.put(event("late", 1), Known::Again, now);
         assert_eq!((outbox.dropped(), outbox.letters.len()), (1, LETTERS_MAX));
+    }
+
+    #[test]
+    fn the_newest_version_that_is_applied_is_said_and_no_older_one_after_it() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        outbox.put(warning("one", 1), Known::Again, now);
+        outbox.put(event("two", 1), Known::Again, now);
+        (0..1_000).for_each(|version| outbox.put(event("one", version), Known::Again, now));
+        let said: Vec<_> = sent(&mut outbox, now).into_iter().map(|letter| letter.event).collect();
+        assert_eq!(said, [warning("one", 1), event("two", 1), event("one", 999)]);
+        assert_eq!(outbox.dropped(), 0);
+    }
+
+    #[test]
+    fn one_object_takes_no_room_from_others() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        outbox.put(warning("one", 0), Known::Still, now);
+        outbox.put(warning("two", 0), Known::Still, now);
+        (1..=100).for_each(|about| outbox.put(warning("one", about), Known::Again, now));
+        assert_eq!(outbox.dropped(), 101 - LETTERS_OF_ONE_MAX as u64);
+        let of_one = outbox.letters.iter().filter(|letter| *letter.event.object.name == *"one");
+        assert!(of_one.clone().all(|letter| !letter.known.is_repetition()));
+        assert_eq!((of_one.count(), outbox.letters.len()), (LETTERS_OF_ONE_MAX, LETTERS_OF_ONE_MAX + 1));
     }
 }

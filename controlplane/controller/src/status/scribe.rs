@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::Publish;
-use super::address;
+use super::address::{self, Address};
 use super::api::{self, Verb};
 use super::authors::Authors;
 use super::decide::{Ledger, Present, Shown, Write};
@@ -39,6 +39,10 @@ pub(super) struct Scribe {
     ledger: Ledger,
     /// How often the statuses are read.
     read_again: Duration,
+    /// That clients reach us nowhere must hold for so long.
+    confirm: Duration,
+    /// Since when they seem to reach us nowhere.
+    nowhere_since: Option<Instant>,
     /// When they were read last.
     read_at: Option<Instant>,
     /// The generation that was last looked at.
@@ -70,7 +74,7 @@ impl Place {
 impl Scribe {
     pub(super) fn new(
         (client, authors): (Client, Authors),
-        (watched, read_again): (BTreeSet<String>, Duration),
+        (watched, read_again, confirm): (BTreeSet<String>, Duration, Duration),
         place: Place,
         role: watch::Receiver<Role>,
         troubles: Arc<Troubles>,
@@ -83,6 +87,8 @@ impl Scribe {
             role,
             ledger: Ledger::default(),
             read_again,
+            confirm,
+            nowhere_since: None,
             read_at: None,
             view: None,
             troubles,
@@ -105,7 +111,11 @@ impl Scribe {
                     // Reports that come close together are one: statuses need no haste.
                     sleep(TOGETHER).await;
                 }
-                Some(news) = next(&mut self.place) => self.learn(news),
+                Some(news) = next(&mut self.place) => {
+                    if let Some(addresses) = self.read_news(news) {
+                        self.found(addresses);
+                    }
+                }
                 _ = look.tick() => {
                     self.ledger.try_again();
                     self.look().await;
@@ -129,7 +139,7 @@ impl Scribe {
         while self.leads() {
             if let (false, Place::Service(..)) = (self.ledger.has_addresses(), &self.place) {
                 let Some(news) = next(&mut self.place).await else { break };
-                self.learn(news);
+                self.read_news(news).into_iter().for_each(|addresses| self.ledger.want(addresses));
                 continue;
             }
             if self.write_some(Duration::ZERO).await.map_err(|stuck| stuck.failure)? {
@@ -163,9 +173,14 @@ impl Scribe {
             Place::At(texts) => Ok(Some(address::sorted(texts.iter().cloned()))),
             Place::Service(_, news) if !leads => {
                 *news = None;
+                self.nowhere_since = None;
                 return;
             }
             Place::Service(key, news) => {
+                if self.nowhere_since.is_some_and(|since| since.elapsed() >= self.confirm) {
+                    // Listed anew, so that it is a second answer that is believed.
+                    *news = None;
+                }
                 news.get_or_insert_with(|| follow(self.client.clone(), service(key)));
                 return;
             }
@@ -175,22 +190,38 @@ impl Scribe {
         match looked {
             Ok(addresses) => {
                 self.troubles.over(&[Task::Addresses]);
-                addresses.into_iter().for_each(|addresses| self.ledger.want(addresses));
+                addresses.into_iter().for_each(|addresses| self.found(addresses));
             }
             Err(failure) => self.complain(Task::Addresses, &failure.into()),
         }
     }
 
-    fn learn(&mut self, news: News) {
-        match news {
-            News::Listed(items) => {
-                self.ledger.want(items.first().map(address::of_service).unwrap_or_default())
+    /// The addresses of the Service by what is told of it; `None`: it may not be read.
+    fn read_news(&self, news: News) -> Option<Vec<Address>> {
+        let addresses = match news {
+            News::Listed(items) => items.first().map(address::of_service).unwrap_or_default(),
+            News::Changed(service) => address::of_service(&service),
+            News::Deleted(_) => Vec::new(),
+            News::Refused(failure) => {
+                self.complain(Task::Addresses, &failure.into());
+                return None;
             }
-            News::Changed(service) => self.ledger.want(address::of_service(&service)),
-            News::Deleted(_) => self.ledger.want(Vec::new()),
-            News::Refused(failure) => return self.complain(Task::Addresses, &failure.into()),
-        }
+        };
         self.troubles.over(&[Task::Addresses]);
+        Some(addresses)
+    }
+
+    /// Shows where clients reach us. "Nowhere" takes the address out of every Ingress, and whoever reads them takes it out of the
+    /// DNS: it must hold for a while before it is believed.
+    fn found(&mut self, addresses: Vec<Address>) {
+        if !addresses.is_empty() {
+            self.nowhere_since = None;
+            return self.ledger.want(addresses);
+        }
+        let since = *self.nowhere_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.confirm {
+            self.ledger.want(addresses);
+        }
     }
 
     fn complain(&self, task: Task, Stuck { namespace, failure }: &Stuck) {

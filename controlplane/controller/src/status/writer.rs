@@ -113,7 +113,7 @@ impl Writer {
     fn scribe(&self, who: &Identity, role: watch::Receiver<Role>) -> Scribe {
         let owner = Owner::new(&who.namespace, &self.config.election_id);
         let authors = Authors::new(who.client.clone(), api::leases(&who.namespace), owner);
-        let reading = (self.config.watched.clone(), self.config.read_again);
+        let reading = (self.config.watched.clone(), self.config.read_again, self.config.confirm);
         let place = self.place(who);
         Scribe::new((who.client.clone(), authors), reading, place, role, Arc::clone(&who.troubles))
     }

@@ -87,6 +87,24 @@ async fn an_empty_list_once_takes_nothing_out() {
 }
 
 #[tokio::test]
+async fn what_only_looks_like_a_list_is_none_however_often_it_comes() {
+    let server = ApiServer::start().await;
+    server.put("services", service("a/first"));
+    server.fail("services", Call::List, Fault::Senseless, Some(2));
+    let mut tap = Tap::open(&server).await;
+    let first = tap.changes.recv().await.unwrap();
+    assert!(first.loaded.objects.contains(&reference("Service", "a/first")), "not ready without it");
+    assert_eq!(server.lists("services"), 3);
+    server.fail("services", Call::Watch, Fault::Expire, Some(1));
+    server.fail("services", Call::List, Fault::Senseless, Some(4));
+    server.put("services", service("a/second"));
+    server.end_watches();
+    tap.until_has("Service", "a/second").await;
+    assert!(tap.has("Service", "a/first"));
+    assert!(tap.standing.report().iter().all(|report| !report.doubts));
+}
+
+#[tokio::test]
 async fn an_empty_list_that_is_confirmed_is_believed() {
     let (server, mut tap) = served().await;
     server.delete("services", "a", "first");

@@ -62,6 +62,38 @@ async fn a_secret_of_another_type_is_seen_without_reading_those_that_nobody_name
 }
 
 #[tokio::test]
+async fn the_first_change_has_every_secret_however_long_they_take() {
+    let server = ApiServer::start().await;
+    let names: Vec<String> = (0..150).map(|number| format!("s{number}")).collect();
+    for name in &names {
+        let text = json!({"type": "Opaque", "data": {"tls.crt": "eA=="}});
+        server.put("secrets", object(&format!("a/{name}"), text));
+        server.put("ingresses", ingress(&format!("a/{name}"), name));
+    }
+    server.put("secrets", object("a/refused", json!({"type": "Opaque"})));
+    server.put("ingresses", ingress("a/refused", "refused"));
+    server.fail("secrets/refused", Call::List, Fault::Refuse(403, None), None);
+    for name in &names {
+        server.fail(
+            format!("secrets/{name}").leak(),
+            Call::List,
+            Fault::Slow(Duration::from_millis(400)),
+            Some(1),
+        );
+    }
+    let begun = Instant::now();
+    let mut tap = Tap::open(&server).await;
+    let first = tap.changes.recv().await.unwrap();
+    assert_eq!(first.loaded.objects.secrets.len(), names.len());
+    assert!(begun.elapsed() > Duration::from_millis(1200), "not all at once: {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "nobody waits for the refused one: {:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test]
 async fn a_secret_that_never_comes_delays_the_changes_of_others_once() {
     let server = ApiServer::start().await;
     let names: Vec<String> = (0..14).map(|number| format!("s{number}")).collect();

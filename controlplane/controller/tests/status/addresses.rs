@@ -193,6 +193,37 @@ async fn the_address_follows_the_service() {
 }
 
 #[tokio::test]
+async fn that_clients_reach_us_nowhere_is_believed_when_it_lasts() {
+    let server = cluster().await;
+    let service = |addresses: Value| {
+        json!({
+            "metadata": {"namespace": "ringress", "name": "edge"}, "spec": {"type": "LoadBalancer"},
+            "status": {"loadBalancer": {"ingress": addresses}},
+        })
+    };
+    server.put("services", service(ours()));
+    let publish = Publish::Service(ringress_translate::Key::new("ringress", "edge"));
+    let (read_again, confirm) = (Duration::from_millis(100), Duration::from_millis(1_500));
+    let _running = run_with(&server, Flags { publish, read_again, confirm, ..Flags::default() });
+    eventually(async || addresses(&server, "web"), |found| *found == ours()).await;
+    let own =
+        |request: &Request| request.path == "/api/v1/namespaces/ringress/services" && !request.is_watch();
+    let lists = || server.requests().into_iter().filter(own).count();
+    for fault in [Fault::Empty, Fault::Senseless] {
+        let before = lists();
+        server.fail("services@ringress", Call::Watch, Fault::Expire, Some(1));
+        server.fail("services@ringress", Call::List, fault, Some(1));
+        server.end_watches();
+        eventually(async || lists(), |found| *found >= before + 2).await;
+        assert_eq!(addresses(&server, "web"), ours(), "a list that is wrong once");
+    }
+    let begun = Instant::now();
+    server.put("services", service(json!([])));
+    eventually(async || addresses(&server, "web"), |found| found.is_null()).await;
+    assert!(begun.elapsed() >= confirm, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn a_node_is_shown_by_its_external_address_where_nodes_may_be_read() {
     let cases = [(true, false, "192.0.2.11"), (false, false, "10.0.0.11"), (true, true, "10.0.0.11")];
     for (may_read, internal, expected) in cases {

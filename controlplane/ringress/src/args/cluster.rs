@@ -41,7 +41,8 @@ pub(super) struct ClusterArgs {
     #[arg(long, value_name = "DURATION", default_value = "24h", env = "RINGRESS_CACHE_MAX_AGE")]
     cache_max_age: String,
     /// A list without any object, where there were some, is believed once another one says so after this; 0: at once.
-    /// Deletions that are watched are always believed at once.
+    /// Deletions that are watched are always believed at once. That the Service whose addresses are shown has none is believed
+    /// when it lasts for so long.
     #[arg(long, value_name = "DURATION", default_value = "10s", env = "RINGRESS_EMPTY_LIST_CONFIRMATION")]
     empty_list_confirmation: String,
     /// The Service whose addresses Ingresses show in their status.
@@ -213,6 +214,7 @@ impl ClusterArgs {
             report_internal_addresses: says_yes(&self.report_node_internal_ip_address),
             watched: scope.namespaces.clone(),
             read_again: STATUSES_READ_AGAIN,
+            confirm: patience.confirm,
             clear_on_shutdown: says_yes(&self.update_status_on_shutdown),
             election_id: self.election_id,
             pod_name: self.pod_name,

@@ -201,6 +201,11 @@ impl Store {
         self.secrets.wanted.values_mut().for_each(|wanted| wanted.is_late = true);
     }
 
+    /// Changes wait no longer for this one: it may not be read.
+    pub(super) fn give_up_holding_for(&mut self, asked: &Asked) {
+        self.secrets.wanted.get_mut(&asked.key).into_iter().for_each(|wanted| wanted.is_late = true);
+    }
+
     /// Takes news of a watch in, and tells besides whether they changed anything.
     pub(super) fn hear(&mut self, watch: usize, news: News) -> (Verdict, bool) {
         let before = (std::mem::take(&mut self.changed), self.secrets.tickets);
@@ -376,9 +381,11 @@ impl Store {
         all.filter(|key| watch.covers(key) && !seen.contains(key)).collect()
     }
 
-    /// Puts the class of the flags in where classes may not be read.
+    /// Puts the class of the flags in where classes may not be read. What was read before goes on.
     fn assume(&mut self, watch: usize) {
-        self.watches[watch].whole = true;
+        if std::mem::replace(&mut self.watches[watch].whole, true) {
+            return;
+        }
         self.objects.insert(self.assumed_class.clone());
         self.changed = true;
     }

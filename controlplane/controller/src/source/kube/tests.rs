@@ -53,7 +53,7 @@ fn opened(answer: impl Fn(&str) -> Option<Value> + Send + Sync + 'static) -> (Ar
 type Changes = mpsc::Receiver<Change>;
 
 fn list(items: &[Value]) -> Option<Value> {
-    Some(json!({"metadata": {"resourceVersion": "7"}, "items": items}))
+    Some(json!({"kind": "List", "metadata": {"resourceVersion": "7"}, "items": items}))
 }
 
 async fn next(changes: &mut Changes) -> Change {

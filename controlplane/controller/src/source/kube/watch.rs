@@ -176,6 +176,7 @@ impl Watcher {
 
     /// Lists until a list is whole; gives its resource version.
     async fn list(&mut self, tries: &mut Backoff) -> Result<String, Over> {
+        let mut refusals = 0;
         loop {
             let heard = Instant::now();
             match self.list_once(heard).await {
@@ -188,7 +189,9 @@ impl Watcher {
                 Err(Stop::Over) => return Err(Over),
                 Err(Stop::Failed(failure)) => {
                     self.tell(heard, 0, News::Torn).await?;
-                    if self.watch.optional && matches!(failure, Failure::Forbidden(_) | Failure::Missing) {
+                    let is_refused = matches!(failure, Failure::Forbidden(_) | Failure::Missing);
+                    refusals += u32::from(is_refused);
+                    if self.watch.optional && is_refused && refusals >= REFUSALS_BELIEVED {
                         self.standing.assumed(self.number, &failure);
                         self.tell(heard, 0, News::Refused).await?;
                         sleep(self.patience.refused).await;
@@ -329,6 +332,9 @@ enum End {
 pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(0)
 }
+
+/// So many refusals in a row are believed of what can be done without: an API server that has just started refuses everybody.
+const REFUSALS_BELIEVED: u32 = 3;
 
 /// A watch that ends sooner was not meant to be followed.
 const SHORT: Duration = Duration::from_secs(1);

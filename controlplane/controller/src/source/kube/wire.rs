@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use ringress_translate::Problem;
 use ringress_translate::manifest::json;
 use ringress_translate::objects::{Key, Object};
-use serde::Deserialize;
+use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
 use super::plan::Kind;
@@ -108,22 +108,27 @@ impl Status {
 /// Reads a page.
 ///
 /// # Errors
-/// The frame is not that of a list.
+/// The frame is not that of a list: what a list lacks is taken out, so an answer that only looks like one must not pass.
 pub(super) fn page(kind: Kind, form: Form, body: &[u8]) -> Result<Page, serde_json::Error> {
     #[derive(Deserialize)]
     struct Raw<'b> {
-        #[serde(default)]
+        #[serde(borrow)]
+        kind: Cow<'b, str>,
         metadata: Metadata,
         #[serde(borrow)]
         items: Option<Vec<&'b RawValue>>,
     }
-    #[derive(Deserialize, Default)]
-    #[serde(default, rename_all = "camelCase")]
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
     struct Metadata {
         resource_version: String,
+        #[serde(default)]
         r#continue: String,
     }
     let raw: Raw<'_> = serde_json::from_slice(body)?;
+    if !raw.kind.ends_with("List") {
+        return Err(de::Error::custom(format_args!("it is of kind {:?}", raw.kind)));
+    }
     let items = raw.items.unwrap_or_default();
     // From the texts: what is kept of an object has no version.
     let versions = items.iter().filter_map(|item| resource_version(item.get()));
@@ -219,21 +224,35 @@ mod tests {
 
     #[test]
     fn a_page_tells_the_newest_version_of_its_objects() {
-        let body = br#"{"metadata":{"resourceVersion":"70"},"items":[
+        let body = br#"{"kind":"ServiceList","metadata":{"resourceVersion":"70"},"items":[
             {"metadata":{"namespace":"a","name":"x","resourceVersion":"9"},"spec":{}},
             {"metadata":{"namespace":"a","name":"y","resourceVersion":"12"},"spec":{"ports":"many"}},
             {"metadata":{"namespace":"a","name":"z","resourceVersion":"7"}}, 17]}"#;
         for (kind, form) in [(Kind::Service, Form::Whole), (Kind::Secret, Form::Named)] {
             assert_eq!(page(kind, form, body).unwrap().newest, 12, "{form:?}");
         }
-        assert_eq!(page(Kind::Service, Form::Whole, br#"{"items":[]}"#).unwrap().newest, 0);
+        let none = br#"{"kind":"ServiceList","metadata":{"resourceVersion":"70"},"items":[]}"#;
+        assert_eq!(page(Kind::Service, Form::Whole, none).unwrap().newest, 0);
     }
 
     #[test]
     fn an_empty_list_may_be_null() {
-        let body = br#"{"metadata":{"resourceVersion":"7"},"items":null}"#;
+        let body = br#"{"kind":"ServiceList","metadata":{"resourceVersion":"7"},"items":null}"#;
         let page = page(Kind::Service, Form::Whole, body).unwrap();
         assert!(page.items.is_empty() && page.next.is_none());
+    }
+
+    #[test]
+    fn what_is_no_list_is_not_taken_for_an_empty_one() {
+        for body in [
+            "{}",
+            r#"{"items":[]}"#,
+            r#"{"kind":"ServiceList","items":[]}"#,
+            r#"{"kind":"ServiceList","metadata":{},"items":[]}"#,
+            r#"{"kind":"Status","metadata":{"resourceVersion":"7"},"code":200}"#,
+        ] {
+            assert!(page(Kind::Service, Form::Whole, body.as_bytes()).is_err(), "{body}");
+        }
     }
 
     #[test]
