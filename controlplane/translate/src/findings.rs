@@ -82,6 +82,7 @@ impl Finder<'_> {
         self.closed_broadly(ir.rules.iter().filter(|rule| holds(rule)));
         self.guarded(ir);
         self.led_nowhere(ir);
+        self.left_in_plain_text(ir);
         if let Some(default) = &ir.default_backend {
             self.default_backend(ir, default);
         }
@@ -146,6 +147,44 @@ impl Finder<'_> {
         let problems: Vec<Problem> =
             bare.map(|bare| Problem::leads_nowhere(&bare.origin, &host_text(&bare.host))).collect();
         self.problems.extend(problems);
+    }
+
+    /// Says where a redirect is asked for in so many words and there is none.
+    fn left_in_plain_text(&mut self, ir: &IngressIr) {
+        let is_said = ir.policies.says_redirect() && !self.member.is_quarantined();
+        // What is closed is not served in plain text.
+        if !is_said || ir.policies.is_protected() {
+            return;
+        }
+        let hosts = self.plain_hosts(ir);
+        if !hosts.is_empty() {
+            let problem = Problem::left_in_plain_text(&self.member.object, policy::SSL_REDIRECT, &hosts);
+            self.problems.push(problem);
+        }
+    }
+
+    /// Hosts where an object takes requests that are neither redirected nor closed with their host.
+    fn plain_hosts(&self, ir: &IngressIr) -> Vec<String> {
+        let hosts = self.sources.hosts;
+        let is_taken = |host: &Host, part: Part| hosts.shadowed(host, &ir.key, part).is_none();
+        let rules = ir.rules.iter().enumerate().filter(|(number, rule)| {
+            !policy::exempt_from_redirect(&rule.path) && is_taken(&rule.host, Part::Rule(*number))
+        });
+        let mut taken: BTreeSet<&Host> = rules.map(|(_, rule)| &rule.host).collect();
+        if ir.default_backend.is_some() {
+            taken.extend(ir.hosts.iter().filter(|host| is_taken(host, Part::Default)));
+        }
+        let is_plain = |host: &&Host| {
+            let facts = hosts.facts(host);
+            facts.is_some_and(|facts| !facts.redirects(&ir.key) && facts.guard(&ir.key).is_none())
+        };
+        let mut plain: BTreeSet<&Host> = taken.into_iter().filter(is_plain).collect();
+        if ir.is_catch_all() && hosts.default_shadowed(&ir.key).is_none() {
+            plain.insert(&None);
+        }
+        let rest = if ir.tls_names().next().is_some() { "every other host" } else { "every host" };
+        let text = |host: &Host| host.as_ref().map_or_else(|| rest.to_owned(), ToString::to_string);
+        plain.into_iter().map(text).collect()
     }
 
     fn default_backend(&mut self, ir: &IngressIr, default: &DefaultIr) {
