@@ -256,8 +256,11 @@ impl Finder<'_> {
                 Some(Problem::only_terminating(&at("name"), service, *endpoints))
             }
             Verdict::ServiceMissing => Some(Problem::service_missing(&at("name"), service)),
-            Verdict::PortMissing { has } => {
+            Verdict::PortMissing { has, other_protocol: None } => {
                 Some(Problem::port_missing(&at("port"), service, &verdict.port, has))
+            }
+            Verdict::PortMissing { has, other_protocol: Some(protocol) } => {
+                Some(Problem::port_not_tcp(&at("port"), service, &verdict.port, protocol, has))
             }
             Verdict::NoReadyEndpoints { not_ready } => {
                 Some(Problem::no_ready_endpoints(&at("name"), service, &verdict.port, *not_ready))
