@@ -203,7 +203,7 @@ pub(super) fn is_void(name: &str, value: &str) -> bool {
 }
 
 /// nginx takes any zero for no limit, with a unit too.
-fn is_no_limit(size: &str) -> bool {
+pub(super) fn is_no_limit(size: &str) -> bool {
     let digits = size.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
     !digits.is_empty() && digits.bytes().all(|digit| digit == b'0')
 }
