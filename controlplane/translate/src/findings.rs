@@ -192,6 +192,9 @@ impl Finder<'_> {
         let id = ir.default_rule_id();
         if default.catches_all {
             let by = self.sources.hosts.default_shadowed(&ir.key);
+            let beside = self.sources.hosts.default_of_any_host();
+            let beside = beside.filter(|other| by.is_none() && other.object != ir.object);
+            self.problems.extend(beside.map(|by| Problem::shadowed_default(&default.origin, by)));
             let outcome = self.outcome(id, by, &default.origin, || "the default backend".to_owned());
             self.claims.push(self.default_claim(default, &None, service, outcome));
             return;

@@ -302,6 +302,9 @@ impl Hosts {
             let contributors = self.hosts.get(&host).into_iter().flat_map(|state| state.contributors.keys());
             rebuilt.objects.extend(contributors.cloned());
         }
+        if host.is_none() && brought(&before) != brought(&after) {
+            rebuilt.objects.extend(self.default.contributors.keys().cloned());
+        }
         match (before, &mut after) {
             (Some(before), Some(after)) if index::same_entry(&before.entry, &after.entry) => {
                 after.entry = before.entry;
@@ -373,10 +376,20 @@ impl Hosts {
         self.hosts.get(host)?.merged.as_ref()?.shadowed.get(&(key.clone(), part))
     }
 
+    /// The default backend that a rule for every host brings, which comes before the one of everything.
+    pub(crate) fn default_of_any_host(&self) -> Option<&Origin> {
+        Some(&self.entry(&None)?.fallback()?.origin)
+    }
+
     /// Who took the default backend of everything from an object, if somebody did.
     pub(crate) fn default_shadowed(&self, key: &Key) -> Option<&Winner> {
         self.default.shadowed.get(key)
     }
+}
+
+/// Who brings the default backend of a host.
+fn brought(merged: &Option<Merged>) -> Option<&Origin> {
+    Some(&merged.as_ref()?.entry.fallback()?.origin)
 }
 
 /// The objects of which something else is shadowed.
