@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Everything here is beside the way of traffic: it may fail, lag or be switched off, and requests never notice. What to
-//! write is decided by pure functions (`address`, `decide`, `event`, `users`, `waiting`, `reminders`, `replica`, `outbox`, and `lease` for who
+//! write is decided by pure functions (`address`, `decide`, `event`, `served`, `users`, `waiting`, `reminders`, `replica`, `outbox`, and `lease` for who
 //! writes); the others talk to the API server, compare before they write, and write within limits.
 //!
 //! `Applied` speaks for every shard of every replica that is ready: each shows in a Lease of its own how far the watches
@@ -33,6 +33,7 @@ mod owner;
 mod reminders;
 mod replica;
 mod scribe;
+mod served;
 mod speaker;
 pub(crate) mod troubles;
 mod users;

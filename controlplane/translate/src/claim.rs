@@ -200,10 +200,12 @@ pub enum Verdict {
     },
     /// There is no such Service.
     ServiceMissing,
-    /// The Service has no such port.
+    /// The Service has no such port for TCP.
     PortMissing {
-        /// The ports that it has: `80`, `443 (https)`.
+        /// The ports that it has for TCP: `80`, `443 (https)`.
         has: Vec<String>,
+        /// The protocol that it has this port for instead: `UDP`.
+        other_protocol: Option<String>,
     },
     /// The Service port exists, and nothing behind it is ready.
     NoReadyEndpoints {
@@ -228,8 +230,16 @@ impl fmt::Display for Verdict {
             Self::Ok { endpoints, terminating: false } => write!(f, "{endpoints} ready"),
             Self::Ok { endpoints, terminating: true } => write!(f, "{endpoints} terminating, none ready"),
             Self::ServiceMissing => f.write_str("the Service does not exist"),
-            Self::PortMissing { has } if has.is_empty() => f.write_str("the Service has no ports"),
-            Self::PortMissing { has } => write!(f, "the Service has no such port; it has {}", has.join(", ")),
+            Self::PortMissing { has, other_protocol } => {
+                match other_protocol {
+                    Some(protocol) => write!(f, "the Service has it for {protocol} alone, not for TCP")?,
+                    None => f.write_str("the Service has no such port")?,
+                }
+                match has.is_empty() {
+                    true => f.write_str("; it has none for TCP"),
+                    false => write!(f, "; it has {}", has.join(", ")),
+                }
+            }
             Self::NoReadyEndpoints { not_ready: 0 } => f.write_str("no endpoints"),
             Self::NoReadyEndpoints { not_ready } => write!(f, "no ready endpoints, {not_ready} not ready"),
             Self::ExternalNameRefused { name } => write!(f, "the external name {name} is refused"),

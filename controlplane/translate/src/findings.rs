@@ -82,6 +82,7 @@ impl Finder<'_> {
         self.closed_broadly(ir.rules.iter().filter(|rule| holds(rule)));
         self.guarded(ir);
         self.led_nowhere(ir);
+        self.left_in_plain_text(ir);
         if let Some(default) = &ir.default_backend {
             self.default_backend(ir, default);
         }
@@ -148,11 +149,52 @@ impl Finder<'_> {
         self.problems.extend(problems);
     }
 
+    /// Says where a redirect is asked for in so many words and there is none.
+    fn left_in_plain_text(&mut self, ir: &IngressIr) {
+        let is_said = ir.policies.says_redirect() && !self.member.is_quarantined();
+        // What is closed is not served in plain text.
+        if !is_said || ir.policies.is_protected() {
+            return;
+        }
+        let hosts = self.plain_hosts(ir);
+        if !hosts.is_empty() {
+            let problem = Problem::left_in_plain_text(&self.member.object, policy::SSL_REDIRECT, &hosts);
+            self.problems.push(problem);
+        }
+    }
+
+    /// Hosts where an object takes requests that are neither redirected nor closed with their host.
+    fn plain_hosts(&self, ir: &IngressIr) -> Vec<String> {
+        let hosts = self.sources.hosts;
+        let is_taken = |host: &Host, part: Part| hosts.shadowed(host, &ir.key, part).is_none();
+        let rules = ir.rules.iter().enumerate().filter(|(number, rule)| {
+            !policy::exempt_from_redirect(&rule.path) && is_taken(&rule.host, Part::Rule(*number))
+        });
+        let mut taken: BTreeSet<&Host> = rules.map(|(_, rule)| &rule.host).collect();
+        if ir.default_backend.is_some() {
+            taken.extend(ir.hosts.iter().filter(|host| is_taken(host, Part::Default)));
+        }
+        let is_plain = |host: &&Host| {
+            let facts = hosts.facts(host);
+            facts.is_some_and(|facts| !facts.redirects(&ir.key) && facts.guard(&ir.key).is_none())
+        };
+        let mut plain: BTreeSet<&Host> = taken.into_iter().filter(is_plain).collect();
+        if ir.is_catch_all() && hosts.default_shadowed(&ir.key).is_none() {
+            plain.insert(&None);
+        }
+        let rest = if ir.tls_names().next().is_some() { "every other host" } else { "every host" };
+        let text = |host: &Host| host.as_ref().map_or_else(|| rest.to_owned(), ToString::to_string);
+        plain.into_iter().map(text).collect()
+    }
+
     fn default_backend(&mut self, ir: &IngressIr, default: &DefaultIr) {
         let service = self.service(&default.backend);
         let id = ir.default_rule_id();
         if default.catches_all {
             let by = self.sources.hosts.default_shadowed(&ir.key);
+            let beside = self.sources.hosts.default_of_any_host();
+            let beside = beside.filter(|other| by.is_none() && other.object != ir.object);
+            self.problems.extend(beside.map(|by| Problem::shadowed_default(&default.origin, by)));
             let outcome = self.outcome(id, by, &default.origin, || "the default backend".to_owned());
             self.claims.push(self.default_claim(default, &None, service, outcome));
             return;
@@ -217,8 +259,11 @@ impl Finder<'_> {
                 Some(Problem::only_terminating(&at("name"), service, *endpoints))
             }
             Verdict::ServiceMissing => Some(Problem::service_missing(&at("name"), service)),
-            Verdict::PortMissing { has } => {
+            Verdict::PortMissing { has, other_protocol: None } => {
                 Some(Problem::port_missing(&at("port"), service, &verdict.port, has))
+            }
+            Verdict::PortMissing { has, other_protocol: Some(protocol) } => {
+                Some(Problem::port_not_tcp(&at("port"), service, &verdict.port, protocol, has))
             }
             Verdict::NoReadyEndpoints { not_ready } => {
                 Some(Problem::no_ready_endpoints(&at("name"), service, &verdict.port, *not_ready))

@@ -76,6 +76,9 @@ pub(crate) struct HostFacts {
     guards: Box<[Guard]>,
     /// Whether a path or a default backend of the host takes what no longer path does.
     pub(crate) takes_all: bool,
+    /// Namespaces whose rules redirect to https, in order: one of their objects names the host under `tls`, and takes requests
+    /// of it. Who takes none has no say, and nobody has one over the rules of another namespace.
+    redirecting: Box<[Arc<str>]>,
 }
 
 /// An object that closes whole hosts, because it asks for a protection of them that is not applied.
@@ -98,6 +101,7 @@ impl HostFacts {
             regex_mode: contributors.values().any(|ir| ir.regex_hosts.binary_search(host).is_ok()),
             guards: guards.map(guard).collect(),
             takes_all: false,
+            redirecting: Box::default(),
         }
     }
 
@@ -109,6 +113,11 @@ impl HostFacts {
     /// Whether an object decides about the host: a further name yields to whoever names it.
     fn has_say(&self, ir: &IngressIr, host: &Host) -> bool {
         !self.named || !ir.is_alias(host)
+    }
+
+    /// Whether plain text for the rules of an object is sent to https, unless it says no.
+    pub(crate) fn redirects(&self, key: &Key) -> bool {
+        self.redirecting.binary_search(&key.namespace).is_ok()
     }
 
     /// The object that closes the host for this one too: nobody closes what stands in another namespace.
@@ -293,6 +302,9 @@ impl Hosts {
             let contributors = self.hosts.get(&host).into_iter().flat_map(|state| state.contributors.keys());
             rebuilt.objects.extend(contributors.cloned());
         }
+        if host.is_none() && brought(&before) != brought(&after) {
+            rebuilt.objects.extend(self.default.contributors.keys().cloned());
+        }
         match (before, &mut after) {
             (Some(before), Some(after)) if index::same_entry(&before.entry, &after.entry) => {
                 after.entry = before.entry;
@@ -364,10 +376,20 @@ impl Hosts {
         self.hosts.get(host)?.merged.as_ref()?.shadowed.get(&(key.clone(), part))
     }
 
+    /// The default backend that a rule for every host brings, which comes before the one of everything.
+    pub(crate) fn default_of_any_host(&self) -> Option<&Origin> {
+        Some(&self.entry(&None)?.fallback()?.origin)
+    }
+
     /// Who took the default backend of everything from an object, if somebody did.
     pub(crate) fn default_shadowed(&self, key: &Key) -> Option<&Winner> {
         self.default.shadowed.get(key)
     }
+}
+
+/// Who brings the default backend of a host.
+fn brought(merged: &Option<Merged>) -> Option<&Origin> {
+    Some(&merged.as_ref()?.entry.fallback()?.origin)
 }
 
 /// The objects of which something else is shadowed.
@@ -400,10 +422,6 @@ struct Merge<'m> {
 
 type Claimed<'c> = (&'c Arc<IngressIr>, usize, &'c RuleIr);
 
-/// Namespaces whose rules redirect to https: one of their objects names the host under `tls`, and takes requests of it. Who
-/// takes none has no say, and nobody has one over the rules of another namespace.
-type Secured<'c> = BTreeSet<&'c str>;
-
 impl Merge<'_> {
     fn merge(mut self, contributors: &Contributors) -> Merged {
         let mut shadowed = BTreeMap::new();
@@ -432,10 +450,11 @@ impl Merge<'_> {
         let by_default = winner(self.with_default(contributors));
         let taking = winners.values().map(|(ir, ..)| *ir).chain(by_default);
         let names = |ir: &&Arc<IngressIr>| self.name.is_some_and(|name| ir.names(name));
-        let secured: Secured<'_> = taking.filter(names).map(|ir| &*ir.key.namespace).collect();
-        let fallback = self.fallback(contributors, &secured, &mut shadowed);
+        let redirecting: BTreeSet<&Arc<str>> = taking.filter(names).map(|ir| &ir.key.namespace).collect();
+        self.facts.redirecting = redirecting.into_iter().cloned().collect();
+        let fallback = self.fallback(contributors, &mut shadowed);
         let mut candidates: Vec<Candidate> =
-            winners.into_values().filter_map(|claimed| self.candidate(claimed, &secured)).collect();
+            winners.into_values().filter_map(|claimed| self.candidate(claimed)).collect();
         candidates.sort_by(|a, b| index::trial_order(&a.path, &b.path));
         let dialect = contributors.values().next().map_or(self.settings.compat, |ir| ir.dialect);
         let is_root = |candidate: &Candidate| candidate.path == PathMatch::prefix("/");
@@ -457,34 +476,34 @@ impl Merge<'_> {
         contributors.values().filter(has_one)
     }
 
-    fn position(&self, ir: &IngressIr, host_has_tls: bool) -> Position<'_> {
+    fn position(&self, ir: &IngressIr) -> Position<'_> {
         let guard = self.facts.guard(&ir.key).map(|guard| &*guard.because);
-        Position { host_has_tls, redirect_exempt: false, guard }
+        Position { host_has_tls: self.facts.redirects(&ir.key), redirect_exempt: false, guard }
     }
 
     /// The default backend of the host: of the oldest object that has one.
     fn fallback(
         &mut self,
         contributors: &Contributors,
-        secured: &Secured<'_>,
         shadowed: &mut BTreeMap<(Key, Part), Winner>,
     ) -> Option<Arc<Rule>> {
         let Some(winner) = winner(self.with_default(contributors)) else {
             let default = self.default?;
-            let policies = policy::lower(&default.policies, self.position(default, true), self.settings);
+            let position = Position { host_has_tls: true, ..self.position(default) };
+            let policies = policy::lower(&default.policies, position, self.settings);
             return default_rule(default, policies, self.settings, self.interned);
         };
         let by = winner.default_backend.as_ref()?;
         for loser in self.with_default(contributors).filter(|ir| ir.key != winner.key) {
             shadowed.insert((loser.key.clone(), Part::Default), winner.takes(&by.origin, loser));
         }
-        let position = self.position(winner, secured.contains(&*winner.key.namespace));
+        let position = self.position(winner);
         let policies = policy::lower(&winner.policies, position, self.settings);
         default_rule(winner, policies, self.settings, self.interned)
     }
 
-    fn candidate(&mut self, (ir, _, rule): Claimed<'_>, secured: &Secured<'_>) -> Option<Candidate> {
-        let position = self.position(ir, secured.contains(&*ir.key.namespace));
+    fn candidate(&mut self, (ir, _, rule): Claimed<'_>) -> Option<Candidate> {
+        let position = self.position(ir);
         let position = match policy::exempt_from_redirect(&rule.path) {
             // What is asked for in plain text was asked for no certificate there either.
             true => Position { redirect_exempt: true, guard: None, ..position },

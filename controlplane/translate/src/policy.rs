@@ -23,7 +23,7 @@ use crate::ir::BalanceIr;
 use crate::problem::Problem;
 use crate::settings::Settings;
 
-pub(crate) use denied::Denial;
+pub(crate) use denied::{Denial, SSL_REDIRECT};
 pub(crate) use https_redirect::exempt_from_redirect;
 
 /// The prefix of our own annotations.
@@ -139,7 +139,7 @@ pub(crate) fn read(
     PolicyIr {
         body_limit,
         denied,
-        https_redirect: https_redirect::read(annotations, problems),
+        https_redirect: https_redirect::read(annotations, settings, problems),
         balance: balance::read(annotations, problems),
         canary,
     }
@@ -183,6 +183,11 @@ impl PolicyIr {
     /// Whether it closes all paths, whatever the scheme is.
     pub(crate) fn is_closed(&self) -> bool {
         self.denied.iter().any(Denial::closes)
+    }
+
+    /// Whether it asks in so many words that plain text be redirected.
+    pub(crate) fn says_redirect(&self) -> bool {
+        self.https_redirect == https_redirect::Asked::WithTls
     }
 
     /// Why its hosts are closed as a whole, if they are.

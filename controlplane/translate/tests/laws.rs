@@ -97,6 +97,7 @@ fn annotations() -> impl Strategy<Value = Value> {
     let pair = select(vec![
         ("ringress.dev/ssl-redirect", "false"),
         ("ringress.dev/ssl-redirect", "maybe"),
+        ("ringress.dev/ssl-redirect", "true"),
         ("ringress.dev/max-body-bytes", "1k"),
         ("ringress.dev/max-body-bytes", "lots"),
         ("ringress.dev/load-balance", "ewma"),

@@ -61,7 +61,7 @@ pub(super) fn applied(key: &Key, uid: &str, version: impl Hash, note: String) ->
         kind: "Normal",
         reason: APPLIED.to_owned(),
         about: hash(version),
-        note,
+        note: cut(note, NOTE_BYTES_MAX),
     }
 }
 

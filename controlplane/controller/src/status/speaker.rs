@@ -24,6 +24,7 @@ use super::lease::Role;
 use super::outbox::{Known, Letter, Outbox};
 use super::reminders::Reminders;
 use super::replica::{Agreement, LABEL, Replica, Replicas};
+use super::served::Served;
 use super::troubles::{Task, Troubles};
 use super::users::{self, Use};
 use super::waiting::{Change, Live, Waiting};
@@ -247,7 +248,9 @@ impl Speaker {
         for key in changed.iter().filter(|key| is_ours(view, key) && !quarantined(key)) {
             let Some(stored) = view.objects.ingresses.get(key) else { continue };
             let uid = stored.object.metadata.uid.clone().unwrap_or_default();
-            let change = Change { uid, version: stored.version, live: live.clone(), is_ours_to_say };
+            let served = Served::of(&view.translation, key);
+            let live = live.clone();
+            let change = Change { uid, version: stored.version, served, live, is_ours_to_say };
             self.waiting.put(key.clone(), change);
         }
         self.waiting.retain(|key, change| {

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::event::{self, Event};
 use super::outbox::Known;
 use super::replica::Agreement;
+use super::served::Served;
 use crate::source::kube::Reached;
 
 /// A version of an Ingress that all shards of this replica serve.
@@ -24,6 +25,8 @@ use crate::source::kube::Reached;
 pub(super) struct Change {
     pub(super) uid: String,
     pub(super) version: Version,
+    /// What serving it amounts to.
+    pub(super) served: Served,
     pub(super) live: Live,
     /// Whether we led when it became live: then nobody else can have said it.
     pub(super) is_ours_to_say: bool,
@@ -80,7 +83,7 @@ impl Waiting {
                 asked = Some((Arc::clone(&change.live.reached), agreement(&change.live.reached)));
             }
             let Some((_, agreement)) = &asked else { return true };
-            let Some(note) = note(&change.live, agreement, now) else { return true };
+            let Some(note) = note(change, agreement, now) else { return true };
             let known = if change.is_ours_to_say { Known::Anew } else { Known::Said };
             said.push((event::applied(key, &change.uid, change.version, note), known));
             false
@@ -95,10 +98,12 @@ impl Waiting {
 }
 
 /// `None` while not everybody agrees.
-fn note(live: &Live, agreement: &Agreement, now: Instant) -> Option<String> {
+fn note(change: &Change, agreement: &Agreement, now: Instant) -> Option<String> {
     let millis = |duration: Duration| duration.as_secs_f64() * 1000.0;
+    let Change { served, live, .. } = change;
     let Live { generation, shards, elapsed, .. } = live;
-    let own = format!("live as generation {generation} on {shards} shards after {:.1} ms", millis(*elapsed));
+    let own =
+        format!("{served} as generation {generation} on {shards} shards after {:.1} ms", millis(*elapsed));
     match agreement {
         Agreement::Open => None,
         Agreement::Alone => Some(own),
@@ -145,7 +150,7 @@ mod tests {
     fn change(host: &str, at: Instant, is_ours_to_say: bool) -> Change {
         let elapsed = Duration::from_micros(4250);
         let live = Live { generation: 7, shards: 2, elapsed, at, reached: Arc::default() };
-        Change { uid: "u".to_owned(), version: version(host), live, is_ours_to_say }
+        Change { uid: "u".to_owned(), version: version(host), served: Served::Live, live, is_ours_to_say }
     }
 
     fn notes(said: Vec<(Event, Known)>) -> Vec<String> {

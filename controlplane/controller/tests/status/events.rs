@@ -34,6 +34,25 @@ async fn a_change_is_said_to_be_applied_once_every_shard_serves_it() {
 }
 
 #[tokio::test]
+async fn what_takes_no_request_or_is_closed_is_not_said_to_be_live() {
+    let server = cluster().await;
+    let _running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    for (name, annotation, expected) in [
+        ("canary", "canary", "not served (ringress serves no canaries yet) as generation "),
+        ("closed", "enable-modsecurity", "closed (every path answers 503) as generation "),
+    ] {
+        let mut object = ingress(name, "ringress", &format!("{name}.test"), "web");
+        object["metadata"]["annotations"] =
+            json!({format!("nginx.ingress.kubernetes.io/{annotation}"): "true"});
+        server.put("ingresses", object);
+        let applied = async || events(&server, name).into_iter().find(|(reason, _)| reason == "Applied");
+        let said = eventually(applied, Option::is_some).await.unwrap();
+        assert!(said.1.starts_with(expected), "{said:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_at_the_object_and_counted_when_it_comes_back() {
     let server = cluster().await;
     server.put("ingresses", ingress("web", "ringress", "a.test", "missing"));

@@ -3,16 +3,18 @@
 
 use ringress_shared::policy::BodyLimit;
 
-use super::{Annotation, Annotations, Denial, PREFIX, value};
+use super::{Annotation, Annotations, Denial, PREFIX, denied, value};
 use crate::problem::Problem;
 use crate::settings::Settings;
 
 pub(super) const KEYS: &[Annotation] = &[Annotation {
-    key: "max-body-bytes",
-    values: "a number of bytes, also with k, m or g; unlimited",
+    key: KEY,
+    values: "a number of bytes from 1 on, also with k, m or g; unlimited",
     default: "--max-body-bytes",
     effect: "Refuses request bodies over this size with 413.",
 }];
+
+const KEY: &str = "max-body-bytes";
 
 /// What an object asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,13 +37,22 @@ pub(super) fn read(
     denied: &mut Vec<Denial>,
     problems: &mut Vec<Problem>,
 ) -> Asked {
-    let expected = "a number of bytes (also with k, m or g) or unlimited";
-    match annotations.parse("max-body-bytes", expected, parse, problems) {
+    match annotations.parse(KEY, &expected(annotations), parse, problems) {
         Ok(asked) => asked.unwrap_or_default(),
         Err(_) => {
-            denied.push(Denial::body_limit(format!("{PREFIX}max-body-bytes cannot be read")));
+            denied.push(Denial::body_limit(format!("{PREFIX}{KEY} cannot be read")));
             Asked::Default
         }
+    }
+}
+
+/// What would be a value, and which one whoever writes 0 as for ingress-nginx may mean.
+fn expected(annotations: Annotations<'_>) -> String {
+    let range =
+        format!("a number of bytes from 1 to {} (also with k, m or g) or unlimited", value::BYTES_MAX);
+    match annotations.own(KEY).is_some_and(denied::is_no_limit) {
+        true => format!("{range} (no limit, which 0 is to ingress-nginx)"),
+        false => range,
     }
 }
 

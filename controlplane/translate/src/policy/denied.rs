@@ -90,10 +90,12 @@ pub(super) fn read(
             problems.push(Problem::void_protection(object, &key));
         } else if let Some(ours) = known.instead.filter(|ours| known.protects && replaces(annotations, ours))
         {
-            problems.push(Problem::replaced_protection(object, &key, ours));
+            problems.push(Problem::replaced_annotation(object, &key, ours));
         } else if name == FORCE_REDIRECT {
             // What is said of it depends on the hosts: `force_redirect`.
             denied.push(Denial::of(&key, Holds::InPlainText));
+        } else if name == "ssl-redirect" {
+            problems.push(redirect(annotations, &key, value, settings));
         } else if is_canary_mark(name, value) {
             problems.push(Problem::canary_left_out(object, &key));
         } else if known.protects {
@@ -129,6 +131,16 @@ pub(super) fn is_canary(annotations: Annotations<'_>, settings: &Settings) -> bo
 
 fn is_canary_mark(name: &str, value: &str) -> bool {
     name == "canary" && value::truth(value) == Some(true)
+}
+
+/// A redirect of hosts under `tls` is what holds here without it, as it does there.
+fn redirect(annotations: Annotations<'_>, key: &str, value: &str, settings: &Settings) -> Problem {
+    let own = SSL_REDIRECT.strip_prefix(PREFIX).and_then(|name| annotations.own(name));
+    match value::truth(value) {
+        _ if own.is_some() => Problem::replaced_annotation(annotations.object, key, SSL_REDIRECT),
+        Some(true) if settings.https.is_some() => Problem::redirected_anyway(annotations.object, key),
+        _ => Problem::unsupported_annotation(annotations.object, key, Some(SSL_REDIRECT)),
+    }
 }
 
 /// A rewrite without a capture throws the rest of the path away, which few who copy it mean.
@@ -191,7 +203,7 @@ pub(super) fn is_void(name: &str, value: &str) -> bool {
 }
 
 /// nginx takes any zero for no limit, with a unit too.
-fn is_no_limit(size: &str) -> bool {
+pub(super) fn is_no_limit(size: &str) -> bool {
     let digits = size.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
     !digits.is_empty() && digits.bytes().all(|digit| digit == b'0')
 }
@@ -314,7 +326,7 @@ const fn protects_as_ours(name: &'static str, instead: &'static str) -> Known {
 }
 
 const FORCE_REDIRECT: &str = "force-ssl-redirect";
-const SSL_REDIRECT: &str = "ringress.dev/ssl-redirect";
+pub(crate) const SSL_REDIRECT: &str = "ringress.dev/ssl-redirect";
 
 /// All 138 annotations of the last ingress-nginx.
 pub(super) const TABLE: &[Known] = &[

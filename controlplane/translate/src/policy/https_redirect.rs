@@ -5,23 +5,27 @@
 
 use ringress_shared::policy::HttpsRedirect;
 
-use super::{Annotation, Annotations, Position, value};
+use super::{Annotation, Annotations, Position, SSL_REDIRECT, value};
 use crate::ir::PathTest;
 use crate::problem::Problem;
 use crate::settings::Settings;
 
 pub(super) const KEYS: &[Annotation] = &[Annotation {
-    key: "ssl-redirect",
+    key: KEY,
     values: "true, false",
     default: "true",
     effect: "Answers plain-text requests to hosts named under tls with 308 to https.",
 }];
 
+const KEY: &str = "ssl-redirect";
+
 /// What an object asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Asked {
-    /// Where the host is named under `tls`.
+    /// Nothing: it redirects where the host is named under `tls`.
     #[default]
+    Default,
+    /// The same, in so many words: who says so hears where it is not done.
     WithTls,
     Never,
 }
@@ -29,22 +33,27 @@ pub(crate) enum Asked {
 impl Asked {
     /// Takes over a redirect that a newer version asks for.
     pub(super) fn harden(&mut self, newer: Self) {
-        if newer == Self::WithTls {
+        if newer != Self::Never {
             *self = newer;
         }
     }
 }
 
-pub(super) fn read(annotations: Annotations<'_>, problems: &mut Vec<Problem>) -> Asked {
-    match annotations.parse("ssl-redirect", value::TRUTH, value::truth, problems) {
+pub(super) fn read(annotations: Annotations<'_>, settings: &Settings, problems: &mut Vec<Problem>) -> Asked {
+    match annotations.parse(KEY, value::TRUTH, value::truth, problems) {
         Ok(Some(false)) => Asked::Never,
+        Ok(Some(true)) if settings.https.is_some() => Asked::WithTls,
+        Ok(Some(true)) => {
+            problems.push(Problem::plain_without_https(annotations.object, SSL_REDIRECT));
+            Asked::Default
+        }
         // A value that cannot be read leaves the safer side in force.
-        Ok(Some(true) | None) | Err(_) => Asked::WithTls,
+        Ok(None) | Err(_) => Asked::Default,
     }
 }
 
 pub(super) fn lower(asked: Asked, position: Position<'_>, settings: &Settings) -> Option<HttpsRedirect> {
-    let wanted = asked == Asked::WithTls && position.host_has_tls && !position.redirect_exempt;
+    let wanted = asked != Asked::Never && position.host_has_tls && !position.redirect_exempt;
     // Without an https listener a redirect leads nowhere.
     let reachable = settings.https.is_some();
     (wanted && reachable).then_some(HttpsRedirect { status: 308, port: settings.https_public_port })

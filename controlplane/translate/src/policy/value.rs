@@ -12,7 +12,10 @@ pub(super) fn truth(text: &str) -> Option<bool> {
 /// What [`truth`] takes, for messages.
 pub(super) const TRUTH: &str = "\"true\" or \"false\"";
 
-/// A number of bytes, at least 1, with an optional k, m or g (powers of 1024).
+/// The greatest number of bytes.
+pub(super) const BYTES_MAX: u64 = u64::MAX;
+
+/// A number of bytes from 1 to [`BYTES_MAX`], with an optional k, m or g (powers of 1024).
 pub(super) fn bytes(text: &str) -> Option<u64> {
     let unit = text.chars().last()?.to_ascii_lowercase();
     let shift = match unit {
@@ -61,6 +64,7 @@ mod tests {
             ("1.5m", None),
             ("8é", None),
             ("99999999999999999999", None),
+            ("18446744073709551615", Some(BYTES_MAX)),
             ("18446744073709551615k", None),
         ] {
             assert_eq!(bytes(text), expected, "{text}");

@@ -199,6 +199,28 @@ impl Problem {
             .of(object, &annotation_field(key))
     }
 
+    /// Our redirect, asked for in so many words, for hosts that are not redirected.
+    pub fn left_in_plain_text(object: &ObjectRef, key: &str, hosts: &[String]) -> Self {
+        let message = format!(
+            "{key} asks that plain text be redirected, which is done for hosts named under spec.tls alone, so plain text is \
+             served at {}; list such hosts under spec.tls, and where TLS ends in front, name who ends it in --trusted-proxies \
+             too",
+            some_of(hosts)
+        );
+        finding(Warning, Reason::TlsHostMismatch, "redirect-without-tls", message)
+            .of(object, &annotation_field(key))
+    }
+
+    /// Our redirect, asked for in so many words, without an https port.
+    pub fn plain_without_https(object: &ObjectRef, key: &str) -> Self {
+        let message = format!(
+            "{key} asks that plain text be redirected, and there is no https port, so it is served; give --https-port, or \
+             remove the annotation"
+        );
+        finding(Warning, Reason::UnsupportedAnnotation, "redirect-without-tls", message)
+            .of(object, &annotation_field(key))
+    }
+
     /// A redirect of ingress-nginx that ours gives too.
     pub fn redirected_anyway(object: &ObjectRef, key: &str) -> Self {
         let message =
@@ -215,8 +237,8 @@ impl Problem {
             .of(object, &annotation_field(key))
     }
 
-    /// A protection of ingress-nginx beside our annotation for the same.
-    pub fn replaced_protection(object: &ObjectRef, key: &str, ours: &str) -> Self {
+    /// An annotation of ingress-nginx beside ours for the same.
+    pub fn replaced_annotation(object: &ObjectRef, key: &str, ours: &str) -> Self {
         let message = format!("{key} is not applied; {ours} of this object holds instead");
         finding(Info, Reason::UnsupportedAnnotation, "unsupported-annotation", message)
             .of(object, &annotation_field(key))

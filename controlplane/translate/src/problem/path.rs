@@ -109,6 +109,16 @@ impl Problem {
         finding(Warning, Reason::Shadowed, "shadowed-by", message).at(origin)
     }
 
+    /// A default backend of everything, where another object's rule for every host brings one.
+    pub fn shadowed_default(origin: &Origin, by: &Origin) -> Self {
+        let message = format!(
+            "the default backend of hosts that no rule names is already taken by {by}: its object has a rule for every host, \
+             which comes first; what is left for this one is what no path takes at hosts with rules of their own; change \
+             one of them or remove this one"
+        );
+        finding(Warning, Reason::Shadowed, "shadowed-by", message).at(origin)
+    }
+
     /// The last good version is served.
     pub fn quarantined(origin: &Origin, because: &str) -> Self {
         let message =

@@ -63,6 +63,10 @@ pub const RULES: &[LintRule] = &[
     rule("certificate-expired", "A certificate is outside its dates, or will be within 14 days."),
     rule("tls-host-without-rule", "A host under tls has no rule."),
     rule("rule-host-without-tls", "A host of a rule is left out of tls where others are named."),
+    rule(
+        "redirect-without-tls",
+        "A redirect to https is asked for where there is none: the host is not named under tls, or there is no https port.",
+    ),
     rule("invalid-annotation", "An annotation has a value that it does not take."),
     rule("unknown-annotation", "An annotation of our prefix is unknown."),
     rule("foreign-protection", "Annotations of another controller ask for protections."),

@@ -25,6 +25,24 @@ impl Problem {
         finding(Error, Reason::PortNotFound, "port-mismatch", message).at(origin)
     }
 
+    /// The port is there, and requests cannot be sent to it.
+    pub fn port_not_tcp(
+        origin: &Origin,
+        service: &ObjectRef,
+        port: &str,
+        protocol: &str,
+        has: &[String],
+    ) -> Self {
+        let next = match has.is_empty() {
+            true => "add one with protocol: TCP to its spec.ports".to_owned(),
+            false => format!("it has {} for TCP; name one of these", has.join(", ")),
+        };
+        let message = format!(
+            "{service} has port {port} for {protocol} alone, and an Ingress takes a TCP port, so the path answers 503; {next}"
+        );
+        finding(Error, Reason::PortNotFound, "port-mismatch", message).at(origin)
+    }
+
     /// Nothing is ready.
     pub fn no_ready_endpoints(origin: &Origin, service: &ObjectRef, port: &str, not_ready: usize) -> Self {
         let why = match not_ready {

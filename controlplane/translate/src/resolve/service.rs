@@ -47,7 +47,7 @@ pub(crate) fn resolve(
         return external(name, &key.port, service, objects);
     }
     let Some(port) = find_port(service, &key.port) else {
-        return Resolved::nothing(Verdict::PortMissing { has: ports(service) });
+        return Resolved::nothing(port_missing(service, &key.port));
     };
     let port_name = port.name.as_deref().unwrap_or_default();
     let gathered = endpoints::gather(&key.service, port_name, objects, slices, settings);
@@ -88,7 +88,7 @@ fn external(name: &str, port: &PortIr, service: &Service, objects: &Objects) -> 
         }
     };
     let Some(number) = number else {
-        return Resolved::nothing(Verdict::PortMissing { has: ports(service) });
+        return Resolved::nothing(port_missing(service, port));
     };
     if name == "localhost" || name.ends_with(".localhost") {
         return Resolved::nothing(Verdict::ExternalNameRefused { name });
@@ -118,18 +118,32 @@ fn addressed(addresses: &[IpAddr], port: u16, name: String, dns_name: Option<Str
     Resolved { endpoints: EndpointSet { endpoints }, verdict, dns_name }
 }
 
+fn port_missing(service: &Service, port: &PortIr) -> Verdict {
+    let other = all_ports(service).find(|known| is_meant(port, known));
+    Verdict::PortMissing {
+        has: ports(service),
+        other_protocol: other.and_then(|other| other.protocol.clone()).filter(|_| *port != PortIr::First),
+    }
+}
+
 fn find_port<'s>(service: &'s Service, port: &PortIr) -> Option<&'s ServicePort> {
-    let mut tcp = tcp_ports(service);
+    tcp_ports(service).find(|known| is_meant(port, known))
+}
+
+fn is_meant(port: &PortIr, known: &ServicePort) -> bool {
     match port {
-        PortIr::Number(number) => tcp.find(|known| known.port == i32::from(*number)),
-        PortIr::Name(name) => tcp.find(|known| known.name.as_deref() == Some(name)),
-        PortIr::First => tcp.next(),
+        PortIr::Number(number) => known.port == i32::from(*number),
+        PortIr::Name(name) => known.name.as_deref() == Some(name),
+        PortIr::First => true,
     }
 }
 
 fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
-    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
-    ports.filter(|port| matches!(port.protocol.as_deref(), None | Some("TCP" | "")))
+    all_ports(service).filter(|port| matches!(port.protocol.as_deref(), None | Some("TCP" | "")))
+}
+
+fn all_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
+    service.spec.iter().flat_map(|spec| spec.ports.iter().flatten())
 }
 
 /// The ports as a message lists them: `80`, `443 (https)`.
