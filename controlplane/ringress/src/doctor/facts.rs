@@ -366,7 +366,8 @@ async fn pages(replica: &Replica, selection: &Selection) -> anyhow::Result<Says>
     let Watches { watches } = connection.get("/watches").await?;
     let Writes { troubles: unwritten } = connection.get("/writes").await?;
     let Flags { flags } = connection.get("/flags").await?;
-    let certificates = served(&mut connection, "/certificates").await?;
+    let certificates: Option<certs::Page> = served(&mut connection, "/certificates").await?;
+    let certificates = certificates.map(|page| page.of(selection));
     let problems: Option<Problems> = served(&mut connection, "/problems").await?;
     let routes: Option<Routes> = served(&mut connection, "/routes").await?;
     let mut routes = routes.map(|page| page.routes).unwrap_or_default();
@@ -374,7 +375,8 @@ async fn pages(replica: &Replica, selection: &Selection) -> anyhow::Result<Says>
     let dead = routes.iter().filter_map(Route::dead).collect();
     let ready = connection.ask("GET", "/readyz?verbose=1", hyper::body::Bytes::new()).await?;
     let reasons = serde_json::from_slice(&ready.body).map(|Ready { reasons }| reasons).unwrap_or_default();
-    let troubled = problems.map(|page| page.problems).unwrap_or_default();
+    let mut troubled = problems.map(|page| page.problems).unwrap_or_default();
+    troubled.retain(|troubled| selection.takes(&troubled.namespace));
     Ok(Says {
         shards,
         watches,

@@ -206,6 +206,8 @@ fn doctor_finds_what_is_wrong_with_a_process() {
     let checks: Vec<_> = problems.iter().map(|problem| problem["check"].as_str().unwrap()).collect();
     assert_eq!(checks, ["answers", "certificates"], "{ill}");
     assert!(problems.iter().all(|problem| !problem["next"].as_str().unwrap().is_empty()), "{ill}");
+    let other = ringress(&["doctor", &admin(&process), "-n", "other"]);
+    assert_eq!(code(&other), Some(0), "of another namespace nothing is wrong: {}", stdout(&other));
 }
 
 #[test]
