@@ -15,6 +15,7 @@ mod list;
 mod replica;
 mod selection;
 mod voice;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,6 +32,7 @@ pub(crate) use list::{Listed, list};
 pub(crate) use replica::Replica;
 pub(crate) use selection::Selection;
 pub(crate) use voice::{Voice, voices};
+pub(crate) use watched::Watched;
 
 /// The exit code for a cluster or a process that cannot be reached.
 pub(crate) const UNREACHABLE: u8 = 3;

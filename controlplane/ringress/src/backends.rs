@@ -46,6 +46,9 @@ struct Backend {
     port: String,
     protocol: String,
     balance: String,
+    /// What is not there of what rules name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    absent: Option<String>,
     endpoints: Vec<Endpoint>,
 }
 
@@ -159,7 +162,8 @@ impl Backend {
             cells
         };
         if self.endpoints.is_empty() {
-            return vec![row("-", "-", "-", "none: requests are answered with 503")];
+            let why = self.absent.as_deref().unwrap_or("none");
+            return vec![row("-", "-", "-", &format!("{why}: requests are answered with 503"))];
         }
         let of = |endpoint: &Endpoint| {
             let in_flight: u32 = endpoint.shards.iter().map(|load| load.in_flight).sum();
@@ -232,6 +236,8 @@ mod tests {
     #[test]
     fn every_endpoint_has_its_state_and_none_says_so() {
         let idle = json!([]);
+        let mut without_port = backend("c", &[]);
+        without_port["absent"] = json!("no such port");
         let says = json!({"backends": [
             backend("a", &[
                 endpoint("10.0.0.1:80", "ready", true, &idle),
@@ -239,6 +245,7 @@ mod tests {
                 endpoint("10.0.0.3", "not ready", false, &idle),
             ]),
             backend("b", &[]),
+            without_port,
         ]});
         let voice = |says: &Value| Voice { replicas: vec!["r/a".to_owned()], says: vec![says.clone()] };
         let lines = cells(&List::of(voice(&says), &Selection::All).unwrap());
@@ -246,6 +253,7 @@ mod tests {
         assert_eq!(lines[2][3..], ["10.0.0.2:80", "pod", "0", "terminating, in use"]);
         assert_eq!(lines[3][3..], ["10.0.0.3", "pod", "-", "not ready"]);
         assert_eq!(lines[4][3..], ["-", "-", "-", "none: requests are answered with 503"]);
+        assert_eq!(lines[5][3..], ["-", "-", "-", "no such port: requests are answered with 503"]);
         let one = List::of(voice(&says), &Selection::Namespace("b".to_owned())).unwrap();
         assert_eq!(one.text(Output::Name, false), "service/web\n");
     }

@@ -28,6 +28,15 @@ pub(crate) struct Page {
     pub(crate) missing: Vec<Missing>,
 }
 
+impl Page {
+    /// What is of these namespaces; the generated certificate is of none, and always meant.
+    pub(crate) fn of(mut self, selection: &Selection) -> Self {
+        self.certificates.retain(|found| selection.takes(found.namespace.as_deref().unwrap_or_default()));
+        self.missing.retain(|missing| selection.takes(&missing.namespace));
+        self
+    }
+}
+
 /// A certificate for one host.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Certificate {
@@ -75,9 +84,8 @@ impl List {
 
 impl Listed for List {
     fn of(voice: Voice, selection: &Selection) -> serde_json::Result<Self> {
-        let Page { mut certificates, mut missing } = serde_json::from_value(voice.first())?;
-        certificates.retain(|found| selection.takes(found.namespace.as_deref().unwrap_or_default()));
-        missing.retain(|missing| selection.takes(&missing.namespace));
+        let page: Page = serde_json::from_value(voice.first())?;
+        let Page { certificates, missing } = page.of(selection);
         Ok(Self { replicas: voice.replicas, certificates, missing })
     }
 

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::args::Tell;
 use crate::ask::{self, Target};
 use crate::certs;
-use crate::terminal::{self, Style, escaped};
+use crate::terminal::{self, Style, escaped, several};
 use facts::Facts;
 
 /// Examines; 1 where something is a problem, 3 where the cluster or the process cannot be reached.
@@ -125,15 +125,6 @@ fn text(lines: &[Line], style: Style) -> String {
         _ => format!("{}, {}\n", several(problems, "problem"), several(warnings, "warning")),
     });
     text
-}
-
-/// `1 thing`, `2 things`, `3 Ingresses`.
-fn several(count: usize, one: &str) -> String {
-    match (count, one.ends_with('s')) {
-        (1, _) => format!("1 {one}"),
-        (_, true) => format!("{count} {one}es"),
-        (_, false) => format!("{count} {one}s"),
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod answer;
 mod checklist;
+mod claims;
 mod explanation;
 #[cfg(test)]
 mod laws;

@@ -4,6 +4,7 @@
 //! judge: it has no clock. An Ingress that nobody serves for want of a class is judged as if it were ours, too.
 
 mod cluster;
+mod releases;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;

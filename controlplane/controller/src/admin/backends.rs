@@ -14,7 +14,7 @@ use ringress_shared::id::{EndpointId, UpstreamId};
 use ringress_shared::metric::EndpointLoad;
 use ringress_shared::origin::ObjectRef;
 use ringress_shared::upstream::Upstream;
-use ringress_translate::{Objects, Problem, Reason};
+use ringress_translate::{Claim, Objects, Problem, Reason, Verdict};
 use serde::Serialize;
 
 use super::{Admin, NOTHING_YET, metrics, plain};
@@ -63,6 +63,9 @@ pub(super) struct Backend {
     port: String,
     protocol: String,
     balance: String,
+    /// `no such Service`, `no such port`: what rules name is not there, so there is nothing to choose from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    absent: Option<&'static str>,
     endpoints: Vec<Endpoint>,
 }
 
@@ -120,15 +123,39 @@ impl Loads {
 
 impl Backends {
     pub(super) fn of(view: &View, loads: &Loads) -> Self {
-        let slices = by_service(&view.objects);
+        let around = Around {
+            slices: by_service(&view.objects),
+            absent: absent(view.translation.claims.iter()),
+            loads,
+        };
         let mut backends: Vec<_> =
-            view.snapshot.upstreams.values().map(|upstream| Backend::of(upstream, &slices, loads)).collect();
+            view.snapshot.upstreams.values().map(|upstream| Backend::of(upstream, &around)).collect();
         backends.sort_by(|a, b| {
             (&a.namespace, &a.service, &a.port, &a.id).cmp(&(&b.namespace, &b.service, &b.port, &b.id))
         });
         let missing = missing(&view.problems);
         Self { generation: view.snapshot.generation, silent: loads.silent.clone(), backends, missing }
     }
+}
+
+/// What upstreams are seen against.
+struct Around<'v> {
+    slices: Slices<'v>,
+    absent: BTreeMap<UpstreamId, &'static str>,
+    loads: &'v Loads,
+}
+
+/// The upstreams that exist because a rule names them, and for no other reason.
+fn absent<'c>(claims: impl Iterator<Item = &'c Claim>) -> BTreeMap<UpstreamId, &'static str> {
+    let absent = claims.filter_map(|claim| claim.service.as_ref()).filter_map(|service| {
+        let what = match service.verdict {
+            Verdict::ServiceMissing => "no such Service",
+            Verdict::PortMissing { .. } => "no such port",
+            _ => return None,
+        };
+        Some((service.upstream, what))
+    });
+    absent.collect()
 }
 
 fn missing(problems: &[Problem]) -> Vec<Missing> {
@@ -159,9 +186,12 @@ fn by_service(objects: &Objects) -> Slices<'_> {
 }
 
 impl Backend {
-    fn of(upstream: &Upstream, slices: &Slices<'_>, loads: &Loads) -> Self {
+    fn of(upstream: &Upstream, Around { slices, absent, loads }: &Around<'_>) -> Self {
         let ObjectRef { namespace, name, .. } = &upstream.service;
-        let named = named(slices.get(&(&**namespace, &**name)).into_iter().flatten());
+        let absent = absent.get(&upstream.id).copied();
+        // Who is behind other ports of the Service is not behind this one.
+        let slices = slices.get(&(&**namespace, &**name)).filter(|_| absent.is_none());
+        let named = named(slices.into_iter().flatten());
         let mut endpoints: Vec<Endpoint> = upstream
             .endpoints
             .endpoints
@@ -192,6 +222,7 @@ impl Backend {
             port: upstream.port.to_string(),
             protocol: format!("{:?}", upstream.protocol),
             balance: format!("{:?}", upstream.balance),
+            absent,
             endpoints,
         }
     }

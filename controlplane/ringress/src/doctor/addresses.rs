@@ -4,8 +4,10 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::Line;
+use super::classes::few;
 use super::facts::{Asked, Door, Facts, published};
-use super::{Line, several};
+use crate::terminal::several;
 
 pub(super) fn judge(facts: &Facts) -> Vec<Line> {
     let Some(cluster) = &facts.cluster else { return Vec::new() };
@@ -48,14 +50,14 @@ fn status(facts: &Facts) -> Line {
 /// Ingresses of our class that this release does not look at.
 fn unwatched(facts: &Facts) -> Option<Line> {
     let names: Vec<String> = facts.unwatched().iter().map(|ingress| name(&ingress.metadata)).collect();
-    let watched = facts.flag("watch-namespace").filter(|_| !names.is_empty())?;
-    Some(Line::warning(
-        "watched",
-        format!("{} of our class not watched: {}", several(names.len(), "Ingress"), names.join(", ")),
-        format!(
-            "--watch-namespace={watched} leaves their namespaces out; add them, or serve them by another release"
-        ),
-    ))
+    (!names.is_empty()).then(|| {
+        let what = format!("{} of our class not watched: {}", several(names.len(), "Ingress"), few(&names));
+        let next = format!(
+            "{} leaves their namespaces out; have it take them, or serve them by another release",
+            facts.watched.flag()
+        );
+        Line::warning("watched", what, next)
+    })
 }
 
 fn name(metadata: &ObjectMeta) -> String {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::Line;
 use super::classes::few;
 use super::facts::{Dead, Facts};
-use super::{Line, several};
+use crate::terminal::several;
 
 const CHECK: &str = "answers";
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::Line;
 use super::facts::Facts;
-use super::{Line, several};
+use crate::terminal::several;
 
 pub(super) fn judge(facts: &Facts) -> Vec<Line> {
     let pages: Vec<_> =

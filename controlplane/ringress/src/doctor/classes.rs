@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::networking::v1::IngressClass;
 
+use super::Line;
 use super::facts::{Facts, InCluster, class_of};
-use super::{Line, several};
+use crate::terminal::several;
 
 pub(super) fn judge(facts: &Facts) -> Vec<Line> {
     let Some(cluster) = &facts.cluster else { return Vec::new() };

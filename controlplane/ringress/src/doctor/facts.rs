@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::ask::{Cluster, Connection, Refusal, Release, Replica, Selection, Target, releases};
+use crate::ask::{Cluster, Connection, Refusal, Release, Replica, Selection, Target, Watched, releases};
 use crate::{certs, shards};
 
 /// Everything that is judged.
@@ -24,6 +24,8 @@ pub(super) struct Facts {
     /// `None`: a process was asked, not a cluster.
     pub(super) cluster: Option<InCluster>,
     pub(super) doors: Vec<Door>,
+    /// Which namespaces the release serves, as far as that is known.
+    pub(super) watched: Watched,
     /// Seconds since 1970.
     pub(super) now: i64,
 }
@@ -222,12 +224,22 @@ impl Facts {
         let mut gathered = Vec::with_capacity(found.len());
         for Release { name: release, replicas } in found {
             let replicas = join_all(replicas.into_iter().map(ask)).await;
-            let cluster = Some(around.clone());
-            let mut facts = Self { release, replicas, cluster, now, ..Self::default() };
+            let around = Some(around.clone());
+            let mut facts = Self { release, replicas, cluster: around, now, ..Self::default() };
+            facts.find_watched(cluster).await;
             facts.doors = join_all(facts.to_try().into_iter().map(try_door)).await;
             gathered.push(facts);
         }
         Ok(gathered)
+    }
+
+    /// Finds out which namespaces the release serves.
+    async fn find_watched(&mut self, cluster: &Cluster) {
+        let mut watched = Watched::of(|flag| self.flag(flag));
+        if let (Err(why), Some(around)) = (watched.select(cluster).await, &mut self.cluster) {
+            around.unread.push(("Namespaces", why.to_string()));
+        }
+        self.watched = watched;
     }
 
     /// The value of a flag, as the first replica that can be asked has it.
@@ -250,13 +262,11 @@ impl Facts {
         cluster.ingresses.iter().filter(is_ours).collect()
     }
 
-    /// Those of them in namespaces that `--watch-namespace` leaves out.
+    /// Those of them in namespaces that the release leaves out.
     pub(super) fn unwatched(&self) -> Vec<&Ingress> {
-        let Some(watched) = self.flag("watch-namespace") else { return Vec::new() };
-        let watched: BTreeSet<&str> = watched.split(',').map(str::trim).collect();
-        let is_elsewhere =
-            |ingress: &&Ingress| !watched.contains(ingress.metadata.namespace.as_deref().unwrap_or_default());
-        self.our_ingresses().into_iter().filter(is_elsewhere).collect()
+        let namespace = |ingress: &Ingress| ingress.metadata.namespace.clone().unwrap_or_default();
+        let ours = self.our_ingresses().into_iter();
+        ours.filter(|ingress| !self.watched.has(&namespace(ingress))).collect()
     }
 
     pub(super) fn our_classes(&self) -> BTreeSet<&str> {
@@ -356,7 +366,8 @@ async fn pages(replica: &Replica, selection: &Selection) -> anyhow::Result<Says>
     let Watches { watches } = connection.get("/watches").await?;
     let Writes { troubles: unwritten } = connection.get("/writes").await?;
     let Flags { flags } = connection.get("/flags").await?;
-    let certificates = served(&mut connection, "/certificates").await?;
+    let certificates: Option<certs::Page> = served(&mut connection, "/certificates").await?;
+    let certificates = certificates.map(|page| page.of(selection));
     let problems: Option<Problems> = served(&mut connection, "/problems").await?;
     let routes: Option<Routes> = served(&mut connection, "/routes").await?;
     let mut routes = routes.map(|page| page.routes).unwrap_or_default();
@@ -364,7 +375,8 @@ async fn pages(replica: &Replica, selection: &Selection) -> anyhow::Result<Says>
     let dead = routes.iter().filter_map(Route::dead).collect();
     let ready = connection.ask("GET", "/readyz?verbose=1", hyper::body::Bytes::new()).await?;
     let reasons = serde_json::from_slice(&ready.body).map(|Ready { reasons }| reasons).unwrap_or_default();
-    let troubled = problems.map(|page| page.problems).unwrap_or_default();
+    let mut troubled = problems.map(|page| page.problems).unwrap_or_default();
+    troubled.retain(|troubled| selection.takes(&troubled.namespace));
     Ok(Says {
         shards,
         watches,

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Line;
 use super::facts::{Asked, Facts, Says, Unwritten};
-use super::{Line, several};
+use crate::terminal::several;
 
 pub(super) fn judge(facts: &Facts) -> Vec<Line> {
     let mut lines = vec![running(facts)];

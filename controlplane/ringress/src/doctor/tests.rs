@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::facts::{Asked, Door, Facts, InCluster, Says};
 use super::*;
+use crate::ask::Watched;
 
 const CLASS: &str = "ringress.dev/ingress-controller";
 
@@ -23,7 +24,7 @@ fn healthy() -> Facts {
     let door =
         Door { address: "192.0.2.1:80".parse().unwrap(), host: Some("web.test".into()), outcome: Ok(200) };
     let replicas = vec![replica("a"), replica("b")];
-    Facts { release: None, replicas, cluster: Some(cluster), doors: vec![door], now: 0 }
+    Facts { replicas, cluster: Some(cluster), doors: vec![door], ..Facts::default() }
 }
 
 fn replica(name: &str) -> Asked {
@@ -68,6 +69,10 @@ fn ingress(name: &str, change: Value) -> k8s_openapi::api::networking::v1::Ingre
     });
     change.as_object().unwrap().iter().for_each(|(key, value)| ingress[key] = value.clone());
     from(ingress)
+}
+
+fn watched(flag: &str, value: &str) -> Watched {
+    Watched::of(|asked| Some(value).filter(|_| asked == flag))
 }
 
 fn service(namespace: &str, name: &str, addresses: Value) -> Value {
@@ -334,15 +339,19 @@ fn addresses_that_are_missing_or_do_not_answer() {
         cluster(facts).ingresses.push(ingress("new", bare.clone()));
     });
     // What it does not watch needs no address of it.
-    check(
-        State::Warning,
-        &["1 Ingress of our class not watched: far/new", "--watch-namespace=shop"],
-        |facts| {
+    for (watched, flag) in [
+        (watched("watch-namespace", "shop"), "--watch-namespace=shop"),
+        (
+            watched("watch-namespace-selector", "team=a").selected(&["shop"]),
+            "--watch-namespace-selector=team=a",
+        ),
+    ] {
+        check(State::Warning, &["1 Ingress of our class not watched: far/new", flag], |facts| {
             let metadata = json!({"namespace": "far", "name": "new"});
             cluster(facts).ingresses.push(ingress("new", json!({"metadata": metadata, "status": {}})));
-            says(facts).flags.push(from(json!({"flag": "watch-namespace", "value": "shop"})));
-        },
-    );
+            facts.watched = watched;
+        });
+    }
     let left_to_others = found(|facts| {
         cluster(facts).ingresses = vec![ingress("web", bare.clone())];
         says(facts).flags.push(from(json!({"flag": "update-status", "value": "false"})));

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use ringress_shared::hostname::HostPattern;
 use ringress_shared::origin::Origin;
 use ringress_shared::route::{PathMatch, Rule};
-use ringress_translate::{Chunks, Claim, Outcome, ServiceVerdict, Verdict};
+use ringress_translate::{Chunks, Claim, Key, Outcome, ServiceVerdict, Verdict};
 
-use super::answer::{AMBIGUOUS, is_of};
+use super::answer::AMBIGUOUS;
+use super::claims::{is_of, of_rule};
 use super::explanation::{Check, Checked, Loser, Place, State};
 
 /// All claims, seen from one request.
@@ -59,7 +60,7 @@ impl Candidates<'_> {
     }
 
     fn check_winner(&self, rule: &Rule, list: &mut Checklist) {
-        let claim = self.claims.iter().find(|claim| is_of(claim, rule));
+        let claim = of_rule(self.claims, rule);
         list.ok(Checked::Host, self.host_says(claim));
         list.ok(Checked::Path, self.path_says(claim));
         let class = claim.map_or_else(|| "no class is asked for".to_owned(), |claim| claim.class.to_string());
@@ -198,8 +199,8 @@ impl Candidates<'_> {
     }
 
     fn stands_beside_rules(&self, default_backend: &Claim) -> bool {
-        let object = &default_backend.origin.object;
-        self.claims.iter().any(|claim| claim.origin.object == *object && !claim.is_default_backend())
+        let object = Key::of(&default_backend.origin.object);
+        self.claims.of(&object).any(|claim| !claim.is_default_backend())
     }
 
     /// Whether the matcher tried a more specific host and not this one.
@@ -234,7 +235,7 @@ impl Candidates<'_> {
         if self.winner.err() == Some(Absence::Ambiguous) {
             return "the request is refused: ".to_owned() + AMBIGUOUS;
         }
-        let winner = self.winner.ok().and_then(|rule| self.claims.iter().find(|claim| is_of(claim, rule)));
+        let winner = self.winner.ok().and_then(|rule| of_rule(self.claims, rule));
         let winning = winner.and_then(|claim| claim.path.as_ref());
         match (&claim.path, winning) {
             (None, Some(_)) => "a default backend takes only what no path matches".to_owned(),

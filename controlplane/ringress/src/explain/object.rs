@@ -3,6 +3,8 @@
 //! Every path gets a line of its own: the answer, who answers in its place, or why no client can ask for it. Answers are
 //! printed as they come. Beyond [`PATHS_WHOLE`] paths each is a row.
 
+use std::collections::BTreeSet;
+
 use anyhow::bail;
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress};
 use ringress_shared::listener::HeadLimits;
@@ -94,7 +96,7 @@ pub(super) async fn explain(
         report.paths.push(answered);
     }
     if is_table {
-        out("\nexplain URL tells one of them whole; -o json tells all, without the rules that lost\n");
+        out("\nexplain URL tells one of them whole; -o json tells what becomes of each, and not why\n");
     }
     Ok((report, is_fine))
 }
@@ -186,11 +188,12 @@ struct Path {
 /// Every path; of a rule that has none, what a request for its host gets.
 fn paths_of(ingress: &Ingress) -> Vec<Path> {
     let Some(spec) = &ingress.spec else { return Vec::new() };
-    let tls: Vec<&String> = spec.tls.iter().flatten().flat_map(|tls| tls.hosts.iter().flatten()).collect();
+    let tls: BTreeSet<&str> =
+        spec.tls.iter().flatten().flat_map(|tls| tls.hosts.iter().flatten()).map(String::as_str).collect();
     let mut paths = Vec::new();
     for (number, rule) in spec.rules.iter().flatten().enumerate() {
         let host = rule.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(ANY);
-        let scheme = if tls.iter().any(|name| *name == host) { "https" } else { "http" };
+        let scheme = if tls.contains(host) { "https" } else { "http" };
         // Any label will do.
         let origin = format!("{scheme}://{}", host.replacen('*', "any", 1));
         match &rule.http {

@@ -20,7 +20,7 @@ pub(crate) struct Question {
     /// Name and value; a Host replaces the one of the URL.
     #[serde(default)]
     pub(crate) headers: Vec<(String, String)>,
-    /// Whether the rules that lose are left out.
+    /// Whether only what becomes of the request is asked for, and not why: no checklist, no rules that lose, no problems.
     #[serde(default, rename = "brief", skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_brief: bool,
 }

@@ -111,7 +111,7 @@ endpoints: [{addresses: [10.9.9.9], conditions: {ready: false}, targetRef: {kind
 ";
     let process = Launch::new(driver)
         .manifests(&[
-            Ingress::simple("a", "a.test", "web").yaml(),
+            Ingress::simple("a", "a.test", "web").route("a.test", "/81", "Prefix", "web", "81").yaml(),
             Ingress::simple("b", "b.test", "gone").yaml(),
             manifest::service("web"),
             manifest::endpoints("web", &[upstream.address()]),
@@ -120,9 +120,16 @@ endpoints: [{addresses: [10.9.9.9], conditions: {ready: false}, targetRef: {kind
         .start();
     let lists = asked(&process, "backends", 0);
     let backends = lists[0]["backends"].as_array().unwrap();
-    let of = |name: &str| backends.iter().find(|backend| backend["service"] == name).unwrap();
-    assert_eq!(of("gone")["endpoints"], serde_json::json!([]));
-    let endpoints = of("web")["endpoints"].as_array().unwrap();
+    let of = |name: &str, port: &str| {
+        let is_it = |backend: &&Value| backend["service"] == name && backend["port"] == port;
+        backends.iter().find(is_it).unwrap()
+    };
+    for (name, port, absent) in [("gone", "80", "no such Service"), ("web", "81", "no such port")] {
+        let backend = of(name, port);
+        assert_eq!((&backend["absent"], &backend["endpoints"]), (&absent.into(), &serde_json::json!([])));
+    }
+    assert!(of("web", "80")["absent"].is_null(), "{lists}");
+    let endpoints = of("web", "80")["endpoints"].as_array().unwrap();
     let shown: Vec<_> = endpoints
         .iter()
         .map(|one| (one["address"].as_str().unwrap(), one["state"].as_str().unwrap(), one["chosen"] == true))
@@ -206,6 +213,8 @@ fn doctor_finds_what_is_wrong_with_a_process() {
     let checks: Vec<_> = problems.iter().map(|problem| problem["check"].as_str().unwrap()).collect();
     assert_eq!(checks, ["answers", "certificates"], "{ill}");
     assert!(problems.iter().all(|problem| !problem["next"].as_str().unwrap().is_empty()), "{ill}");
+    let other = ringress(&["doctor", &admin(&process), "-n", "other"]);
+    assert_eq!(code(&other), Some(0), "of another namespace nothing is wrong: {}", stdout(&other));
 }
 
 #[test]
