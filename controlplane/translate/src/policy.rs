@@ -23,7 +23,7 @@ use crate::ir::BalanceIr;
 use crate::problem::Problem;
 use crate::settings::Settings;
 
-pub(crate) use denied::{Denial, SSL_REDIRECT};
+pub(crate) use denied::{Denial, SSL_REDIRECT, protections_of_all};
 pub(crate) use https_redirect::exempt_from_redirect;
 
 /// The prefix of our own annotations.

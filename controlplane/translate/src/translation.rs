@@ -18,6 +18,7 @@ use crate::ingress::class::Classes;
 use crate::members::{Change, Members, Surroundings};
 use crate::merge::{self, Hosts};
 use crate::objects::{Key, Objects};
+use crate::policy;
 use crate::problem::{Problem, flags};
 use crate::settings::Settings;
 use crate::table::{ByKey, Table};
@@ -185,7 +186,7 @@ impl State {
         let rebuilt = self.hosts.rebuild(&self.settings);
         self.rebuild_parts(&rebuilt);
         dirty.extend(rebuilt.objects);
-        self.rebuild_findings(dirty);
+        self.rebuild_findings(objects, dirty);
     }
 
     fn follow_ingresses(&mut self, objects: &Objects, last_good: &LastGood) -> Vec<Change> {
@@ -253,7 +254,7 @@ impl State {
         }
     }
 
-    fn rebuild_findings(&mut self, dirty: BTreeSet<Key>) {
+    fn rebuild_findings(&mut self, objects: &Objects, dirty: BTreeSet<Key>) {
         let sources =
             Sources { hosts: &self.hosts, upstreams: &self.upstreams, certificates: &self.certificates };
         for key in dirty {
@@ -262,7 +263,7 @@ impl State {
             self.problems.put(key.clone(), problems);
             self.claims.put(key, claims);
         }
-        let general = self.general_problems();
+        let general = self.general_problems(objects);
         self.general.put(Key::new("", ""), general.into());
     }
 
@@ -282,14 +283,19 @@ impl State {
     }
 
     /// What is wrong with flags, classes and Secrets.
-    fn general_problems(&self) -> Vec<Problem> {
+    fn general_problems(&self, objects: &Objects) -> Vec<Problem> {
         let settings = &self.settings;
         let mut problems = Vec::new();
         if settings.compat != Dialect::Strict {
             problems.push(Problem::dialect_not_yet(&flags()));
         }
         if let Some(config_map) = &settings.configmap {
-            problems.push(Problem::configmap_unread(&config_map.reference("ConfigMap")));
+            let reference = config_map.reference("ConfigMap");
+            problems.push(Problem::configmap_unread(&reference));
+            let stored = objects.config_maps.get(config_map);
+            let options = stored.and_then(|stored| stored.object.data.as_ref()).into_iter();
+            let protecting = options.flat_map(policy::protections_of_all);
+            problems.extend(protecting.map(|option| Problem::configmap_protects(&reference, option)));
         }
         if let Some(upstream) = merge::flag_upstream(settings) {
             problems.extend(flag_backend(&self.upstreams.verdict(&upstream)));

@@ -1,6 +1,7 @@
 //! Annotations of ingress-nginx in the strict dialect: none is applied, each is reported, and one that protects closes the
 //! paths of its object (503). Dropping a protection in silence would open what its owner closed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -290,6 +291,22 @@ const WORDS: &[&str] = &[
 /// Whether an annotation of ingress-nginx with this name asks for a protection.
 pub(super) fn protects_by_name(name: &str) -> bool {
     known(name).protects
+}
+
+/// The options of a ConfigMap of ingress-nginx that protect every host, where they are set.
+pub(crate) fn protections_of_all(options: &BTreeMap<String, String>) -> Vec<&str> {
+    const PROTECTING: &[&str] = &[
+        "block-cidrs",
+        "block-referers",
+        "block-user-agents",
+        "denylist-source-range",
+        "enable-modsecurity",
+        "global-auth-url",
+        "whitelist-source-range",
+    ];
+    let is_set = |value: &str| !value.trim().is_empty() && value.trim() != "false";
+    let set = options.iter().filter(|(name, value)| PROTECTING.contains(&&***name) && is_set(value));
+    set.map(|(name, _)| &**name).collect()
 }
 
 /// Keys that the table lacks are judged by their group: a protection of tomorrow is still one.

@@ -271,6 +271,15 @@ impl Problem {
         finding(Warning, Reason::UnsupportedSetting, "configmap-unread", message.into()).of(config_map, "")
     }
 
+    /// An option of the ConfigMap that is not read would protect every host.
+    pub fn configmap_protects(config_map: &ObjectRef, option: &str) -> Self {
+        let message = "this protects nothing here, because --configmap is not read by ringress: every host is open to whom it keeps \
+             out; protect what is in front of ringress, or ask for it at each Ingress, whose paths answer 503 until \
+             ringress can apply it";
+        finding(Error, Reason::UnsupportedSetting, "configmap-protects", message.into())
+            .of(config_map, &format!("data.{option}"))
+    }
+
     /// A dialect that is not there yet.
     pub fn dialect_not_yet(flags: &ObjectRef) -> Self {
         let message = "--compat ingress-nginx is not implemented yet, so no Ingress is served; run with --compat strict";

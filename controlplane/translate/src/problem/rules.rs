@@ -73,6 +73,7 @@ pub const RULES: &[LintRule] = &[
     rule("unsupported-annotation", "An annotation of ingress-nginx is not applied."),
     rule("rewrite-collapses-path", "A rewrite without a capture throws the rest of the path away."),
     rule("configmap-unread", "--configmap has no effect in ringress."),
+    rule("configmap-protects", "A protection in the ConfigMap of --configmap is not applied."),
     rule("dialect-not-yet", "--compat ingress-nginx is not implemented yet."),
 ];
 
