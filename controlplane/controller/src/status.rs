@@ -51,7 +51,7 @@ use crate::acknowledge::GenerationReport;
 use crate::live::View;
 use crate::source::kube::{Access, Progress};
 
-pub use clear::{ClearError, Cleared, Clearing, clear};
+pub use clear::{ClearError, Cleared, Clearing, Election, clear};
 pub use writer::Writer;
 
 /// Where the addresses of Ingresses come from.

@@ -26,6 +26,7 @@ use ringress_shared::origin::Origin;
 use ringress_shared::snapshot::Parts;
 use ringress_translate::manifest::Folder;
 use ringress_translate::{LastGood, Memo, Problem, Settings, translate};
+use serde_json::Value;
 
 use crate::args::{Explain, ExplainSource, Output, ingress_of};
 use crate::ask;
@@ -138,17 +139,30 @@ fn explain_manifests(
     answer::explain(&world, question)
 }
 
-/// What `POST /explain` calls. `manifests` are read again for each question, to say in which line a rule stands.
+/// What `POST /explain` calls, with a question or a list of them. `manifests` are read again each time, to say in which line a
+/// rule stands.
 pub(crate) fn for_admin(manifests: Manifests) -> ringress_controller::Explain {
     Arc::new(move |view, request| {
-        let question = Question::read(&request)?;
-        let explanation = explain_view(view, &manifests, &question)?;
-        Ok(serde_json::json!(explanation))
+        let folder = manifests.read();
+        let answer = |question: &Value| -> Result<Value, Refused> {
+            let question = Question::read(question)?;
+            Ok(serde_json::json!(explain_view(view, &folder, &question)?))
+        };
+        match &request {
+            Value::Array(questions) if questions.len() > QUESTIONS_MAX => Err(Refused {
+                field: "body".to_owned(),
+                message: format!("{} questions; a list has {QUESTIONS_MAX} at most", questions.len()),
+            }),
+            Value::Array(questions) => questions.iter().map(answer).collect(),
+            question => answer(question),
+        }
     })
 }
 
-fn explain_view(view: &View, manifests: &Manifests, question: &Question) -> Result<Explanation, Refused> {
-    let folder = manifests.read();
+/// As many are answered at once.
+const QUESTIONS_MAX: usize = 256;
+
+fn explain_view(view: &View, folder: &Folder, question: &Question) -> Result<Explanation, Refused> {
     let snapshot = &view.snapshot;
     let parts = Parts { sockets: Arc::clone(&snapshot.sockets), upstreams: Arc::clone(&snapshot.upstreams) };
     let world = World {
@@ -157,7 +171,7 @@ fn explain_view(view: &View, manifests: &Manifests, question: &Question) -> Resu
         problems: &view.problems,
         generation: Some(snapshot.generation),
         endpoints_known: true,
-        place: &|origin| place_in(&folder, origin),
+        place: &|origin| place_in(folder, origin),
     };
     answer::explain(&world, question)
 }

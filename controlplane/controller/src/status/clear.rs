@@ -4,7 +4,7 @@
 //! Works by itself: what the replicas wrote is told by who wrote it (`owner`), so neither their Service nor their class need
 //! exist any more, and what earlier elections of their namespace left goes along (`authors`). What others wrote since stays. Also takes away the Leases that the replicas left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::Client;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::api::{self, List, Verb};
 use super::authors::Authors;
-use super::owner::{Owner, Signature};
+use super::owner::{Owner, Signature, election};
 use super::replica::{LABEL, group_of, name_of};
 use crate::source::kube::Access;
 use crate::source::kube::call::Failure;
@@ -34,12 +34,26 @@ pub struct Clearing {
 }
 
 /// What was done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cleared {
+    /// The namespace whose replicas were meant.
+    pub namespace: String,
     /// Ingresses that showed our addresses and show none now.
     pub ingresses: usize,
     /// Leases that were taken away.
     pub leases: usize,
+    /// Elections whose addresses stay, with the number of Ingresses that show them: those of other namespaces, and those of
+    /// this one that go on.
+    pub others: BTreeMap<Election, usize>,
+}
+
+/// Who wrote addresses: the replicas that elected a leader by this Lease.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Election {
+    /// Where they ran.
+    pub namespace: String,
+    /// Their Lease.
+    pub lease: String,
 }
 
 /// Why addresses stay.
@@ -92,9 +106,9 @@ pub async fn clear(clearing: &Clearing) -> Result<Cleared, ClearError> {
     }
     let owner = Owner::new(&namespace, &clearing.election_id);
     let mut authors = Authors::new(client.clone(), leases.clone(), owner);
-    let mut cleared = Cleared::default();
+    let mut cleared = Cleared { namespace, ..Cleared::default() };
     for path in paths(&clearing.watched) {
-        clear_in(&client, &mut authors, &path, &mut cleared.ingresses).await?;
+        clear_in(&client, &mut authors, &path, &mut cleared).await?;
     }
     let removed = remove_leases(&client, &leases, &clearing.election_id).await;
     cleared.leases = removed.map_err(|why| failed("list and delete leases", &why, cleared.ingresses))?;
@@ -117,31 +131,49 @@ async fn clear_in(
     client: &Client,
     authors: &mut Authors,
     path: &str,
-    cleared: &mut usize,
+    cleared: &mut Cleared,
 ) -> Result<(), ClearError> {
     for _ in 0..ROUNDS {
         let mut is_whole = true;
         let mut next = Some(String::new());
+        let mut others: BTreeMap<Election, usize> = BTreeMap::new();
         while let Some(token) = next {
             let page = page(client, path, &token).await;
-            let page = page.map_err(|why| failed("list ingresses", &why, *cleared))?;
+            let page = page.map_err(|why| failed("list ingresses", &why, cleared.ingresses))?;
             let token = page.metadata.r#continue.clone();
             let mut ours = Vec::new();
             for ingress in page.into_items() {
-                let is_ours = authors.are_ours(&Signature::all(&ingress)).await;
-                if is_ours.map_err(|why| failed("list leases", &why, *cleared))? {
+                let signatures = Signature::all(&ingress);
+                let is_ours = authors.are_ours(&signatures).await;
+                if is_ours.map_err(|why| failed("list leases", &why, cleared.ingresses))? {
                     ours.push(ingress);
+                } else if let Some(election) = shown(&ingress).then(|| election(&signatures)).flatten() {
+                    *others.entry(election.into()).or_default() += 1;
                 }
             }
-            is_whole &= write(client, authors.owner(), ours, cleared).await?;
+            is_whole &= write(client, authors.owner(), ours, &mut cleared.ingresses).await?;
             next = Some(token).filter(|token| !token.is_empty());
         }
         if is_whole {
+            for (election, count) in others {
+                *cleared.others.entry(election).or_default() += count;
+            }
             return Ok(());
         }
     }
     let why = Failure::Conflict;
-    Err(failed("patch ingresses/status", &why, *cleared))
+    Err(failed("patch ingresses/status", &why, cleared.ingresses))
+}
+
+/// Whether an Ingress shows an address at all: who took them out signed that, too.
+fn shown(ingress: &Value) -> bool {
+    ingress["status"]["loadBalancer"]["ingress"].as_array().is_some_and(|addresses| !addresses.is_empty())
+}
+
+impl From<(&str, &str)> for Election {
+    fn from((namespace, lease): (&str, &str)) -> Self {
+        Self { namespace: namespace.to_owned(), lease: lease.to_owned() }
+    }
 }
 
 async fn page(client: &Client, path: &str, token: &str) -> Result<List, Failure> {

@@ -63,6 +63,14 @@ impl Owner {
     }
 }
 
+/// The namespace and the Lease of the election, of whichever namespace, whose replicas wrote the addresses; `None` where others
+/// did, and where the name was cut.
+pub(super) fn election(signatures: &[Signature]) -> Option<(&str, &str)> {
+    let names = signatures.iter().filter(|by| by.is_at_addresses()).map(|by| &*by.manager);
+    let whole = names.filter(|name| name.len() < MANAGER_BYTES_MAX);
+    whole.filter_map(|name| name.strip_prefix(PREFIX)?.split_once('/')).next()
+}
+
 impl Signature {
     /// Everybody who signed an object.
     pub(super) fn all(object: &Value) -> Vec<Self> {
@@ -125,6 +133,19 @@ mod tests {
         check("ringress/ingress/ringress-leader", "", addresses, Author::Others);
         check("ringress/ingress/ringress-leader", "status", json!({"f:status": {}}), Author::Others);
         assert_eq!(owner.author(&Signature::all(&json!({"metadata": {}}))), Author::Others);
+    }
+
+    #[test]
+    fn an_election_of_any_namespace_is_told_by_its_signature() {
+        let check = |manager: &str, expected: Option<(&str, &str)>| {
+            let fields = json!({"f:status": {"f:loadBalancer": {"f:ingress": {}}}});
+            let entry = json!({"manager": manager, "subresource": "status", "fieldsV1": fields});
+            let ingress = json!({"metadata": {"managedFields": [entry]}});
+            assert_eq!(election(&Signature::all(&ingress)), expected, "{manager}");
+        };
+        check("ringress/edge/edge-leader", Some(("edge", "edge-leader")));
+        check("nginx-ingress-controller", None);
+        check(&format!("ringress/{}", "/x".repeat(MANAGER_BYTES_MAX)), None);
     }
 
     #[test]

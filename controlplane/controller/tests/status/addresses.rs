@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ringress_controller::source::kube::Scope;
-use ringress_controller::status::{self, Cleared, Clearing, Publish};
+use ringress_controller::status::{self, Clearing, Publish};
 use serde_json::{Value, json};
 
 use crate::support::api_server::{ApiServer, Call, Fault, Request};
@@ -104,7 +104,10 @@ async fn what_an_election_that_is_over_wrote_is_cleared_by_hand_as_well() {
     server.put("ingresses", signed("elsewhere", "ringress/another/ringress-leader"));
     server.put("leases", held("beside"));
     let cleared = status::clear(&clearing(&server)).await.unwrap();
-    assert_eq!(cleared, Cleared { ingresses: 1, leases: 0 });
+    assert_eq!((cleared.ingresses, cleared.leases), (1, 0));
+    let others: Vec<_> =
+        cleared.others.iter().map(|(by, count)| (&*by.namespace, &*by.lease, *count)).collect();
+    assert_eq!(others, [("another", "ringress-leader", 1), ("ringress", "beside", 1)]);
     assert_eq!(addresses(&server, "before"), Value::Null);
     for name in ["beside", "elsewhere"] {
         assert_eq!(addresses(&server, name), ours(), "{name}");

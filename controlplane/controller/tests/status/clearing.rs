@@ -1,11 +1,13 @@
 //! What is left of addresses and Leases when replicas end, and what takes it away.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ringress_controller::status::{self, ClearError, Cleared, Clearing};
+use ringress_controller::source::kube::Access;
+use ringress_controller::status::{self, ClearError, Cleared, Clearing, Election};
 use serde_json::{Value, json};
 
-use crate::support::api_server::{Call, Fault};
+use crate::support::api_server::{ApiServer, Call, Fault};
 use crate::support::eventually;
 use crate::{
     Flags, addresses, clearing, cluster, events, holder, ingress, run, run_with, two, until_led_by,
@@ -69,11 +71,46 @@ async fn what_ringress_left_in_statuses_is_told_by_who_wrote_it() {
     // Neither can be asked any more.
     server.delete("ingressclasses", "", "ringress");
     let cleared = status::clear(&clearing(&server)).await.unwrap();
-    assert_eq!(cleared, Cleared { ingresses: 1, leases: 1 });
+    assert_eq!(cleared, Cleared { ingresses: 1, leases: 1, ..nothing() });
     assert_eq!(addresses(&server, "web"), Value::Null);
     assert_eq!(addresses(&server, "theirs"), json!([{"ip": "192.0.2.7"}]));
     assert_eq!(server.objects("leases").len(), 0);
-    assert_eq!(status::clear(&clearing(&server)).await.unwrap(), Cleared::default(), "nothing is left");
+    assert_eq!(status::clear(&clearing(&server)).await.unwrap(), nothing(), "nothing is left");
+}
+
+fn nothing() -> Cleared {
+    Cleared { namespace: "ringress".to_owned(), ..Cleared::default() }
+}
+
+#[tokio::test]
+async fn without_a_namespace_it_is_that_of_the_context_and_what_others_wrote_is_named() {
+    let server = cluster().await;
+    let running = run_with(&server, Flags { clear_on_shutdown: false, ..Flags::default() });
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    running.end().await;
+    let of_context = |namespace: &str| {
+        let access = Access { kubeconfig: Some(in_namespace(&server, namespace)), context: None };
+        Clearing { access, namespace: None, ..clearing(&server) }
+    };
+    let elsewhere = status::clear(&of_context("edge")).await.unwrap();
+    let left = Election { namespace: "ringress".to_owned(), lease: "ringress-leader".to_owned() };
+    assert_eq!((&*elsewhere.namespace, elsewhere.ingresses), ("edge", 0));
+    assert_eq!(elsewhere.others, [(left, 1)].into());
+    assert!(addresses(&server, "web").is_array(), "it is not theirs");
+    let cleared = status::clear(&of_context("ringress")).await.unwrap();
+    assert_eq!(cleared, Cleared { ingresses: 1, leases: 1, ..nothing() });
+    let after = status::clear(&of_context("edge")).await.unwrap();
+    assert_eq!(after.others, [].into(), "whoever took them out shows none");
+}
+
+/// The kubeconfig of the server, with a namespace in its context.
+fn in_namespace(server: &ApiServer, namespace: &str) -> PathBuf {
+    let kubeconfig = server.kubeconfig("http");
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&kubeconfig).unwrap()).unwrap();
+    config["contexts"][0]["context"]["namespace"] = json!(namespace);
+    let own = kubeconfig.with_extension(namespace);
+    std::fs::write(&own, config.to_string()).unwrap();
+    own
 }
 
 #[tokio::test]

@@ -119,6 +119,24 @@ impl Asked {
         Ok(distinct(by_who_serves(self.answers(asked)?, object)))
     }
 
+    /// The same of many questions, in their order: the way through the API server costs more than an answer.
+    ///
+    /// # Errors
+    /// As [`explain`](Self::explain).
+    pub(super) async fn explain_all(
+        &mut self,
+        questions: &[Question],
+        object: &ObjectName,
+    ) -> anyhow::Result<Vec<Vec<Explanation>>> {
+        let asked = join_all(self.voices.iter_mut().map(|voice| voice.explain_all(questions))).await;
+        let mut said: Vec<_> = self.answers(asked)?.into_iter().map(Vec::into_iter).collect();
+        let answers = questions.iter().map(|_| {
+            let next = said.iter_mut().filter_map(Iterator::next).collect();
+            distinct(by_who_serves(next, Some(object)))
+        });
+        Ok(answers.collect())
+    }
+
     /// How an object stands with whoever serves it: that it is not theirs, others need not say.
     ///
     /// # Errors
@@ -157,10 +175,38 @@ impl Voice {
         if let (400, Some(refused)) = (answer.status, refusal(&answer)) {
             bail!(refused.message);
         }
-        let replica = &self.replica;
-        let explanation: Explanation = answer.read().map_err(|error| replica.cannot_be_asked(&error))?;
-        let explanation = Explanation { replica: Some(replica.name.clone()), ..explanation };
-        Ok(Said { release: replica.release.clone(), explanation })
+        let explanation = answer.read().map_err(|error| self.replica.cannot_be_asked(&error))?;
+        Ok(self.said(explanation))
+    }
+
+    async fn explain_all(&mut self, questions: &[Question]) -> anyhow::Result<Vec<Said>> {
+        let answer = self.post("/explain", &serde_json::to_vec(questions)?.into()).await?;
+        match (answer.status, refusal(&answer)) {
+            // An older one takes a list for the fields of a single question.
+            (400, Some(Refused { field, .. })) if field == "[0]" => return self.one_by_one(questions).await,
+            (400, Some(refused)) => bail!(refused.message),
+            _ => {}
+        }
+        let explanations = answer.read::<Vec<Explanation>>().and_then(|said| match said.len() {
+            count if count == questions.len() => Ok(said),
+            count => bail!("it answers {count} of {} questions", questions.len()),
+        });
+        let explanations = explanations.map_err(|error| self.replica.cannot_be_asked(&error))?;
+        Ok(explanations.into_iter().map(|explanation| self.said(explanation)).collect())
+    }
+
+    async fn one_by_one(&mut self, questions: &[Question]) -> anyhow::Result<Vec<Said>> {
+        let mut said = Vec::with_capacity(questions.len());
+        for question in questions {
+            said.push(self.explain(&serde_json::to_vec(question)?.into()).await?);
+        }
+        Ok(said)
+    }
+
+    fn said(&self, explanation: Explanation) -> Said {
+        let Replica { name, release, .. } = &self.replica;
+        let explanation = Explanation { replica: Some(name.clone()), ..explanation };
+        Said { release: release.clone(), explanation }
     }
 
     async fn post(&mut self, page: &str, body: &Bytes) -> anyhow::Result<Answer> {
@@ -315,6 +361,25 @@ mod tests {
         (address, asked)
     }
 
+    /// An admin that gives one of these to each connection in turn.
+    fn answers(all: &'static [&'static [u8]]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for answer in all {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut buffer = [0; 4096];
+                let mut request = Vec::new();
+                while !request.ends_with(b"}") && !request.ends_with(b"]") {
+                    let count = stream.read(&mut buffer).unwrap();
+                    request.extend_from_slice(&buffer[..count]);
+                }
+                stream.write_all(answer).unwrap();
+            }
+        });
+        address
+    }
+
     async fn asked(address: SocketAddr) -> anyhow::Error {
         let target = Target::open(args::Asked::Process(address, Selection::All)).await.unwrap();
         let mut asked = Asked::open(&target, false).await.unwrap();
@@ -338,6 +403,19 @@ mod tests {
         let told = told.join().unwrap();
         assert!(told.starts_with("POST /explain HTTP/1.1\r\n"), "{told}");
         assert!(told.ends_with(r#"{"url":"http://h/","method":"GET","headers":[["A","b"]]}"#), "{told}");
+    }
+
+    #[tokio::test]
+    async fn an_older_replica_is_asked_one_by_one() {
+        let (one, two) = (question("http://h/"), question("http://i/"));
+        let voice = |address| Voice::of(vec![Replica::process(address)]).unwrap();
+        const NO_LIST: &[u8] =
+            b"HTTP/1.0 400 Bad Request\r\n\r\n{\"field\": \"[0]\", \"error\": \"invalid type: map\"}";
+        let address = answers(&[NO_LIST, EXPLAINED, EXPLAINED]);
+        assert_eq!(voice(address).explain_all(&[one.clone(), two.clone()]).await.unwrap().len(), 2);
+        let few = answers(&[b"HTTP/1.0 200 OK\r\n\r\n[]"]);
+        let Err(error) = voice(few).explain_all(&[one, two]).await else { panic!("one is missing") };
+        assert!(error.to_string().contains("it answers 0 of 2 questions"), "{error:#}");
     }
 
     #[tokio::test]

@@ -20,6 +20,9 @@ use crate::wire::ObjectName;
 /// More than these are a table: nobody reads thousands of whole answers.
 const PATHS_WHOLE: usize = 30;
 
+/// Rows that are asked for at once.
+const AT_ONCE: usize = 100;
+
 /// Problems of the object that are shown; JSON has them all.
 const PROBLEMS_SHOWN: usize = 20;
 
@@ -80,25 +83,47 @@ pub(super) async fn explain(
     let width = paths.iter().map(|path| path.url.chars().count()).max().unwrap_or(0).min(URL_WIDTH_MAX);
     let mut is_fine = !paths.is_empty();
     let mut report = Report { object: name, standing, paths: Vec::with_capacity(paths.len()) };
-    for Path { field, url, unasked } in paths {
-        let question = Question { url: url.clone(), is_brief: is_table, ..question.clone() };
-        let unasked = unasked.or_else(|| unaskable(&question));
-        let explanations = match &unasked {
-            Some(_) => Vec::new(),
-            None => asked.explain(&question, Some(&report.object)).await?,
-        };
-        let answered = Answered { field, url, unasked, explanations };
-        is_fine &= answered.is_fine(&report.object);
-        out(&match is_table {
-            true => answered.row(&report.object, width),
-            false => answered.text(&report.object, style),
-        });
-        report.paths.push(answered);
+    let at_once = if is_table { AT_ONCE } else { 1 };
+    let mut paths = paths.into_iter().peekable();
+    while paths.peek().is_some() {
+        let some = paths.by_ref().take(at_once).collect();
+        let question = Question { is_brief: is_table, ..question.clone() };
+        for answered in ask(some, &question, asked, &report.object).await? {
+            is_fine &= answered.is_fine(&report.object);
+            out(&match is_table {
+                true => answered.row(&report.object, width),
+                false => answered.text(&report.object, style),
+            });
+            report.paths.push(answered);
+        }
     }
     if is_table {
         out("\nexplain URL tells one of them whole; -o json tells what becomes of each, and not why\n");
     }
     Ok((report, is_fine))
+}
+
+/// The answers to some paths, in their order.
+async fn ask(
+    paths: Vec<Path>,
+    question: &Question,
+    asked: &mut Asked,
+    object: &ObjectName,
+) -> anyhow::Result<Vec<Answered>> {
+    let question = |path: &Path| Question { url: path.url.clone(), ..question.clone() };
+    let checked =
+        |path: Path| Path { unasked: path.unasked.clone().or_else(|| unaskable(&question(&path))), ..path };
+    let paths: Vec<Path> = paths.into_iter().map(checked).collect();
+    let questions: Vec<Question> = paths.iter().filter(|path| path.unasked.is_none()).map(question).collect();
+    let mut answers = asked.explain_all(&questions, object).await?.into_iter();
+    let answered = paths.into_iter().map(|Path { field, url, unasked }| {
+        let explanations = match &unasked {
+            Some(_) => Vec::new(),
+            None => answers.next().unwrap_or_default(),
+        };
+        Answered { field, url, unasked, explanations }
+    });
+    Ok(answered.collect())
 }
 
 fn head(name: &ObjectName, standing: &Standing, count: usize, style: Style) -> String {

@@ -182,6 +182,13 @@ on_both_drivers! {
         let sent = String::from_utf8(upstream.requests()[0].head.clone()).unwrap();
         assert_eq!(fields(answer["upstream_request"].as_str().unwrap()), fields(&sent));
         assert_eq!(code(&ringress(&["explain", "http://b.test/", "--admin", &admin])), Some(1));
+        // A list of questions is answered by a list, in its order.
+        let urls = ["http://b.test/", "http://a.test/x", "http://a.test/"];
+        let list: Vec<_> = urls.iter().map(|url| serde_json::json!({"url": url, "brief": true})).collect();
+        let answers = process.admin_post("/explain", &serde_json::json!(list));
+        let answers: serde_json::Value = serde_json::from_slice(&answers.body).unwrap();
+        let told: Vec<_> = answers.as_array().unwrap().iter().map(|one| (one["url"].as_str().unwrap(), one["routed"] == true)).collect();
+        assert_eq!(told, [(urls[0], false), (urls[1], true), (urls[2], true)], "{answers}");
     }
 }
 
@@ -193,6 +200,8 @@ on_both_drivers! {
             (serde_json::json!({"method": "GET"}), "url"),
             (serde_json::json!({"url": "http://a.test/", "headers": "A: b"}), "headers"),
             (serde_json::json!({"url": "http://a.test/", "methd": "GET"}), "methd"),
+            (serde_json::json!([{"url": "http://a.test/"}, {"url": "gopher://a.test/"}]), "url"),
+            (serde_json::json!(vec![serde_json::json!({"url": "http://a.test/"}); 257]), "body"),
         ] {
             let answer = process.admin_post("/explain", &question);
             assert_eq!(answer.status, 400, "{question}: {}", answer.text());
