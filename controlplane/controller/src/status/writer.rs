@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kube::Client;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::StatusConfig;
@@ -33,6 +33,8 @@ use crate::supervise::supervise_and_tell;
 pub struct Writer {
     config: StatusConfig,
     progress: Arc<Progress>,
+    /// What was live first; it is taken once.
+    first: Option<oneshot::Receiver<GenerationReport>>,
     reports: watch::Receiver<Option<GenerationReport>>,
 }
 
@@ -50,14 +52,15 @@ impl Writer {
     pub(super) fn new(
         config: StatusConfig,
         progress: Arc<Progress>,
-        reports: watch::Receiver<Option<GenerationReport>>,
+        (first, reports): (oneshot::Receiver<GenerationReport>, watch::Receiver<Option<GenerationReport>>),
     ) -> Self {
-        Self { config, progress, reports }
+        Self { config, progress, first: Some(first), reports }
     }
 
     /// Runs until the process is asked to stop, and then gives back what it holds. What fails is tried again; nothing of it
     /// reaches traffic.
-    pub async fn run(self, readiness: Readiness) {
+    pub async fn run(mut self, readiness: Readiness) {
+        let mut first = self.first.take();
         let Some(who) = self.identity(readiness.troubles()).await else { return };
         let Identity { client, namespace, me, replica, troubles } = &who;
         let holder =
@@ -73,7 +76,8 @@ impl Writer {
         };
         let speak = || {
             let (me, role, troubles) = (me.clone(), role.clone(), Arc::clone(troubles));
-            Speaker::new(calls(), replica.clone(), me, role, troubles).run(self.reports.clone())
+            let speaker = Speaker::new(calls(), replica.clone(), me, role, troubles);
+            speaker.run(first.take(), self.reports.clone())
         };
         let write = || self.scribe(&who, role.clone()).run(self.reports.clone());
         tokio::select! {
