@@ -128,3 +128,42 @@ async fn a_lease_that_is_held_by_nobody_with_rights_is_no_obstacle_to_who_insist
     assert_eq!(addresses(&server, "web"), Value::Null);
     drop(running);
 }
+
+#[tokio::test]
+async fn a_namespace_that_is_served_no_more_is_cleared_beside_a_ringress_that_runs() {
+    let server = cluster().await;
+    let mut stock = ingress("web", "ringress", "b.test", "web");
+    stock["metadata"]["namespace"] = json!("stock");
+    server.put("ingresses", stock);
+    let stock =
+        || server.object("ingresses", "stock", "web").unwrap()["status"]["loadBalancer"]["ingress"].clone();
+    let _running = run(&server);
+    eventually(
+        async || (addresses(&server, "web"), stock()),
+        |(web, stock)| web.is_array() && stock.is_array(),
+    )
+    .await;
+    until_shown(&server, 1).await;
+    let leases = server.objects("leases").len();
+    for watched in [&[][..], &["shop", "stock"]] {
+        let watched = watched.iter().map(|name| (*name).to_owned()).collect();
+        let except = Clearing { watched, served: ["shop".to_owned()].into(), ..clearing(&server) };
+        status::clear(&except).await.unwrap();
+        assert_eq!((stock(), addresses(&server, "web").is_array()), (Value::Null, true));
+    }
+    assert_eq!(server.objects("leases").len(), leases, "it goes on to lead");
+}
+
+#[tokio::test]
+async fn leases_are_taken_away_alone_where_addresses_are_none_of_our_business() {
+    let server = cluster().await;
+    let running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    until_shown(&server, 1).await;
+    let leases = Clearing { keeps_addresses: true, is_forced: true, ..clearing(&server) };
+    running.writer.abort();
+    let _ = running.writer.await;
+    server.fail("ingresses", Call::Any, Fault::Refuse(403, None), None);
+    assert_eq!(status::clear(&leases).await.unwrap(), Cleared { ingresses: 0, leases: 2 });
+    assert!(addresses(&server, "web").is_array() && server.objects("leases").is_empty());
+}

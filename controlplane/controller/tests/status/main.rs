@@ -219,6 +219,8 @@ fn clearing(server: &ApiServer) -> Clearing {
         namespace: Some("ringress".to_owned()),
         election_id: "ringress-leader".to_owned(),
         watched: ["shop".to_owned()].into(),
+        served: BTreeSet::new(),
+        keeps_addresses: false,
         is_forced: false,
     }
 }
