@@ -45,7 +45,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringress_translate::objects::Key;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::acknowledge::GenerationReport;
 use crate::live::View;
@@ -90,14 +90,22 @@ pub struct StatusConfig {
     pub pod_namespace: Option<String>,
 }
 
-/// Takes the reports of live generations; only the newest matters.
-#[derive(Debug, Clone)]
-pub struct Feed(watch::Sender<Option<GenerationReport>>);
+/// Takes the reports of live generations. Only the newest matters, and the first: what is there at the start is not news, and
+/// what changes a moment later is, even if nobody has looked by then.
+#[derive(Debug)]
+pub struct Feed {
+    first: Option<oneshot::Sender<GenerationReport>>,
+    newest: watch::Sender<Option<GenerationReport>>,
+}
 
 impl Feed {
     /// Hands a report on. Never waits.
-    pub fn tell(&self, report: GenerationReport) {
-        self.0.send_replace(Some(report));
+    pub fn tell(&mut self, report: GenerationReport) {
+        if let Some(first) = self.first.take() {
+            // Fails where nobody writes.
+            let _ = first.send(report.clone());
+        }
+        self.newest.send_replace(Some(report));
     }
 }
 
@@ -108,6 +116,7 @@ fn is_ours(view: &View, ingress: &Key) -> bool {
 
 /// A writer and what feeds it. `progress` is that of the source whose generations are reported.
 pub fn writer(config: StatusConfig, progress: Arc<Progress>) -> (Writer, Feed) {
-    let (sender, reports) = watch::channel(None);
-    (Writer::new(config, progress, reports), Feed(sender))
+    let (newest, reports) = watch::channel(None);
+    let (sender, first) = oneshot::channel();
+    (Writer::new(config, progress, (first, reports)), Feed { first: Some(sender), newest })
 }

@@ -48,7 +48,7 @@ pub(crate) fn run(run: Run, told: Vec<Told>) -> anyhow::Result<ExitCode> {
         explain: explain::for_admin(manifests),
         // The controller logs every generation itself.
         on_generation: match feed {
-            Some(feed) => Box::new(move |report| feed.tell(report)),
+            Some(mut feed) => Box::new(move |report| feed.tell(report)),
             None => Box::new(|_| {}),
         },
     };

@@ -117,7 +117,7 @@ fn missing(kubernetes: &GoProgram, commands: &[(&str, &str)]) -> Vec<String> {
     }
     match rustix::process::geteuid().is_root() {
         false => missing.push("it needs root".to_owned()),
-        true if found("unshare") => missing.extend(no_namespaces()),
+        true if found("unshare") && found("ip") => missing.extend(no_namespaces()),
         true => {}
     }
     let built = kubernetes.is_kept() && binaries::HELM.is_kept();
@@ -129,18 +129,28 @@ fn missing(kubernetes: &GoProgram, commands: &[(&str, &str)]) -> Vec<String> {
     missing
 }
 
-/// Why no namespaces can be made: root of a container seldom may.
+/// Why no namespaces can be made, or not be used: root of a container seldom may.
 fn no_namespaces() -> Option<String> {
+    let why = refused_inside(&["true"]).map(|why| ("no namespaces can be made", "CAP_SYS_ADMIN", why));
+    let (what, needs, why) = why.or_else(|| {
+        let why = refused_inside(&["ip", "link", "set", "lo", "up"])?;
+        Some(("no network can be set up", "CAP_NET_ADMIN", why))
+    })?;
+    Some(format!("{what} (it needs {needs}, as in a privileged container): {why}"))
+}
+
+/// Why a command does not succeed in namespaces like those of a box.
+fn refused_inside(command: &[&str]) -> Option<String> {
     let made = Command::new("unshare")
-        .args(["--net", "--pid", "--mount", "--fork", "true"])
+        .args(["--net", "--pid", "--mount", "--fork"])
+        .args(command)
         .env("PATH", with_sbin().ok()?)
         .output();
-    let why = match made {
-        Ok(made) if made.status.success() => return None,
-        Ok(made) => String::from_utf8_lossy(&made.stderr).trim().to_owned(),
-        Err(error) => error.to_string(),
-    };
-    Some(format!("no namespaces can be made (it needs CAP_SYS_ADMIN, as in a privileged container): {why}"))
+    match made {
+        Ok(made) if made.status.success() => None,
+        Ok(made) => Some(String::from_utf8_lossy(&made.stderr).trim().to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 /// Why the installed Go does not build the programs. One that knows how fetches the version that a module asks for.

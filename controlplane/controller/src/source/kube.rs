@@ -32,7 +32,7 @@
 //!     is no change, because a status is no part of an object's version;
 //! 13. streams shared by subscribers: there is one owner;
 //! 14. writes in flight when the leadership is lost: conditional, or true anyway (`status/lease`);
-//! 15. rotated tokens and authorities: read again by the client, and at once where they are refused ([`connect`]);
+//! 15. rotated tokens and authorities: read again by the client, and at once where they do not hold any more ([`connect`]);
 //! 16. a runtime on the shards' cores: this runs on the control runtime, shards hear of generations only;
 //! 17. kinds that are not installed: only kinds of Kubernetes itself are watched;
 //! 18. lists from a stale cache: no resource version is given, so lists are read at the newest state.

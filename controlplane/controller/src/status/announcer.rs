@@ -3,6 +3,7 @@
 //! Written at once where an Ingress changed, but never more often than once a second; else only to renew it. What changes
 //! meanwhile (endpoints do all day) goes along. Nothing is written while the replica is not ready.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::api::{self, Verb};
-use super::replica::{Replica, Shown};
+use super::replica::{Publishes, Replica, Shown};
 use super::troubles::{Task, Troubles};
 use crate::acknowledge::GenerationReport;
 use crate::live::View;
@@ -23,6 +24,8 @@ use crate::source::kube::call::Failure;
 pub(super) struct Announcer {
     client: Client,
     replica: Replica,
+    /// The namespaces whose Ingresses get addresses, empty: all; `None`: statuses are left alone.
+    published: Option<BTreeSet<String>>,
     /// The path of the Leases.
     leases: String,
     reports: watch::Receiver<Option<GenerationReport>>,
@@ -43,7 +46,7 @@ pub(super) struct Announcer {
 impl Announcer {
     pub(super) fn new(
         (client, leases): (Client, String),
-        replica: Replica,
+        (replica, published): (Replica, Option<BTreeSet<String>>),
         reports: watch::Receiver<Option<GenerationReport>>,
         progress: Arc<Progress>,
         readiness: Readiness,
@@ -53,6 +56,7 @@ impl Announcer {
         Self {
             client,
             replica,
+            published,
             leases,
             reports,
             progress,
@@ -101,7 +105,9 @@ impl Announcer {
     fn shows(&self) -> Option<Shown> {
         let report = self.report.as_ref()?;
         let heard = self.progress.with(&report.view.reached.load()).heard();
-        Some(Shown { heard, shards: report.shards, generation: report.generation })
+        let settings = &report.view.settings;
+        let publishes = self.published.as_ref().map(|namespaces| Publishes::new(settings, namespaces));
+        Some(Shown { heard, shards: report.shards, generation: report.generation, publishes })
     }
 
     async fn renew(&mut self) {

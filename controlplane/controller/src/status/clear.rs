@@ -2,7 +2,8 @@
 //! away in the moment in which it ends them.
 //!
 //! Works by itself: what the replicas wrote is told by who wrote it (`owner`), so neither their Service nor their class need
-//! exist any more, and what earlier elections of their namespace left goes along (`authors`). What others wrote since stays. Also takes away the Leases that the replicas left.
+//! exist any more, and what earlier elections of their namespace left goes along (`authors`). What others wrote since stays. Also takes
+//! away the Leases that the replicas left.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +30,10 @@ pub struct Clearing {
     pub election_id: String,
     /// The namespaces of Ingresses; empty: all.
     pub watched: BTreeSet<String>,
+    /// Namespaces whose addresses stay, with the Leases, because a ringress of this election goes on to serve them.
+    pub served: BTreeSet<String>,
+    /// Whether all addresses stay, and Leases alone are taken away.
+    pub keeps_addresses: bool,
     /// Whether to go on where that Lease is held: a leader that may still write does not notice.
     pub is_forced: bool,
 }
@@ -87,7 +92,7 @@ pub enum ClearError {
     },
 }
 
-/// Takes the addresses out.
+/// Takes the addresses out, and the Leases away unless somebody goes on to serve.
 ///
 /// # Errors
 /// The API server cannot be reached or refuses, or a replica runs.
@@ -95,7 +100,9 @@ pub async fn clear(clearing: &Clearing) -> Result<Cleared, ClearError> {
     let client = clearing.access.client().await?;
     let namespace = clearing.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let leases = api::leases(&namespace);
-    if !clearing.is_forced {
+    // Whoever serves other namespaces does not look at these.
+    let goes_on = !clearing.served.is_empty();
+    if !clearing.is_forced && !goes_on {
         let lease = api::read(&client, &format!("{leases}/{}", clearing.election_id)).await;
         let lease = lease.map_err(|why| failed("get leases", &why, 0))?.unwrap_or(Value::Null);
         if api::is_held(&lease) {
@@ -107,8 +114,11 @@ pub async fn clear(clearing: &Clearing) -> Result<Cleared, ClearError> {
     let owner = Owner::new(&namespace, &clearing.election_id);
     let mut authors = Authors::new(client.clone(), leases.clone(), owner);
     let mut cleared = Cleared { namespace, ..Cleared::default() };
-    for path in paths(&clearing.watched) {
-        clear_in(&client, &mut authors, &path, &mut cleared).await?;
+    for path in if clearing.keeps_addresses { Vec::new() } else { paths(clearing) } {
+        clear_in(&client, &mut authors, (&path, &clearing.served), &mut cleared).await?;
+    }
+    if goes_on {
+        return Ok(cleared);
     }
     let removed = remove_leases(&client, &leases, &clearing.election_id).await;
     cleared.leases = removed.map_err(|why| failed("list and delete leases", &why, cleared.ingresses))?;
@@ -119,20 +129,23 @@ fn failed(what: &'static str, why: &Failure, cleared: usize) -> ClearError {
     ClearError::Call { what, why: why.to_string(), cleared }
 }
 
-fn paths(watched: &BTreeSet<String>) -> Vec<String> {
+fn paths(Clearing { watched, served, .. }: &Clearing) -> Vec<String> {
     if watched.is_empty() {
         return vec![api::ingresses(None)];
     }
-    watched.iter().map(|namespace| api::ingresses(Some(namespace))).collect()
+    watched.difference(served).map(|namespace| api::ingresses(Some(namespace))).collect()
 }
 
 /// Goes through the Ingresses of a path, again where one was changed in between.
 async fn clear_in(
     client: &Client,
     authors: &mut Authors,
-    path: &str,
+    (path, served): (&str, &BTreeSet<String>),
     cleared: &mut Cleared,
 ) -> Result<(), ClearError> {
+    let is_served = |ingress: &Value| {
+        ingress["metadata"]["namespace"].as_str().is_some_and(|namespace| served.contains(namespace))
+    };
     for _ in 0..ROUNDS {
         let mut is_whole = true;
         let mut next = Some(String::new());
@@ -142,7 +155,7 @@ async fn clear_in(
             let page = page.map_err(|why| failed("list ingresses", &why, cleared.ingresses))?;
             let token = page.metadata.r#continue.clone();
             let mut ours = Vec::new();
-            for ingress in page.into_items() {
+            for ingress in page.into_items().into_iter().filter(|ingress| !is_served(ingress)) {
                 let signatures = Signature::all(&ingress);
                 let is_ours = authors.are_ours(&signatures).await;
                 if is_ours.map_err(|why| failed("list leases", &why, cleared.ingresses))? {
@@ -225,10 +238,9 @@ async fn write_one(client: &Client, owner: &Owner, ingress: &Value) -> Result<()
 /// Takes the Leases of the replicas away, and that of their leader.
 async fn remove_leases(client: &Client, leases: &str, election_id: &str) -> Result<usize, Failure> {
     let selector = escape(&format!("{LABEL}={}", group_of(election_id)));
-    let list = api::read(client, &format!("{leases}?labelSelector={selector}")).await?.unwrap_or(Value::Null);
-    let replicas = list["items"].as_array().into_iter().flatten().map(name_of);
+    let of_replicas = api::list(client, &format!("{leases}?labelSelector={selector}")).await?.into_items();
     let mut removed = 0;
-    for name in replicas.chain([election_id]) {
+    for name in of_replicas.iter().map(name_of).chain([election_id]) {
         match api::write(client, Verb::Delete, &format!("{leases}/{name}"), &json!({})).await {
             Ok(()) => removed += 1,
             Err(Failure::Missing) => {}

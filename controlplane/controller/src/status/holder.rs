@@ -1,9 +1,9 @@
-//! Holds the Lease, waits for it, and gives it back in the end.
+//! Holds the Lease, waits for it, and gives it back or takes it away in the end.
 
 use std::sync::Arc;
 
 use kube::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -11,6 +11,7 @@ use super::api::{self, Verb};
 use super::lease::{Election, LOOK, Role, Step};
 use super::troubles::{Task, Troubles};
 use crate::source::kube::call::Failure;
+use crate::source::kube::plan::escape;
 
 /// The part of a replica in the election.
 pub(super) struct Holder {
@@ -67,18 +68,34 @@ impl Holder {
         turned
     }
 
-    /// Gives the Lease back if it is ours.
-    pub(super) async fn release(&mut self) -> Result<(), Failure> {
-        if !self.election.role().holds() {
+    /// Gives the Lease back if it is ours, or takes it away where nobody is left to hold it. An upgrade that names another Lease has
+    /// taken the rights that name this one, so it is listed and patched.
+    pub(super) async fn end(&mut self, is_last: bool) -> Result<(), Failure> {
+        if !is_last && !self.election.role().holds() {
             return Ok(());
         }
-        let lease = api::read(&self.client, &self.path()).await?.unwrap_or(Value::Null);
+        let selector = escape(&format!("metadata.name={}", self.name));
+        let list = api::list(&self.client, &format!("{}?fieldSelector={selector}", self.leases)).await?;
+        let lease = list.into_items().into_iter().next().unwrap_or_default();
         let free = self.election.release(&lease, &api::stamp());
         self.tell();
+        let is_free = free.is_some() || lease["spec"]["holderIdentity"] == "";
+        if is_last && is_free && self.remove(&lease).await.is_ok() {
+            tracing::info!(lease = self.name, "the Lease is taken away");
+            return Ok(());
+        }
         let Some(free) = free else { return Ok(()) };
-        api::write(&self.client, Verb::Replace, &self.path(), &free).await?;
+        let version = &lease["metadata"]["resourceVersion"];
+        let patch = json!({"metadata": {"resourceVersion": version}, "spec": free["spec"]});
+        api::write(&self.client, Verb::Merge, &self.path(), &patch).await?;
         tracing::info!(lease = self.name, "the Lease is given back");
         Ok(())
+    }
+
+    /// Takes the Lease away if it is as it was read.
+    async fn remove(&self, lease: &Value) -> Result<(), Failure> {
+        let body = json!({"preconditions": {"resourceVersion": lease["metadata"]["resourceVersion"]}});
+        api::write(&self.client, Verb::Delete, &self.path(), &body).await
     }
 
     async fn step(&mut self) -> Result<(), Failure> {

@@ -6,9 +6,11 @@
 //! API server stops counting a quarter of a minute later, by the leader's own clock, and never holds `Applied` up for longer:
 //! what such a replica still serves, `Applied` does not speak for, and names it as long as its Lease is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ringress_translate::Settings;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -35,6 +37,38 @@ pub(super) struct Shown {
     pub(super) shards: usize,
     /// Its own count; for people, since counts of two processes do not compare.
     pub(super) generation: u64,
+    /// `None`: it leaves statuses alone.
+    pub(super) publishes: Option<Publishes>,
+}
+
+/// Which Ingresses get addresses from a replica and those that elect a leader with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Publishes {
+    controller: String,
+    class: String,
+    without_class: bool,
+    /// Where they are; empty: anywhere.
+    namespaces: BTreeSet<String>,
+}
+
+impl Publishes {
+    pub(super) fn new(settings: &Settings, namespaces: &BTreeSet<String>) -> Self {
+        Self {
+            controller: settings.controller_class.clone(),
+            class: settings.ingress_class.clone(),
+            without_class: settings.watch_ingress_without_class,
+            namespaces: namespaces.clone(),
+        }
+    }
+
+    /// Whether every Ingress of the other one is one of this one, too.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let everywhere = self.namespaces.is_empty();
+        let is_there =
+            everywhere || !other.namespaces.is_empty() && other.namespaces.is_subset(&self.namespaces);
+        let has_class = self.controller == other.controller && self.class == other.class;
+        is_there && has_class && (self.without_class || !other.without_class)
+    }
 }
 
 impl Replica {
@@ -45,7 +79,7 @@ impl Replica {
 
     /// The Lease, whole enough to be created and to be merged into what is there.
     pub(super) fn lease(&self, shown: &Shown, stamp: &str) -> Value {
-        let heard = json!(shown.heard).to_string();
+        let (heard, publishes) = (json!(shown.heard).to_string(), json!(shown.publishes).to_string());
         json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
             "metadata": {
@@ -53,6 +87,7 @@ impl Replica {
                 "labels": {LABEL: self.group},
                 "annotations": {
                     HEARD: heard, SHARDS: shown.shards.to_string(), GENERATION: shown.generation.to_string(),
+                    PUBLISHES: publishes,
                 },
             },
             "spec": {"holderIdentity": self.me, "leaseDurationSeconds": FRESH.as_secs(), "renewTime": stamp},
@@ -200,13 +235,19 @@ impl Peer {
 }
 
 /// What a Lease shows; what has no sense shows nothing, so nobody takes it for an acknowledgement.
-fn shown(lease: &Value) -> Shown {
+pub(super) fn shown(lease: &Value) -> Shown {
     let annotation = |name: &str| lease["metadata"]["annotations"][name].as_str().unwrap_or_default();
     Shown {
         heard: serde_json::from_str(annotation(HEARD)).unwrap_or_default(),
         shards: annotation(SHARDS).parse().unwrap_or(0),
         generation: annotation(GENERATION).parse().unwrap_or(0),
+        publishes: serde_json::from_str(annotation(PUBLISHES)).unwrap_or_default(),
     }
+}
+
+/// Whether a Lease is that of a replica that elects a leader with us.
+pub(super) fn is_of_group(lease: &Value, group: &str) -> bool {
+    lease["metadata"]["labels"][LABEL] == *group
 }
 
 /// The value of [`LABEL`] of those that elect a leader by this Lease.
@@ -225,6 +266,7 @@ pub(super) const LABEL: &str = "ringress.dev/replica-of";
 const HEARD: &str = "ringress.dev/heard";
 const SHARDS: &str = "ringress.dev/shards";
 const GENERATION: &str = "ringress.dev/generation";
+const PUBLISHES: &str = "ringress.dev/publishes";
 
 /// A replica that has not renewed for so long does not count.
 pub(super) const FRESH: Duration = Duration::from_secs(15);
@@ -241,10 +283,16 @@ mod tests {
     use super::*;
 
     fn lease(name: &str, version: &str, heard: u64) -> Value {
-        let shown = Shown { heard: [("ingresses".to_owned(), heard)].into(), shards: 2, generation: 3 };
+        let publishes = Some(publishes(&Settings::default(), &["shop"]));
+        let shown =
+            Shown { heard: [("ingresses".to_owned(), heard)].into(), shards: 2, generation: 3, publishes };
         let mut lease = Replica::new(name, &format!("{name}_1"), "ns", "leader").lease(&shown, "now");
         lease["metadata"]["resourceVersion"] = json!(version);
         lease
+    }
+
+    fn publishes(settings: &Settings, namespaces: &[&str]) -> Publishes {
+        Publishes::new(settings, &namespaces.iter().map(|name| (*name).to_owned()).collect())
     }
 
     fn common(others: usize, shards: usize) -> Agreement {
@@ -271,7 +319,28 @@ mod tests {
     fn a_lease_shows_what_it_was_given() {
         let read = shown(&lease("a", "1", 7));
         assert_eq!((read.heard["ingresses"], read.shards, read.generation), (7, 2, 3));
+        assert_eq!(read.publishes, Some(publishes(&Settings::default(), &["shop"])));
         assert_eq!(shown(&json!({"metadata": {"annotations": {HEARD: "nonsense"}}})), Shown::default());
+    }
+
+    #[test]
+    fn ingresses_are_covered_by_who_serves_the_class_in_all_of_their_namespaces() {
+        let usual = Settings::default();
+        let other = Settings { controller_class: "example.test/other".to_owned(), ..Settings::default() };
+        let greedy = Settings { watch_ingress_without_class: true, ..Settings::default() };
+        let check =
+            |(covering, there): (&Settings, &[&str]), (covered, here): (&Settings, &[&str]), expected| {
+                let covers = publishes(covering, there).covers(&publishes(covered, here));
+                assert_eq!(covers, expected, "{there:?} {here:?}");
+            };
+        check((&usual, &[]), (&usual, &[]), true);
+        check((&usual, &[]), (&usual, &["a"]), true);
+        check((&usual, &["a", "b"]), (&usual, &["a"]), true);
+        check((&usual, &["a"]), (&usual, &["a", "b"]), false);
+        check((&usual, &["a"]), (&usual, &[]), false);
+        check((&other, &[]), (&usual, &[]), false);
+        check((&greedy, &[]), (&usual, &[]), true);
+        check((&usual, &[]), (&greedy, &[]), false);
     }
 
     #[test]

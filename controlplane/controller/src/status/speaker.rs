@@ -13,7 +13,7 @@ use kube::Client;
 use ringress_translate::objects::Key;
 use ringress_translate::{Problem, Reason};
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::api::{self, Verb};
@@ -125,8 +125,12 @@ impl Speaker {
         }
     }
 
-    /// Runs until the feed is gone.
-    pub(super) async fn run(mut self, mut reports: watch::Receiver<Option<GenerationReport>>) {
+    /// Runs until the feed is gone. `first` gives what was live first, to whoever takes it first.
+    pub(super) async fn run(
+        mut self,
+        mut first: Option<oneshot::Receiver<GenerationReport>>,
+        mut reports: watch::Receiver<Option<GenerationReport>>,
+    ) {
         reports.mark_changed();
         loop {
             let due = self.due();
@@ -135,9 +139,13 @@ impl Speaker {
                     if changed.is_err() {
                         return;
                     }
-                    let report = reports.borrow_and_update().clone();
+                    let newest = reports.borrow_and_update().clone();
                     self.follow_role();
-                    report.into_iter().for_each(|report| self.hear(&report));
+                    if let Some(newest) = newest {
+                        // Told before any other.
+                        let first = first.take().and_then(|mut first| first.try_recv().ok());
+                        first.iter().chain([&newest]).for_each(|report| self.hear(report));
+                    }
                 }
                 Ok(()) = self.role.changed() => self.follow_role(),
                 Some(news) = next(&mut self.others) => self.learn(news),

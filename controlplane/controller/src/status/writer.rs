@@ -1,11 +1,12 @@
 //! The loud part: runs what writes, and ends it in order.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::StatusConfig;
@@ -16,7 +17,7 @@ use super::holder::Holder;
 use super::lease::Role;
 use super::nodes::Nodes;
 use super::owner::Owner;
-use super::replica::{LABEL, Replica, name_of};
+use super::replica::{LABEL, Publishes, Replica, is_of_group, name_of, shown};
 use super::scribe::{Place, Scribe};
 use super::speaker::Speaker;
 use super::troubles::{Part, Troubles};
@@ -33,6 +34,8 @@ use crate::supervise::supervise_and_tell;
 pub struct Writer {
     config: StatusConfig,
     progress: Arc<Progress>,
+    /// What was live first; it is taken once.
+    first: Option<oneshot::Receiver<GenerationReport>>,
     reports: watch::Receiver<Option<GenerationReport>>,
 }
 
@@ -50,14 +53,15 @@ impl Writer {
     pub(super) fn new(
         config: StatusConfig,
         progress: Arc<Progress>,
-        reports: watch::Receiver<Option<GenerationReport>>,
+        (first, reports): (oneshot::Receiver<GenerationReport>, watch::Receiver<Option<GenerationReport>>),
     ) -> Self {
-        Self { config, progress, reports }
+        Self { config, progress, first: Some(first), reports }
     }
 
     /// Runs until the process is asked to stop, and then gives back what it holds. What fails is tried again; nothing of it
     /// reaches traffic.
-    pub async fn run(self, readiness: Readiness) {
+    pub async fn run(mut self, readiness: Readiness) {
+        let mut first = self.first.take();
         let Some(who) = self.identity(readiness.troubles()).await else { return };
         let Identity { client, namespace, me, replica, troubles } = &who;
         let holder =
@@ -69,11 +73,13 @@ impl Writer {
         let hold = || async { holder.lock().await.run().await };
         let announce = || {
             let (reports, progress) = (self.reports.clone(), Arc::clone(&self.progress));
-            Announcer::new(calls(), replica.clone(), reports, progress, readiness.clone()).run()
+            let announced = (replica.clone(), self.published());
+            Announcer::new(calls(), announced, reports, progress, readiness.clone()).run()
         };
         let speak = || {
             let (me, role, troubles) = (me.clone(), role.clone(), Arc::clone(troubles));
-            Speaker::new(calls(), replica.clone(), me, role, troubles).run(self.reports.clone())
+            let speaker = Speaker::new(calls(), replica.clone(), me, role, troubles);
+            speaker.run(first.take(), self.reports.clone())
         };
         let write = || self.scribe(&who, role.clone()).run(self.reports.clone());
         tokio::select! {
@@ -125,9 +131,15 @@ impl Writer {
         Place::new(self.config.publish.clone(), nodes)
     }
 
+    /// The namespaces whose Ingresses get addresses, empty: all; `None`: statuses are left alone.
+    fn published(&self) -> Option<BTreeSet<String>> {
+        self.config.publish.as_ref().map(|_| self.config.watched.clone())
+    }
+
     /// Takes the Lease of this replica away, the addresses if nobody is left to serve them, and lets the next one lead.
     async fn close(&self, who: &Identity, holder: &mut Holder) {
         let report = self.reports.borrow().clone();
+        let mut is_last = false;
         // Before the first generation nothing was shown anywhere.
         if let Some(report) = report {
             let leases = api::leases(&who.namespace);
@@ -135,41 +147,60 @@ impl Writer {
             if let Err(error) = api::write(&who.client, Verb::Delete, &own, &json!({})).await {
                 tracing::debug!(lease = who.replica.name, %error, "there is no Lease of this replica to take away");
             }
-            if let Err(error) = self.clear(who, holder, &leases, &report).await {
-                // An uninstallation takes our rights away; the chart's Job does it then.
-                let (namespace, lease) = (&who.namespace, &self.config.election_id);
-                let next = format!("ringress clear-status --namespace {namespace} --election-id {lease}");
-                tracing::warn!(%error, next, "addresses stay in the statuses of Ingresses, unless somebody clears them");
+            match self.clear_as_the_last(who, holder, &leases, &report).await {
+                Ok(alone) => is_last = alone,
+                Err(error) => {
+                    // An uninstallation takes our rights away; the chart's Job does it then.
+                    let (namespace, lease) = (&who.namespace, &self.config.election_id);
+                    let next = format!("ringress clear-status --namespace {namespace} --election-id {lease}");
+                    tracing::warn!(%error, next, "addresses stay in the statuses of Ingresses, unless somebody clears them");
+                }
             }
         }
-        if let Err(error) = holder.release().await {
+        if let Err(error) = holder.end(is_last).await {
             tracing::debug!(%error, "the Lease is not given back; it runs out by itself");
         }
     }
 
-    /// The last replica takes its addresses out of the statuses.
-    async fn clear(
+    /// Takes the addresses out if this is the last replica that publishes them. Returns whether it is the last of its election.
+    async fn clear_as_the_last(
         &self,
         who: &Identity,
         holder: &mut Holder,
         leases: &str,
         report: &GenerationReport,
-    ) -> Result<(), Failure> {
-        let is_wanted = self.config.clear_on_shutdown && self.config.publish.is_some();
-        if !is_wanted || is_anybody_else(who, leases).await? {
-            return Ok(());
+    ) -> Result<bool, Failure> {
+        let others = others(who, leases).await?;
+        if others.iter().any(|lease| is_of_group(lease, &who.replica.group)) {
+            return Ok(false);
         }
+        let own = self.published().map(|namespaces| Publishes::new(&report.view.settings, &namespaces));
+        // A roll-out that changes the name of the election has its replicas in two of them.
+        let is_published = |own: &Publishes| {
+            others.iter().any(|lease| shown(lease).publishes.is_some_and(|theirs| theirs.covers(own)))
+        };
+        let leads = Self::lead(holder).await;
+        if self.config.clear_on_shutdown && own.is_some_and(|own| !is_published(&own)) {
+            leads?;
+            let left = self.scribe(who, holder.role()).clear(&report.view).await?;
+            tracing::info!(
+                left,
+                "the last replica ends; addresses are taken out of the statuses of Ingresses"
+            );
+        }
+        Ok(true)
+    }
+
+    /// Waits a moment for the Lease: another one that ends gives it back.
+    async fn lead(holder: &mut Holder) -> Result<(), Failure> {
         let role = holder.role();
         let patience = Instant::now() + HANDED_OVER;
         while !role.borrow().leads(Instant::now()) && Instant::now() < patience {
-            // Another one that ends gives it back in a moment.
             holder.turn().await?;
             if !role.borrow().leads(Instant::now()) {
                 sleep(HANDED_OVER / 10).await;
             }
         }
-        let left = self.scribe(who, role).clear(&report.view).await?;
-        tracing::info!(left, "the last replica ends; addresses are taken out of the statuses of Ingresses");
         Ok(())
     }
 }
@@ -179,15 +210,13 @@ async fn keep_running<F: Future<Output = ()>>(part: Part, troubles: &Troubles, s
     supervise_and_tell(part.name(), start, |panicked| troubles.note_panic(part, panicked)).await;
 }
 
-/// Whether another replica has renewed its Lease lately. The clocks of nodes may differ: a replica that is taken for gone
-/// writes the addresses again.
-async fn is_anybody_else(who: &Identity, leases: &str) -> Result<bool, Failure> {
-    let selector = escape(&format!("{LABEL}={}", who.replica.group));
-    let list =
-        api::read(&who.client, &format!("{leases}?labelSelector={selector}")).await?.unwrap_or(Value::Null);
-    let others =
-        list["items"].as_array().into_iter().flatten().filter(|lease| name_of(lease) != who.replica.name);
-    Ok(others.into_iter().any(api::is_renewed))
+/// The Leases of other replicas of our namespace, of any election, that were renewed lately. The clocks of nodes may differ: a
+/// replica that is taken for gone writes the addresses again.
+async fn others(who: &Identity, leases: &str) -> Result<Vec<Value>, Failure> {
+    let path = format!("{leases}?labelSelector={}", escape(LABEL));
+    let mut leases = api::list(&who.client, &path).await?.into_items();
+    leases.retain(|lease| name_of(lease) != who.replica.name && api::is_renewed(lease));
+    Ok(leases)
 }
 
 fn own(text: &Option<String>) -> Option<String> {

@@ -1,13 +1,14 @@
 //! What is left of addresses and Leases when replicas end, and what takes it away.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ringress_controller::source::kube::Access;
+use ringress_controller::source::kube::{Access, Scope};
 use ringress_controller::status::{self, ClearError, Cleared, Clearing, Election};
 use serde_json::{Value, json};
 
-use crate::support::api_server::{ApiServer, Call, Fault};
+use crate::support::api_server::{ApiServer, Call, Fault, Request};
 use crate::support::eventually;
 use crate::{
     Flags, addresses, clearing, cluster, events, holder, ingress, run, run_with, two, until_led_by,
@@ -46,6 +47,41 @@ async fn replicas_that_end_together_clear_up_as_well() {
 }
 
 #[tokio::test]
+async fn the_last_replica_of_an_election_leaves_the_addresses_to_another_one_that_publishes_them() {
+    let server = cluster().await;
+    let before = run_with(&server, Flags { pod: "before-0", election_id: "before", ..Flags::default() });
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    let after = run(&server);
+    until_shown(&server, 1).await;
+    until_led_by(&server, "ringress-0").await;
+    before.end().await;
+    let is_clearing = |request: &Request| {
+        request.path.ends_with("/web/status") && request.body.to_string().contains("null")
+    };
+    assert!(!server.requests().iter().any(is_clearing), "who asks for the address finds none for a while");
+    assert!(addresses(&server, "web").is_array());
+    assert!(server.object("leases", "ringress", "before").is_none(), "nobody will ask for it again");
+    after.end().await;
+    assert_eq!(addresses(&server, "web"), Value::Null);
+    assert_eq!(server.objects("leases").len(), 0);
+}
+
+#[tokio::test]
+async fn another_election_that_publishes_elsewhere_keeps_no_address() {
+    let server = cluster().await;
+    let beside = Flags { pod: "beside-0", election_id: "beside", ..Flags::default() };
+    let watched: BTreeSet<String> = ["stock".to_owned()].into();
+    let scope = Scope { namespaces: watched.clone(), ..Scope::default() };
+    let _beside = run_with(&server, Flags { watched, scope, ..beside });
+    let is_shown = async || server.object("leases", "ringress", "ringress-replica-beside-0").is_some();
+    eventually(is_shown, |shown| *shown).await;
+    let running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    running.end().await;
+    assert_eq!(addresses(&server, "web"), Value::Null);
+}
+
+#[tokio::test]
 async fn addresses_stay_where_the_flag_says_so() {
     let server = cluster().await;
     let running = run_with(&server, Flags { clear_on_shutdown: false, ..Flags::default() });
@@ -71,7 +107,7 @@ async fn what_ringress_left_in_statuses_is_told_by_who_wrote_it() {
     // Neither can be asked any more.
     server.delete("ingressclasses", "", "ringress");
     let cleared = status::clear(&clearing(&server)).await.unwrap();
-    assert_eq!(cleared, Cleared { ingresses: 1, leases: 1, ..nothing() });
+    assert_eq!(cleared, Cleared { ingresses: 1, ..nothing() });
     assert_eq!(addresses(&server, "web"), Value::Null);
     assert_eq!(addresses(&server, "theirs"), json!([{"ip": "192.0.2.7"}]));
     assert_eq!(server.objects("leases").len(), 0);
@@ -127,4 +163,43 @@ async fn a_lease_that_is_held_by_nobody_with_rights_is_no_obstacle_to_who_insist
     assert_eq!(status::clear(&forced).await.unwrap().ingresses, 1);
     assert_eq!(addresses(&server, "web"), Value::Null);
     drop(running);
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_served_no_more_is_cleared_beside_a_ringress_that_runs() {
+    let server = cluster().await;
+    let mut stock = ingress("web", "ringress", "b.test", "web");
+    stock["metadata"]["namespace"] = json!("stock");
+    server.put("ingresses", stock);
+    let stock =
+        || server.object("ingresses", "stock", "web").unwrap()["status"]["loadBalancer"]["ingress"].clone();
+    let _running = run(&server);
+    eventually(
+        async || (addresses(&server, "web"), stock()),
+        |(web, stock)| web.is_array() && stock.is_array(),
+    )
+    .await;
+    until_shown(&server, 1).await;
+    let leases = server.objects("leases").len();
+    for watched in [&[][..], &["shop", "stock"]] {
+        let watched = watched.iter().map(|name| (*name).to_owned()).collect();
+        let except = Clearing { watched, served: ["shop".to_owned()].into(), ..clearing(&server) };
+        status::clear(&except).await.unwrap();
+        assert_eq!((stock(), addresses(&server, "web").is_array()), (Value::Null, true));
+    }
+    assert_eq!(server.objects("leases").len(), leases, "it goes on to lead");
+}
+
+#[tokio::test]
+async fn leases_are_taken_away_alone_where_addresses_are_none_of_our_business() {
+    let server = cluster().await;
+    let running = run(&server);
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    until_shown(&server, 1).await;
+    let leases = Clearing { keeps_addresses: true, is_forced: true, ..clearing(&server) };
+    running.writer.abort();
+    let _ = running.writer.await;
+    server.fail("ingresses", Call::Any, Fault::Refuse(403, None), None);
+    assert_eq!(status::clear(&leases).await.unwrap(), Cleared { leases: 2, ..nothing() });
+    assert!(addresses(&server, "web").is_array() && server.objects("leases").is_empty());
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::api_server::{Call, Fault};
 use crate::support::{eventually, get, post};
-use crate::{addresses, cluster, events, ingress, run};
+use crate::{Flags, addresses, cluster, events, ingress, run, start};
 
 #[tokio::test]
 async fn a_change_is_said_to_be_applied_once_every_shard_serves_it() {
@@ -50,6 +50,20 @@ async fn what_takes_no_request_or_is_closed_is_not_said_to_be_live() {
         let said = eventually(applied, Option::is_some).await.unwrap();
         assert!(said.1.starts_with(expected), "{said:?}");
     }
+}
+
+#[tokio::test]
+async fn what_changes_before_the_writer_has_looked_once_is_applied_as_well() {
+    let server = cluster().await;
+    let (controller, writer) = start(&server, Flags::default());
+    let generation = async || get(controller.admin, "/generation").await.json()["generation"].clone();
+    eventually(&generation, |found| *found == 1).await;
+    server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
+    eventually(&generation, |found| *found == 2).await;
+    let _running = controller.with(writer);
+    let said = eventually(async || events(&server, "late"), |found| !found.is_empty()).await;
+    assert_eq!(said[0].0, "Applied");
+    assert!(events(&server, "web").is_empty(), "it was there from the start");
 }
 
 #[tokio::test]

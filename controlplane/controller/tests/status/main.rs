@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use ringress_controller::source::kube::{Access, KubeSource, Patience, Scope};
 use ringress_controller::status::{self, Clearing, Publish, StatusConfig};
-use ringress_controller::{Config, Controller, Ended, Error, Source};
+use ringress_controller::{Config, Controller, Ended, Error, Readiness, Source};
 use ringress_translate::Settings;
 use serde_json::{Value, json};
 use support::api_server::ApiServer;
@@ -41,6 +41,22 @@ impl Running {
         let ended = tokio::time::timeout(Duration::from_secs(5), self.ended).await;
         ended.expect("it goes on").unwrap().unwrap();
         self.writer.await.unwrap();
+    }
+}
+
+/// A controller without its writer.
+struct Silent {
+    shards: Vec<Arc<FakeShard>>,
+    admin: SocketAddr,
+    stop: mpsc::Sender<()>,
+    ended: JoinHandle<Result<Ended, Error>>,
+    readiness: Readiness,
+}
+
+impl Silent {
+    fn with(self, writer: status::Writer) -> Running {
+        let Self { shards, admin, stop, ended, readiness } = self;
+        Running { shards, admin, stop, ended, writer: tokio::spawn(writer.run(readiness)) }
     }
 }
 
@@ -85,6 +101,12 @@ fn run_as(server: &ApiServer, pod: &'static str) -> Running {
 }
 
 fn run_with(server: &ApiServer, flags: Flags) -> Running {
+    let (controller, writer) = start(server, flags);
+    controller.with(writer)
+}
+
+/// A controller that runs, and its writer, which does not yet.
+fn start(server: &ApiServer, flags: Flags) -> (Silent, status::Writer) {
     let access = Access { kubeconfig: Some(server.kubeconfig("http")), context: None };
     let source = KubeSource::new(access.clone(), flags.scope, Patience::default());
     let config = StatusConfig {
@@ -99,7 +121,7 @@ fn run_with(server: &ApiServer, flags: Flags) -> Running {
         pod_name: Some(flags.pod.to_owned()),
         pod_namespace: Some("ringress".to_owned()),
     };
-    let (writer, feed) = status::writer(config, source.progress());
+    let (writer, mut feed) = status::writer(config, source.progress());
     let nowhere = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let config = Config {
         source: Source::Cluster(Box::new(source)),
@@ -115,10 +137,10 @@ fn run_with(server: &ApiServer, flags: Flags) -> Running {
     let (shards, events) = shards(2);
     let controller = Controller::new(config, ports(&shards), events).unwrap();
     let admin = controller.admin_address().unwrap();
-    let writer = tokio::spawn(writer.run(controller.readiness()));
+    let readiness = controller.readiness();
     let (stop, stopped) = mpsc::channel(2);
     let ended = tokio::spawn(controller.run_until(stopped));
-    Running { shards, admin, stop, ended, writer }
+    (Silent { shards, admin, stop, ended, readiness }, writer)
 }
 
 fn ingress(name: &str, class: &str, host: &str, service: &str) -> Value {
@@ -200,6 +222,8 @@ fn clearing(server: &ApiServer) -> Clearing {
         namespace: Some("ringress".to_owned()),
         election_id: "ringress-leader".to_owned(),
         watched: ["shop".to_owned()].into(),
+        served: BTreeSet::new(),
+        keeps_addresses: false,
         is_forced: false,
     }
 }

@@ -554,7 +554,7 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Whether the selectors of a request take an object: `metadata.name=`, `type=`, and labels as `key=value`.
+/// Whether the selectors of a request take an object: `metadata.name=`, `type=`, and labels as `key=value` or `key`.
 fn selected(request: &Request, object: &Value) -> bool {
     let terms = |key: &str| {
         request.query.get(key).map_or("", String::as_str).split(',').filter(|term| !term.is_empty())
@@ -564,9 +564,9 @@ fn selected(request: &Request, object: &Value) -> bool {
         let (path, wanted) = path.strip_suffix('!').map_or((path, true), |path| (path, false));
         (path.split('.').fold(object, |at, key| &at[key]) == value) == wanted
     };
-    let label = |term: &str| {
-        let (key, value) = term.split_once('=').unwrap();
-        object["metadata"]["labels"][key] == value
+    let label = |term: &str| match term.split_once('=') {
+        Some((key, value)) => object["metadata"]["labels"][key] == value,
+        None => object["metadata"]["labels"][term].is_string(),
     };
     terms("fieldSelector").all(field) && terms("labelSelector").all(label)
 }

@@ -21,6 +21,13 @@ pub(crate) struct ClearArgs {
     /// Look at Ingresses of these namespaces only, separated by commas or repeated. Default: all.
     #[arg(long, value_name = "NAMESPACE,...", value_delimiter = ',')]
     watch_namespace: Vec<String>,
+    /// Leave Ingresses of these namespaces as they are, and the Leases: a ringress that runs serves them. For namespaces that an
+    /// upgrade took out of its --watch-namespace.
+    #[arg(long, value_name = "NAMESPACE,...", value_delimiter = ',', conflicts_with = "leases_only")]
+    except_namespace: Vec<String>,
+    /// Leave all Ingresses as they are, and take the Leases away alone.
+    #[arg(long)]
+    leases_only: bool,
     /// Also where the Lease is held: the rights of whoever holds it are gone.
     #[arg(long)]
     force: bool,
@@ -36,8 +43,10 @@ impl ClearArgs {
     /// The typed values, or everything that is wrong.
     pub(crate) fn check(self) -> Result<Clearing, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let namespaces = self.watch_namespace.iter().map(|name| ("watch-namespace", name));
-        for (flag, name) in self.namespace.iter().map(|name| ("namespace", name)).chain(namespaces) {
+        let own = self.namespace.iter().map(|name| ("namespace", name));
+        let watched = self.watch_namespace.iter().map(|name| ("watch-namespace", name));
+        let served = self.except_namespace.iter().map(|name| ("except-namespace", name));
+        for (flag, name) in own.chain(watched).chain(served) {
             if name.is_empty() || !is_label(name) {
                 mistakes.add(format!("--{flag} {name:?} is no name of a namespace"));
             }
@@ -53,6 +62,8 @@ impl ClearArgs {
             namespace: self.namespace,
             election_id: self.election_id,
             watched: self.watch_namespace.into_iter().collect(),
+            served: self.except_namespace.into_iter().collect(),
+            keeps_addresses: self.leases_only,
             is_forced: self.force,
         })
     }
@@ -75,13 +86,22 @@ mod tests {
         assert_eq!((clearing.namespace.as_deref(), &*clearing.election_id), (Some("edge"), "edge-leader"));
         assert_eq!(clearing.watched, ["a".to_owned(), "b".to_owned()].into());
         assert!(!clearing.is_forced && read(&["--force"]).unwrap().is_forced);
+        assert!(!clearing.keeps_addresses && read(&["--leases-only"]).unwrap().keeps_addresses);
+        assert_eq!(read(&["--except-namespace=a"]).unwrap().served, ["a".to_owned()].into());
         assert_eq!(read(&[]).unwrap().election_id, "ringress-leader");
     }
 
     #[test]
     fn every_mistake_is_reported_at_once() {
-        let told = read(&["-n", "No", "--election-id=", "--watch-namespace=a,B"]).unwrap_err();
-        for part in ["--namespace \"No\"", "--election-id \"\"", "--watch-namespace \"B\""] {
+        let lists = ["--watch-namespace=a,B", "--except-namespace=C"];
+        let told = read(&[&["-n", "No", "--election-id="][..], &lists].concat()).unwrap_err();
+        let wrong = [
+            "--namespace \"No\"",
+            "--election-id \"\"",
+            "--watch-namespace \"B\"",
+            "--except-namespace \"C\"",
+        ];
+        for part in wrong {
             assert!(told.contains(part), "{told}");
         }
     }

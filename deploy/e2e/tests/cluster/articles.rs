@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 
 use crate::Case;
 use crate::client::{get, get_tls, until_outcome};
-use crate::release::{served, until_said};
+use crate::release::{OnePath, served, until_said};
 use crate::seeds::{authority, create_secret};
 use crate::services::{echo, names, until_available, until_endpoints};
 use crate::support::World;
@@ -25,7 +25,7 @@ fn healthy(world: &World) -> anyhow::Result<()> {
     const HOST: &str = "healthy.test";
     world.apply(&echo(3))?;
     until_available(world, 3)?;
-    world.apply(&ingress("healthy", CLASS, HOST, "/", "Prefix", "echo", 80, ""))?;
+    world.apply(&OnePath { service: "echo", ..OnePath::new("healthy", CLASS, HOST) }.to_string())?;
     let address = world.ringress_address()?;
     let answering = || {
         let pods = (0..24).map(|_| {
@@ -51,13 +51,13 @@ fn issued(world: &World) -> anyhow::Result<()> {
     const HOST: &str = "issued.test";
     const CHALLENGE: &str = "/.well-known/acme-challenge/token";
     served(world, CLASS, "other-issued.test")?;
-    let waiting = "  tls: [{hosts: [issued.test], secretName: issued}]\n";
-    world.apply(&ingress("issued", CLASS, HOST, "/", "Prefix", "web", 80, waiting))?;
+    world.apply(&OnePath { secret: "issued", ..OnePath::new("issued", CLASS, HOST) }.to_string())?;
     let address = world.ringress_address()?;
     let before = restarts(world)?;
     world.until("the host leads to https", || Ok(get(world, &address, HOST, "/page")?.status == 308))?;
     until_said(world, "issued", "SecretNotFound")?;
-    world.apply(&ingress("solver", CLASS, HOST, CHALLENGE, "Exact", "web", 80, ""))?;
+    let solver = OnePath { path: CHALLENGE, kind: "Exact", ..OnePath::new("solver", CLASS, HOST) };
+    world.apply(&solver.to_string())?;
     world.until("the challenge is answered in plain text", || {
         let answer = get(world, &address, HOST, CHALLENGE)?;
         Ok(answer.status == 200 && answer.echoed("path") == CHALLENGE)
@@ -87,12 +87,12 @@ fn not_found(world: &World) -> anyhow::Result<()> {
     let address = world.ringress_address()?;
     until_outcome(world, &address, ("right-host.test", "/"), "web")?;
     let objects = [
-        ingress("path", CLASS, "right-path.test", "/shop", "Prefix", "web", 80, ""),
-        ingress("class", "of-nobody-here", "wrong-class.test", "/", "Prefix", "web", 80, ""),
-        ingress("service", CLASS, "wrong-service.test", "/", "Prefix", "wbe", 80, ""),
-        ingress("port", CLASS, "wrong-port.test", "/", "Prefix", "web", 8181, ""),
+        OnePath { path: "/shop", ..OnePath::new("path", CLASS, "right-path.test") },
+        OnePath::new("class", "of-nobody-here", "wrong-class.test"),
+        OnePath { service: "wbe", ..OnePath::new("service", CLASS, "wrong-service.test") },
+        OnePath { port: 8181, ..OnePath::new("port", CLASS, "wrong-port.test") },
     ];
-    world.apply(&objects.join("---\n"))?;
+    world.apply(&objects.map(|object| object.to_string()).join("---"))?;
     until_outcome(world, &address, ("right-path.test", "/shop"), "web")?;
     // What was asked, the status, and the words of the answer that tell the cause.
     for (host, status, told) in [
@@ -126,30 +126,4 @@ fn not_found(world: &World) -> anyhow::Result<()> {
         ensure!(text.contains(cause), "{host}: {text}");
     }
     Ok(())
-}
-
-/// An Ingress of one path; `more` stands at its end, indented by two.
-#[expect(clippy::too_many_arguments, reason = "a manifest has as many places")]
-fn ingress(
-    name: &str,
-    class: &str,
-    host: &str,
-    path: &str,
-    kind: &str,
-    service: &str,
-    port: u16,
-    more: &str,
-) -> String {
-    format!(
-        r#"
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {{name: {name}}}
-spec:
-  ingressClassName: {class}
-  rules:
-  - host: {host}
-    http: {{paths: [{{path: {path}, pathType: {kind}, backend: {{service: {{name: {service}, port: {{number: {port}}}}}}}}}]}}
-{more}"#
-    )
 }

@@ -66,7 +66,7 @@ pub(crate) struct Death<'d> {
 
 /// Every status was written by who held the Lease, and none while that went to somebody else: terms of writers never overlap.
 ///
-/// A process shows that it holds the Lease by an update of it that was taken. The log knows pods, not processes: of one whose
+/// A process shows that it holds the Lease by an update of it that was taken, or by the patch that gives it back. The log knows pods, not processes: of one whose
 /// process was killed, what it held before does not count afterwards.
 ///
 /// # Errors
@@ -77,8 +77,9 @@ pub(crate) fn ensure_one_writer(
     death: Option<&Death<'_>>,
 ) -> anyhow::Result<()> {
     let granted = || requests.iter().filter(|request| request.was_granted());
+    let is_holding = |call: &str| call == "update leases" || call == "patch leases";
     let terms: Vec<&Request> =
-        granted().filter(|request| request.call == "update leases" && request.name == lease).collect();
+        granted().filter(|request| is_holding(&request.call) && request.name == lease).collect();
     let first = terms.first().context("nobody ever held the Lease")?;
     let writes: Vec<&Request> =
         granted().filter(|request| request.call.ends_with("ingresses/status")).collect();

@@ -12,6 +12,7 @@ pub(crate) const CASES: &[Case] = &[
     ("a_second_box_knows_nothing_of_the_first_and_leaves_nothing", side_by_side),
     ("pods_live_on_while_the_api_server_is_away", api_server_away),
     ("up_is_refused_where_a_box_is_up", up_twice),
+    ("a_machine_without_a_capability_is_told_which", capabilities),
     ("exec_passes_the_exit_code_on", exit_code),
     ("the_box_has_the_version_that_was_asked_for", version),
 ];
@@ -71,6 +72,23 @@ fn up_twice(world: &World) -> anyhow::Result<()> {
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(!output.status.success() && said.contains("is up already"), "{said}");
+    Ok(())
+}
+
+/// As in a container that is not privileged.
+fn capabilities(_: &World) -> anyhow::Result<()> {
+    for (dropped, expected) in [
+        ("-sys_admin", "no namespaces can be made (it needs CAP_SYS_ADMIN,"),
+        ("-net_admin", "no network can be set up (it needs CAP_NET_ADMIN,"),
+    ] {
+        let name = format!("capable-{}", std::process::id());
+        let output = std::process::Command::new("setpriv")
+            .args(["--bounding-set", dropped, "--inh-caps", dropped])
+            .args([env!("CARGO_BIN_EXE_ringress-e2e"), "up", "--bare", "--name", &name])
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(!output.status.success() && said.contains(expected), "without {dropped}: {said}");
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use crate::Case;
 use crate::audit;
 use crate::client::{get, get_tls, samples, until_outcome};
+use crate::lease;
 use crate::load::{Load, load_beside};
 use crate::release::{Release, route, served, until_address, until_said};
 use crate::seeds::{authority, create_secret};
@@ -23,6 +24,9 @@ pub(crate) const CASES: &[Case] = &[
     ("a_release_takes_over_the_class_of_ingress_nginx", takeover),
     ("a_release_beside_another_controller_leaves_statuses_to_it", beside),
     ("a_release_makes_the_class_nginx_where_there_is_none", makes_nginx),
+    ("a_release_serves_the_aliases_of_its_class", aliases),
+    ("an_election_that_is_named_anew_in_a_roll_out_takes_no_address_away", renamed),
+    ("a_namespace_that_is_watched_no_more_is_cleared_as_the_notes_say", unwatched),
     ("a_release_with_a_cache_serves_it_while_the_api_server_is_away", cached),
     ("a_daemon_set_listens_on_the_ports_of_its_nodes", daemon_set),
     ("the_manifest_installs_what_the_chart_does", manifest),
@@ -93,9 +97,7 @@ fn lifecycle(world: &World) -> anyhow::Result<()> {
     release.uninstall()?;
     let status = &world.get("ingress", "web")?["status"]["loadBalancer"];
     ensure!(status.get("ingress").is_none(), "helm uninstall leaves an address: {status}");
-    world.until("nothing of the release is left", || Ok(release.objects()?.is_empty()))?;
-    let leases = world.kubectl(&["get", "leases", "-o", "name"])?;
-    ensure!(leases.is_empty(), "{leases}");
+    nothing_stays(&release)?;
     let releases = stored(world)?;
     ensure!(releases.is_empty(), "{releases}");
     Ok(())
@@ -278,7 +280,81 @@ fn beside(world: &World) -> anyhow::Result<()> {
     release.uninstall()?;
     let left = addresses(world)?;
     ensure!(left[0]["ip"] == "192.0.2.9", "the address of another controller is gone: {left}");
+    nothing_stays(&release)
+}
+
+/// Neither objects of a release that is uninstalled, nor Leases of anybody in the namespace of the test.
+fn nothing_stays(release: &Release<'_>) -> anyhow::Result<()> {
+    let world = release.world;
+    world.until("nothing of the release is left", || Ok(release.objects()?.is_empty()))?;
+    let leases = world.kubectl(&["get", "leases", "-o", "name"])?;
+    ensure!(leases.is_empty(), "{leases}");
     Ok(())
+}
+
+fn aliases(world: &World) -> anyhow::Result<()> {
+    let aliases = "controller.ingressClassResource.aliases={aliased-before,aliased-legacy}";
+    let release = Release::install(world, "aliased", &[aliases])?;
+    served(world, "aliased-legacy", "alias.test")?;
+    let address = release.address()?;
+    until_outcome(world, &address, ("alias.test", "/"), "web")?;
+    until_address(world, "web", &address)?;
+    until_said(world, "web", "Applied")?;
+    route(world, "other", "aliased-before", "other-alias.test")?;
+    until_outcome(world, &address, ("other-alias.test", "/"), "web")?;
+    release.uninstall()?;
+    for class in ["aliased", "aliased-before", "aliased-legacy"] {
+        ensure!(world.get("ingressclass", class).is_err(), "{class} outlives the release");
+    }
+    Ok(())
+}
+
+/// Whoever asks for the address again and again, as external-dns does, finds it every time.
+fn renamed(world: &World) -> anyhow::Result<()> {
+    let release = Release::install(world, "renamed", &[])?;
+    served(world, release.name, "renamed.test")?;
+    until_address(world, "web", &release.address()?)?;
+    let before = lease::leader(world, &release.lease())?;
+    let version =
+        || Ok::<_, anyhow::Error>(world.get("ingress", "web")?["metadata"]["resourceVersion"].clone());
+    let written = version()?;
+    release.upgrade(&["controller.electionID=renamed-anew"])?;
+    let pods = || world.list("pods", "app.kubernetes.io/component=controller");
+    world.until("the pods of before are gone", || Ok(pods()?.len() == 2))?;
+    let after = lease::leader(world, "renamed-anew")?;
+    ensure!(after.pod() != before.pod(), "{after:?}");
+    ensure!(version()? == written, "the status was written: {}", world.get("ingress", "web")?);
+    let left = lease::held(world, &release.lease())?;
+    ensure!(left.is_none(), "{left:?} holds the Lease of before");
+    release.uninstall()?;
+    ensure!(addresses(world)?.is_null(), "an address stays: {}", addresses(world)?);
+    nothing_stays(&release)
+}
+
+/// The command of the notes takes the addresses out there, and nothing where it is served on.
+fn unwatched(world: &World) -> anyhow::Result<()> {
+    let gone = world.namespaced(&format!("gone-{}", world.namespace()));
+    let both = format!("controller.scope.namespace={}\\,{}", world.namespace(), gone.namespace());
+    let release = Release::install(world, "unwatched", &["controller.scope.enabled=true", &both])?;
+    let address = release.address()?;
+    for (world, host) in [(world, "here.test"), (&gone, "gone.test")] {
+        route(world, "web", release.name, host)?;
+        until_address(world, "web", &address)?;
+    }
+    let one = format!("controller.scope.namespace={}", world.namespace());
+    let chart = deploy("helm/ringress");
+    let upgrade = ["upgrade", release.name, &chart, "--reuse-values", "--wait", "--set", &one];
+    let notes = release.helm(&upgrade)?;
+    let mut lines = notes.lines().map(str::trim);
+    let command =
+        lines.find(|line| line.starts_with("kubectl ringress clear-status")).context(notes.clone())?;
+    ensure!(addresses(&gone)?.is_array(), "nobody has the right to take it out");
+    let said = world.exec(&["sh", "-c", command])?;
+    ensure!(addresses(&gone)?.is_null(), "{command}: {said}");
+    ensure!(addresses(world)?.is_array(), "{command}: {said}");
+    ensure!(lease::held(world, &release.lease())?.is_some(), "nobody leads any more");
+    ensure!(!release.helm(&upgrade)?.contains("clear-status"), "nothing is left to clear");
+    release.uninstall()
 }
 
 fn makes_nginx(world: &World) -> anyhow::Result<()> {

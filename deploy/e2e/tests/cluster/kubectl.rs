@@ -90,6 +90,8 @@ fn asked(world: &World) -> anyhow::Result<()> {
     refuses(&installed)?;
     judges(&installed)?;
     judges_secrets(&installed)?;
+    follows_contexts(&installed)?;
+    misses_secrets(&installed)?;
     misses_a_right(&installed)?;
     installed.release.uninstall()
 }
@@ -161,11 +163,11 @@ fn refuses(installed: &Installed<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An Ingress with TLS whose Secret is of no particular type.
-fn secured(host: &str) -> anyhow::Result<String> {
+/// Ingresses with TLS, of which one has a Secret of no particular type, and the other none.
+fn secured(name: &str, host: &str) -> anyhow::Result<String> {
     let pair = rcgen::generate_simple_self_signed([host.to_owned()])?;
     let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "opaque"}, "type": "Opaque",
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": "Opaque",
         "stringData": {"tls.crt": pair.cert.pem(), "tls.key": pair.signing_key.serialize_pem()},
     });
     let tls = |name: &str, host: &str, secret: &str| {
@@ -177,13 +179,13 @@ fn secured(host: &str) -> anyhow::Result<String> {
             "spec": {"ingressClassName": CLASS, "rules": [rule], "tls": tls},
         })
     };
-    let items = [secret, tls("opaque", host, "opaque"), tls("unsecured", "unsecured.asked.test", "nowhere")];
+    let items = [secret, tls(name, host, name), tls("unsecured", "unsecured.asked.test", "nowhere")];
     Ok(json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())
 }
 
 /// Whatever type they are of, as the controller serves them.
 fn judges_secrets(installed: &Installed<'_>) -> anyhow::Result<()> {
-    installed.world.apply(&secured("opaque.asked.test")?)?;
+    installed.world.apply(&secured("opaque", "opaque.asked.test")?)?;
     let findings = installed.json(&["lint"], 1)?;
     let all = findings.as_array().context("findings")?;
     let missing = all.iter().filter(|finding| finding["rule"] == "secret-missing");
@@ -199,6 +201,75 @@ fn judges_secrets(installed: &Installed<'_>) -> anyhow::Result<()> {
     };
     ensure!(has("certificates", "opaque.asked.test") && has("missing", "unsecured.asked.test"), "{certs}");
     Ok(())
+}
+
+/// The current context leads nowhere, another one to the cluster and to the namespace of the test.
+fn follows_contexts(installed: &Installed<'_>) -> anyhow::Result<()> {
+    let world = installed.world;
+    let (namespace, pki) = (world.namespace(), world.cluster().folder().join("pki"));
+    let cluster = |name: &str, port: u16| {
+        let server = format!("https://198.18.0.1:{port}");
+        json!({"name": name, "cluster": {"server": server, "certificate-authority": pki.join("ca.crt")}})
+    };
+    let context = |name: &str| json!({"name": name, "context": {"cluster": name, "user": "admin", "namespace": namespace}});
+    let user = json!({"client-certificate": pki.join("admin.crt"), "client-key": pki.join("admin.key")});
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "nowhere",
+        "clusters": [cluster("nowhere", 1), cluster("other", 6443)],
+        "contexts": [context("nowhere"), context("other")],
+        "users": [{"name": "admin", "user": user}],
+    });
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("kubeconfig");
+    std::fs::write(&file, kubeconfig.to_string())?;
+    let file = format!("--kubeconfig={}", file.display());
+    world.apply(&ingress("web", CLASS, "/contexts"))?;
+    let wait = ["wait", "ingress/web", "--timeout", "20s", "--controller-namespace", namespace, &file];
+    let (code, text) = installed.run(&[&wait[..], &["--context", "other"]].concat())?;
+    ensure!(code == 0 && text.contains("of 2 replicas"), "{code}: {text}");
+    for (context, why) in [(&[][..], "refused"), (&["--context", "third"], "third")] {
+        let shards = ["shards", "--controller-namespace", namespace, &file];
+        let (code, text) = installed.run(&[&shards[..], context].concat())?;
+        ensure!(code != 0 && text.contains(why), "{context:?}: {code}: {text}");
+    }
+    Ok(())
+}
+
+/// The content of a Secret may not be read any more; its host refuses TLS until it may.
+fn misses_secrets(installed: &Installed<'_>) -> anyhow::Result<()> {
+    let world = installed.world;
+    let role = installed.release.account();
+    let verbs = |before: &[&str], after: &[&str]| {
+        let (resources, verbs) = ("/rules/3/resources", "/rules/3/verbs");
+        let patch = json!([
+            {"op": "test", "path": resources, "value": ["secrets"]},
+            {"op": "test", "path": verbs, "value": before},
+            {"op": "replace", "path": verbs, "value": after},
+        ]);
+        world.kubectl(&["patch", "clusterrole", &role, "--type=json", "-p", &patch.to_string()])
+    };
+    let (all, names) = (["get", "list", "watch"], ["list", "watch"]);
+    verbs(&all, &names)?;
+    let account = format!("--as=system:serviceaccount:{}:{role}", world.namespace());
+    world.until("the right is gone", || {
+        Ok(world.kubectl(&["auth", "can-i", "get", "secrets", &account]).is_err())
+    })?;
+    world.apply(&secured("withheld", "withheld.asked.test")?)?;
+    let of_replicas = |list: &str, holds: fn(&Value) -> bool| {
+        let certs = installed.json(&["certs"], 1)?;
+        // Replicas that agree are one entry.
+        let replicas = certs.as_array().context("replicas")?;
+        let has = |replica: &Value| replica[list].as_array().is_some_and(|all| all.iter().any(holds));
+        Ok::<_, anyhow::Error>(replicas.iter().all(has))
+    };
+    let is_withheld =
+        |one: &Value| one["reason"] == "SecretWithheld" && one["hosts"] == json!(["withheld.asked.test"]);
+    world.until("certs names the Secret", || of_replicas("missing", is_withheld))?;
+    let text = installed.says(&["certs"], 1)?;
+    ensure!(text.contains("SecretWithheld") && text.contains("withheld.asked.test"), "{text}");
+    verbs(&names, &all)?;
+    let is_shown = |one: &Value| one["host"] == "withheld.asked.test" && one["secret"] == "withheld";
+    world.until("its certificate is shown", || of_replicas("certificates", is_shown))
 }
 
 /// Somebody takes the right to write statuses away; requests do not notice.

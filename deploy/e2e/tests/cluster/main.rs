@@ -7,6 +7,7 @@
 
 mod articles;
 mod audit;
+mod authority;
 mod boxes;
 mod chart;
 mod client;
@@ -95,6 +96,7 @@ fn bare() -> Vec<Case> {
         chart::CASES,
         rbac::CASES,
         tokens::CASES,
+        authority::CASES,
     ];
     all.concat()
 }

@@ -1,5 +1,7 @@
 //! Our chart, installed by helm in the namespace of a test.
 
+use std::fmt;
+
 use anyhow::Context;
 
 use crate::services::service_address;
@@ -97,8 +99,41 @@ spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 
 /// An Ingress that leads to the Service `web`.
 pub(crate) fn route(world: &World, name: &str, class: &str, host: &str) -> anyhow::Result<()> {
-    world.apply(&format!(
-        r#"
+    world.apply(&OnePath::new(name, class, host).to_string())
+}
+
+/// An Ingress of one path, as a manifest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OnePath<'p> {
+    pub(crate) name: &'p str,
+    pub(crate) class: &'p str,
+    pub(crate) host: &'p str,
+    pub(crate) path: &'p str,
+    pub(crate) kind: &'p str,
+    pub(crate) service: &'p str,
+    pub(crate) port: u16,
+    /// The Secret of its certificate; empty: none.
+    pub(crate) secret: &'p str,
+}
+
+impl<'p> OnePath<'p> {
+    /// All of a host, to port 80 of the Service `web`.
+    pub(crate) fn new(name: &'p str, class: &'p str, host: &'p str) -> Self {
+        Self { name, class, host, path: "/", kind: "Prefix", service: "web", port: 80, secret: "" }
+    }
+}
+
+impl fmt::Display for OnePath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, class, host, path, kind, service, port, secret } = self;
+        let backend = format!("{{service: {{name: {service}, port: {{number: {port}}}}}}}");
+        let tls = match *secret {
+            "" => String::new(),
+            secret => format!("  tls: [{{hosts: [{host}], secretName: {secret}}}]\n"),
+        };
+        write!(
+            f,
+            "
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata: {{name: {name}}}
@@ -106,9 +141,10 @@ spec:
   ingressClassName: {class}
   rules:
   - host: {host}
-    http: {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}
-"#
-    ))
+    http: {{paths: [{{path: {path}, pathType: {kind}, backend: {backend}}}]}}
+{tls}"
+        )
+    }
 }
 
 /// Waits until an Ingress shows this address.

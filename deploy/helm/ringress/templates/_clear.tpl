@@ -1,13 +1,43 @@
 {{/*
-After an uninstallation: addresses are taken out of statuses. The rights of the replicas go with them, so this takes rights of
-its own, for as long as it lasts. A hook after deletion never keeps a release from being deleted. One that fails stays, for its
-log says why; its rights go all the same.
+After an uninstallation: addresses are taken out of statuses, and Leases away. The rights of the replicas go with them, so this takes
+rights of its own, for as long as it lasts. A hook after deletion never keeps a release from being deleted. One that fails stays, for
+its log says why; its rights go all the same.
 */}}
 
-{{/* "true" where the rights of the replicas go with the release, and addresses are to be cleared at all. */}}
+{{/* "true" where addresses are to be cleared at all. */}}
 {{- define "ringress.clearsStatus" -}}
 {{- $wanted := index .Values.controller.extraArgs "update-status-on-shutdown" | toString -}}
-{{- if and .Values.rbac.create (include "ringress.updatesStatus" .) (ne $wanted "false") -}}true{{- end -}}
+{{- if and (include "ringress.updatesStatus" .) (ne $wanted "false") -}}true{{- end -}}
+{{- end -}}
+
+{{/*
+What takes out the addresses in namespaces that this upgrade ceases to watch, as a command; nothing where it ceases to watch none.
+The rights there go with the upgrade, so neither the replicas of before nor those of now can do it.
+*/}}
+{{- define "ringress.unwatched" -}}
+{{- $namespace := include "ringress.namespace" . -}}
+{{- $watched := include "ringress.watched" . | fromJsonArray -}}
+{{- $before := lookup "apps/v1" .Values.controller.kind $namespace (include "ringress.controller" .) | default dict -}}
+{{- $container := dig "spec" "template" "spec" "containers" list $before | first | default dict -}}
+{{- $arguments := get $container "args" | default list -}}
+{{- if and $watched $arguments (not (has "--update-status=false" $arguments)) -}}
+{{- $known := list -}}
+{{- range $arguments -}}
+{{- if hasPrefix "--watch-namespace=" . -}}
+{{- $known = trimPrefix "--watch-namespace=" . | splitList "," -}}
+{{- end -}}
+{{- end -}}
+{{- $gone := list -}}
+{{- range $known -}}
+{{- if not (has . $watched) -}}
+{{- $gone = append $gone . -}}
+{{- end -}}
+{{- end -}}
+{{- if or (empty $known) $gone -}}
+kubectl ringress clear-status -n {{ $namespace }} --election-id {{ include "ringress.electionID" . }}
+{{- with $gone }} --watch-namespace {{ join "," . }}{{ end }} --except-namespace {{ join "," $watched }}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "ringress.clear" -}}

@@ -1,8 +1,8 @@
 //! The connection to the API server: where it is, who we are.
 //!
 //! A kubeconfig that is named must be there; without one `KUBECONFIG`, `~/.kube/config` and then the service account of the
-//! pod are tried. Tokens and the authority of a service account are read again when they are rotated (pitfall 15): by kube's
-//! client from time to time, and at once where the API server does not accept them ([`renewed`]).
+//! pod are tried. Tokens and authorities are read again when they are rotated (pitfall 15): those of a service account by kube's
+//! client from time to time, and all of them at once where they do not hold any more ([`renewed`]).
 
 mod renewed;
 

@@ -1,12 +1,15 @@
-//! A client that reads its credentials again when the API server does not accept them.
+//! A client that reads its configuration again when the API server does not accept its credentials, or shows a certificate that its
+//! authority has not signed.
 //!
-//! kube reads the file of a token once a minute. A token that stops to hold before that (its ServiceAccount was made anew, the keys of
-//! the cluster were changed) would be shown until then, although its file has another one. So a call that is answered 401 has
-//! the configuration read again, whole, and is sent once more with what it says now.
+//! kube reads the files of a service account once a minute, and those that a kubeconfig names at the start only. A token that stops
+//! to hold (its ServiceAccount was made anew, the keys of the cluster were changed) would be shown on, although its file has
+//! another one; and whose authority was replaced would never be trusted again. So a call that ends in this way has the
+//! configuration read again, whole, and is sent once more with what it says now.
 //!
 //! However many calls are refused, that happens once in a while and for all of them together: credentials that stay wrong cost one
 //! more call in that time. What goes on being refused is told to the caller, with what was refused.
 
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -80,17 +83,23 @@ impl Inner {
     async fn send(&self, request: Request<Body>) -> Result<Response<Body>, kube::Error> {
         let again = duplicate(&request);
         let shown = self.current();
-        let mut response = shown.client.send(request).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
+        let mut answered = shown.client.send(request).await;
+        let is_outdated = match &answered {
+            Ok(response) => response.status() == StatusCode::UNAUTHORIZED,
+            Err(error) => is_untrusted(error),
+        };
+        if !is_outdated {
+            return answered;
         }
         if let (Some(newer), Some(request)) = (self.renew(&shown).await, again) {
-            response = newer.client.send(request).await?;
+            answered = newer.client.send(request).await;
         }
-        if response.status() == StatusCode::UNAUTHORIZED {
+        if let Ok(response) = &mut answered
+            && response.status() == StatusCode::UNAUTHORIZED
+        {
             response.extensions_mut().insert(self.current().credentials);
         }
-        Ok(response)
+        answered
     }
 
     /// What there is instead of credentials that are not accepted; `None` where it is too early to look.
@@ -125,6 +134,23 @@ impl Inner {
     fn current(&self) -> Connected {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Whether the certificate of the API server was not accepted.
+fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return true;
+        }
+        // An error of input names the source of what it holds, not what it holds.
+        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match held {
+            Some(held) => Some(held),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 /// A body that flows cannot be sent twice.
