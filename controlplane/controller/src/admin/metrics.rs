@@ -240,6 +240,10 @@ impl Scrape {
         page.gauge("ringress_watch_empty_list_doubted", help, |gauge| {
             kinds.iter().try_for_each(|(kind, found)| gauge.sample(&label(kind), u64::from(found.doubts)))
         })?;
+        let help = "Empty lists of a kind that were not believed at once, because there were objects.";
+        page.counter("ringress_watch_empty_lists_doubted_total", help, |family| {
+            kinds.iter().try_for_each(|(kind, found)| family.sample(&label(kind), found.doubted))
+        })?;
         page.counter("ringress_watch_lists_total", "Whole lists of a kind.", |family| {
             kinds.iter().try_for_each(|(kind, found)| family.sample(&label(kind), found.lists))
         })?;
@@ -308,13 +312,14 @@ impl Scrape {
 struct Kind {
     is_up: bool,
     doubts: bool,
+    doubted: u64,
     lists: u64,
     failures: u64,
 }
 
 impl Default for Kind {
     fn default() -> Self {
-        Self { is_up: true, doubts: false, lists: 0, failures: 0 }
+        Self { is_up: true, doubts: false, doubted: 0, lists: 0, failures: 0 }
     }
 }
 
@@ -322,6 +327,7 @@ impl Kind {
     fn add(&mut self, report: &WatchReport) {
         self.is_up &= report.failing.is_none();
         self.doubts |= report.doubts;
+        self.doubted += report.doubted;
         self.lists += report.lists;
         self.failures += report.failures;
     }
