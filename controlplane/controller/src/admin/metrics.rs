@@ -97,6 +97,7 @@ impl Collector for Scrape {
         }
         self.problems(&mut page)?;
         self.watches(&mut page)?;
+        self.writes(&mut page)?;
         self.cache(&mut page)?;
         self.reloads(&mut page)?;
         self.notices(&mut page)?;
@@ -249,6 +250,20 @@ impl Scrape {
         })?;
         page.counter("ringress_watch_failures_total", "Calls for a kind that failed.", |family| {
             kinds.iter().try_for_each(|(kind, found)| family.sample(&label(kind), found.failures))
+        })
+    }
+
+    /// What is written to the cluster.
+    fn writes(&self, page: &mut Page<'_>) -> fmt::Result {
+        if self.live.watches.is_none() {
+            return Ok(());
+        }
+        let help = "1 while something that has to be written to the cluster, or read for that, cannot be.";
+        page.gauge("ringress_writes_failing", help, |gauge| {
+            let failing = self.live.troubles.failing();
+            failing
+                .into_iter()
+                .try_for_each(|(task, fails)| gauge.sample(&[("task", task.to_owned())], u64::from(fails)))
         })
     }
 
