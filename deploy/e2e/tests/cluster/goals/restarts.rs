@@ -212,6 +212,10 @@ pub(crate) fn from_the_cache() -> anyhow::Result<()> {
         for (plan, tls) in [(&with_key, true), (&plain, false)] {
             let controller = Controller::start(plan).await?;
             ensure!(controller::metric("ringress_cache_serving").await? == 1.0, "it does not say so");
+            let readyz = controller::readyz().await?;
+            let is_said =
+                readyz.body.lines().any(|line| line.starts_with("degraded: ") && line.contains("cache"));
+            ensure!(readyz.status == 200 && is_said, "{readyz:?}");
             let answer = Client::to(controller.http).get("plain.local").await?;
             ensure!(answer.status == 200, "{answer:?}");
             let asking = inner.clone();
@@ -222,7 +226,8 @@ pub(crate) fn from_the_cache() -> anyhow::Result<()> {
         let controller = Controller::start(&plain).await?;
         blocking(move || inner.fault("start", "kube-apiserver")).await?;
         until("the cache is replaced", || async {
-            Ok(controller::metric("ringress_cache_serving").await? == 0.0)
+            let is_served = controller::metric("ringress_cache_serving").await? == 1.0;
+            Ok(!is_served && !controller::readyz().await?.body.contains("degraded: "))
         })
         .await?;
         until("changes are heard", || async {
