@@ -20,6 +20,9 @@ pub(crate) const PROMISED: [Bound; 3] = [
     Bound { name: "p99", per_mille: 990, ms: 10.0 },
 ];
 
+/// What thousands of routes may cost the next one: so many times what it costs without them.
+const GROWTH_MAX: f64 = 1.5;
+
 /// Figures that were worse than promised.
 #[derive(Debug, Default)]
 pub(crate) struct Misses(Vec<String>);
@@ -49,6 +52,13 @@ impl Misses {
             );
             self.at_most(&what, served, ms + jitter, "ms");
         }
+    }
+
+    /// Thousands of routes must not cost the next one much. A propagation is told by answers, so no growth is less than one takes.
+    pub(crate) fn growth(&mut self, what: &str, few: &Propagations, many: &Propagations, quiet: &Spread) {
+        let [few, many, answer] = [&few.served, &many.served, quiet].map(|spread| spread.quantile(500));
+        let what = format!("{what}, p50 ({few:.2} ms before)");
+        self.at_most(&what, many, few * GROWTH_MAX + answer, "ms");
     }
 
     /// # Errors

@@ -14,7 +14,7 @@ use super::api;
 use super::backend::{ADDRESS, Backend};
 use super::bounds::{Bound, Misses, PROMISED};
 use super::controller::Controller;
-use super::propagation::{GROWTH_MAX, Propagations, Watcher};
+use super::propagation::{Propagations, Watcher};
 use super::{OwnBox, Scene, inside};
 use crate::client::Client;
 
@@ -110,8 +110,7 @@ pub(crate) fn propagation_beside_churn() -> anyhow::Result<()> {
         misses.propagation("none beside them", &PROMISED, &few, &quiet);
         for (what, found) in [("that do not change", &still), ("churn", &beside)] {
             misses.propagation(&format!("{ROUTES} {what}"), &PROMISED, found, &quiet);
-            let growth = found.served.quantile(500) / few.served.quantile(500);
-            misses.at_most(&format!("{ROUTES} {what}, p50 by that of none"), growth, GROWTH_MAX, "times");
+            misses.growth(&format!("{ROUTES} {what}, beside none"), &few, found, &quiet);
         }
         misses.none()
     })
