@@ -79,6 +79,26 @@ server() {
     for file in "$golden"/*.yaml ../ringress.yaml; do
         check_that "the API server takes $(basename "$file")" dry_run "$kubectl" "$file"
     done
+    check_that 'a monitor without its port is refused' missed "$kubectl" port
+    check_that 'an alert without its expression is refused' missed "$kubectl" expr
+}
+
+# missed KUBECTL FIELD: without a field that a foreign kind requires the API server does not take what it took before.
+missed() {
+    local said
+    if said=$(dry_run "$1" <(without "$2" "$golden/monitoring.yaml")); then
+        echo 'it is taken'
+        return 1
+    fi
+    grep -qF "$2: Required value" <<<"$said" || { echo "$said"; return 1; }
+}
+
+# Where it stands first in an object of a foreign kind.
+without() {
+    awk -v field="$1" '
+        /^kind: / { is_foreign = $2 == "ServiceMonitor" || $2 == "PrometheusRule" }
+        is_foreign && !is_over && $0 ~ "^ *(- )?" field ": " { is_over = 1; sub(field ": .*", "") }
+        { print }' "$2"
 }
 
 dry_run() {

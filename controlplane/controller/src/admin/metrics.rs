@@ -97,6 +97,7 @@ impl Collector for Scrape {
         }
         self.problems(&mut page)?;
         self.watches(&mut page)?;
+        self.writes(&mut page)?;
         self.cache(&mut page)?;
         self.reloads(&mut page)?;
         self.notices(&mut page)?;
@@ -240,11 +241,29 @@ impl Scrape {
         page.gauge("ringress_watch_empty_list_doubted", help, |gauge| {
             kinds.iter().try_for_each(|(kind, found)| gauge.sample(&label(kind), u64::from(found.doubts)))
         })?;
+        let help = "Empty lists of a kind that were not believed at once, because there were objects.";
+        page.counter("ringress_watch_empty_lists_doubted_total", help, |family| {
+            kinds.iter().try_for_each(|(kind, found)| family.sample(&label(kind), found.doubted))
+        })?;
         page.counter("ringress_watch_lists_total", "Whole lists of a kind.", |family| {
             kinds.iter().try_for_each(|(kind, found)| family.sample(&label(kind), found.lists))
         })?;
         page.counter("ringress_watch_failures_total", "Calls for a kind that failed.", |family| {
             kinds.iter().try_for_each(|(kind, found)| family.sample(&label(kind), found.failures))
+        })
+    }
+
+    /// What is written to the cluster.
+    fn writes(&self, page: &mut Page<'_>) -> fmt::Result {
+        if self.live.watches.is_none() {
+            return Ok(());
+        }
+        let help = "1 while something that has to be written to the cluster, or read for that, cannot be.";
+        page.gauge("ringress_writes_failing", help, |gauge| {
+            let failing = self.live.troubles.failing();
+            failing
+                .into_iter()
+                .try_for_each(|(task, fails)| gauge.sample(&[("task", task.to_owned())], u64::from(fails)))
         })
     }
 
@@ -308,13 +327,14 @@ impl Scrape {
 struct Kind {
     is_up: bool,
     doubts: bool,
+    doubted: u64,
     lists: u64,
     failures: u64,
 }
 
 impl Default for Kind {
     fn default() -> Self {
-        Self { is_up: true, doubts: false, lists: 0, failures: 0 }
+        Self { is_up: true, doubts: false, doubted: 0, lists: 0, failures: 0 }
     }
 }
 
@@ -322,6 +342,7 @@ impl Kind {
     fn add(&mut self, report: &WatchReport) {
         self.is_up &= report.failing.is_none();
         self.doubts |= report.doubts;
+        self.doubted += report.doubted;
         self.lists += report.lists;
         self.failures += report.failures;
     }

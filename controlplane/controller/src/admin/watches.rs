@@ -38,8 +38,18 @@ struct Watch {
 
 impl From<WatchReport> for Watch {
     fn from(report: WatchReport) -> Self {
-        let WatchReport { watch, kind, listed, assumed, lists, events: _, failures, failing, doubts } =
-            report;
+        let WatchReport {
+            watch,
+            kind,
+            listed,
+            assumed,
+            lists,
+            events: _,
+            failures,
+            failing,
+            doubts,
+            doubted: _,
+        } = report;
         let (failing_s, failing) = failing.map(|(since, why)| (since.as_secs_f64(), why)).unzip();
         Self { watch, kind, listed, assumed, doubted: doubts, lists, failures, failing, failing_s }
     }

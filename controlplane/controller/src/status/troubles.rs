@@ -49,6 +49,35 @@ impl Part {
 }
 
 impl Task {
+    const ALL: [Self; 10] = [
+        Self::Addresses,
+        Self::Statuses,
+        Self::Events,
+        Self::Election,
+        Self::OwnLease,
+        Self::OtherLeases,
+        Self::Running(Part::Holder),
+        Self::Running(Part::Announcer),
+        Self::Running(Part::Speaker),
+        Self::Running(Part::Scribe),
+    ];
+
+    /// As labels of metrics have it.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Addresses => "addresses",
+            Self::Statuses => "statuses",
+            Self::Events => "events",
+            Self::Election => "election",
+            Self::OwnLease => "own_lease",
+            Self::OtherLeases => "other_leases",
+            Self::Running(Part::Holder) => "running_election",
+            Self::Running(Part::Announcer) => "running_own_lease",
+            Self::Running(Part::Speaker) => "running_events",
+            Self::Running(Part::Scribe) => "running_statuses",
+        }
+    }
+
     /// What cannot be done, as the end of "cannot".
     fn what(self) -> &'static str {
         match self {
@@ -164,6 +193,12 @@ impl Troubles {
         self.lock().iter().filter_map(|(task, places)| report(*task, places)).collect()
     }
 
+    /// Every task as labels have it, and whether it fails now.
+    pub(crate) fn failing(&self) -> [(&'static str, bool); Task::ALL.len()] {
+        let all = self.lock();
+        Task::ALL.map(|task| (task.label(), all.contains_key(&task)))
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Task, BTreeMap<Box<str>, Trouble>>> {
         // Nothing in here can be left half-done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -221,6 +256,19 @@ mod tests {
         assert_eq!(troubles.report().len(), 1);
         assert!(troubles.note(Task::Statuses, &refused), "it began again");
     }
+
+    #[test]
+    fn every_task_has_a_label_of_its_own() {
+        let troubles = Troubles::default();
+        assert!(troubles.failing().iter().all(|(_, fails)| !fails));
+        for (number, task) in Task::ALL.into_iter().enumerate() {
+            troubles.note(task, &Failure::Broken("away".to_owned()));
+            assert_eq!(troubles.failing().iter().filter(|(_, fails)| *fails).count(), number + 1);
+        }
+        let labels: std::collections::BTreeSet<_> = troubles.failing().map(|(label, _)| label).into();
+        assert_eq!(labels.len(), Task::ALL.len());
+    }
+
     #[test]
     fn what_is_refused_in_one_namespace_stays_while_it_works_in_others() {
         let troubles = Troubles::default();

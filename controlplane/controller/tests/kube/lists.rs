@@ -84,6 +84,8 @@ async fn an_empty_list_once_takes_nothing_out() {
     tap.settle(Duration::from_millis(50)).await;
     assert!(tap.has("Service", "a/first"));
     assert_eq!(server.lists("services"), 3, "first, empty, confirming");
+    let doubted: u64 = tap.standing.report().iter().map(|report| report.doubted).sum();
+    assert_eq!(doubted, 1, "it is counted when it is settled, too");
 }
 
 #[tokio::test]

@@ -103,6 +103,13 @@ async fn what_may_not_be_written_stands_on_a_page_until_it_may() {
     };
     let told = eventually(refused, |told| told.len() == 2).await;
     assert!(told.iter().all(|needs| needs.contains("leases")), "nobody leads yet: {told:?}");
+    let failing = async || {
+        let page = get(running.admin, "/metrics").await.body;
+        let tasks = page.lines().filter_map(|line| line.strip_prefix("ringress_writes_failing{task=\""));
+        let (failing, fine): (Vec<_>, Vec<_>) = tasks.partition(|task| task.ends_with("\"} 1"));
+        (failing.join(" "), fine.len())
+    };
+    assert_eq!(failing().await, ("election\"} 1 own_lease\"} 1".to_owned(), 8));
     server.heal();
     for resource in ["ingresses", "events"] {
         server.fail(resource, Call::Write, Fault::Refuse(403, None), None);
@@ -111,8 +118,10 @@ async fn what_may_not_be_written_stands_on_a_page_until_it_may() {
     server.put("ingresses", ingress("late", "ringress", "b.test", "web"));
     let told = eventually(refused, |told| told.len() == 2 && !told[0].contains("leases")).await;
     assert!(told[0].contains("ingresses/status") && told[1].contains("events"), "{told:?}");
+    assert_eq!(failing().await, ("statuses\"} 1 events\"} 1".to_owned(), 8));
     server.heal();
     eventually(async || addresses(&server, "late"), |found| found.is_array()).await;
     server.put("ingresses", ingress("later", "ringress", "c.test", "web"));
     eventually(refused, |told| told.is_empty()).await;
+    assert_eq!(failing().await, (String::new(), 10));
 }

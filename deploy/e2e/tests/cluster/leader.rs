@@ -92,17 +92,20 @@ impl<'w> Replicas<'w> {
         Ok(applied)
     }
 
-    /// `Applied` follows a write within a second: the quickest of a few, for other tests share the machine.
+    /// `Applied` follows a write within a second: all of a few but one, for other tests share the machine. A change that is made
+    /// less than a second after the one before waits until a follower shows itself again, which it does once a second.
     fn ensure_applied_within_a_second(&self) -> anyhow::Result<()> {
         let took = (0..5).map(|number| {
+            std::thread::sleep(Duration::from_millis(1_200));
             let name = format!("quick-{number}");
             self.apply_ingress(&name)?;
             let written = Timestamp::now();
             Ok(self.until_applied(&name)?.at.duration_since(written))
         });
-        let took = took.collect::<anyhow::Result<Vec<_>>>()?;
+        let mut took = took.collect::<anyhow::Result<Vec<_>>>()?;
+        took.sort();
         println!("Applied so long after the write: {took:?}");
-        ensure!(took.iter().any(|took| *took < SignedDuration::from_secs(1)), "{took:?}");
+        ensure!(took[took.len() - 2] < SignedDuration::from_secs(1), "{took:?}");
         Ok(())
     }
 

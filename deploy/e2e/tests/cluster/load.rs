@@ -23,21 +23,35 @@ pub(crate) struct Seen {
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) at: Instant,
-    /// Nobody listened where it was sent to.
-    pub(crate) was_refused: bool,
+    pub(crate) end: End,
     pub(crate) what: String,
+}
+
+/// What became of a request that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nobody listened where it was sent to.
+    Refused,
+    /// Its connection ended, or nothing came in time.
+    Lost,
+    /// An answer came, and it was wrong.
+    Answered,
+}
+
+impl End {
+    fn of(error: &anyhow::Error) -> Self {
+        let refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+        if error.root_cause().downcast_ref().is_some_and(refused) { Self::Refused } else { Self::Lost }
+    }
 }
 
 impl Failure {
     fn of(host: &str, outcome: anyhow::Result<Answer>) -> Self {
-        let refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
-        let (was_refused, what) = match outcome {
-            Ok(answer) => (false, format!("{host}: {answer:?}")),
-            Err(error) => {
-                (error.root_cause().downcast_ref().is_some_and(refused), format!("{host}: {error:#}"))
-            }
+        let (end, what) = match outcome {
+            Ok(answer) => (End::Answered, format!("{host}: {answer:?}")),
+            Err(error) => (End::of(&error), format!("{host}: {error:#}")),
         };
-        Self { at: Instant::now(), was_refused, what }
+        Self { at: Instant::now(), end, what }
     }
 }
 
@@ -50,6 +64,9 @@ impl Seen {
         Ok(())
     }
 }
+
+/// What a client waits between an answer and its next request.
+pub(crate) const PAUSE: Duration = Duration::from_millis(2);
 
 /// What is asked for, and by how many clients.
 #[derive(Debug, Clone)]
@@ -160,7 +177,7 @@ async fn ask_on(load: Load, number: usize, over: Rc<Cell<bool>>) -> Seen {
         if !load.connections.are_kept_by(number) {
             client.hang_up();
         }
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::time::sleep(PAUSE).await;
     }
     seen
 }

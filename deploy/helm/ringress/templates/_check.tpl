@@ -5,7 +5,7 @@ All mistakes are reported together, before anything is installed.
 
 {{- define "ringress.check" -}}
 {{- $mistakes := list -}}
-{{- range splitList "\n" (cat (include "ringress.check.foreign" .) "\n" (include "ringress.check.flags" .) "\n" (include "ringress.check.sense" .)) -}}
+{{- range splitList "\n" (cat (include "ringress.check.foreign" .) "\n" (include "ringress.check.flags" .) "\n" (include "ringress.check.status" .) "\n" (include "ringress.check.sense" .)) -}}
 {{- with trim . -}}
 {{- $mistakes = append $mistakes (printf "  - %s" .) -}}
 {{- end -}}
@@ -71,6 +71,17 @@ controller.extraArgs.{{ $flag }}: {{ index $foreign.refused $flag }}
 {{- else if has $flag $foreign.ignored }}
 {{- else if not (has $flag $flags.free) }}
 controller.extraArgs.{{ $flag }}: ringress run has no flag --{{ $flag }}; it has {{ join ", " (keys $flags.elsewhere | concat $flags.free | sortAlpha) }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What is granted goes by these, so nobody may read them in another way than the binary does. */}}
+{{- define "ringress.check.status" -}}
+{{- $arguments := .Values.controller.extraArgs -}}
+{{- range $flag := list "update-status" "update-status-on-shutdown" }}
+{{- $said := get $arguments $flag | toString }}
+{{- if not (has $said (list "" "true" "false")) }}
+controller.extraArgs.{{ $flag }}: {{ $said | quote }} is neither true nor false, and the pods would end with that; write true or false
 {{- end -}}
 {{- end -}}
 {{- end -}}

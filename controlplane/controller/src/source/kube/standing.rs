@@ -100,6 +100,7 @@ struct Inner {
     /// Whether the newest answer was that we may not, or that nobody knows us.
     refused: bool,
     doubts: bool,
+    doubted: u64,
     /// Objects that cannot be fetched one by one, and why.
     unfetched: BTreeMap<Key, String>,
     /// Since when there are such, and when that was logged.
@@ -134,6 +135,8 @@ pub struct WatchReport {
     pub failing: Option<(Duration, String)>,
     /// Whether an empty list is not believed yet.
     pub doubts: bool,
+    /// Empty lists so far that were not believed at once.
+    pub doubted: u64,
 }
 
 impl Standing {
@@ -274,6 +277,7 @@ impl Standing {
                 (true, None) => tracing::warn!(%watch, "the doubt about an empty list is settled"),
                 _ => {}
             }
+            inner.doubted += u64::from(!inner.doubts && objects.is_some());
             inner.doubts = objects.is_some();
         });
     }
@@ -388,6 +392,7 @@ impl State {
                 .or(unfetched)
                 .map(|(since, why)| (now.saturating_duration_since(since), why)),
             doubts: inner.doubts,
+            doubted: inner.doubted,
         }
     }
 }

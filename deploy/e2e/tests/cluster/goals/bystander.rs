@@ -2,7 +2,7 @@
 //! whatever else runs there.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -15,7 +15,7 @@ use super::api::{self, Access};
 /// How long it may take for an object that others have.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Watches Ingresses, in a thread of its own.
+/// Watches Ingresses, in a thread of its own, until it is dropped.
 pub(crate) struct Bystander {
     notes: Arc<Mutex<Notes>>,
 }
@@ -33,12 +33,14 @@ impl Bystander {
     pub(crate) fn start(access: &Access) -> anyhow::Result<Self> {
         let (access, notes) = (access.clone(), Arc::<Mutex<Notes>>::default());
         let (began, begins) = mpsc::channel();
-        let theirs = Arc::clone(&notes);
+        let theirs = Arc::downgrade(&notes);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let Ok(runtime) = runtime else { return };
             let ended = runtime.block_on(watch(&access, &theirs, &began));
-            locked(&theirs).ended = ended.err();
+            if let Some(notes) = theirs.upgrade() {
+                locked(&notes).ended = ended.err();
+            }
         });
         begins.recv().context("the bystander does not watch")?;
         Ok(Self { notes })
@@ -64,7 +66,7 @@ fn locked(notes: &Mutex<Notes>) -> MutexGuard<'_, Notes> {
     notes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn watch(access: &Access, notes: &Mutex<Notes>, began: &mpsc::Sender<()>) -> anyhow::Result<()> {
+async fn watch(access: &Access, notes: &Weak<Mutex<Notes>>, began: &mpsc::Sender<()>) -> anyhow::Result<()> {
     let ingresses = api::all::<Ingress>(&access.client().await?);
     let list = ingresses.list(&ListParams::default().limit(1)).await?;
     let mut version = list.metadata.resource_version.context("a list without resourceVersion")?;
@@ -74,10 +76,11 @@ async fn watch(access: &Access, notes: &Mutex<Notes>, began: &mpsc::Sender<()>) 
         let _ = began.send(());
         pin_mut!(events);
         while let Some(event) = events.next().await {
+            let Some(notes) = notes.upgrade() else { return Ok(()) };
             match event? {
                 WatchEvent::Added(ingress) => {
                     let name = ingress.metadata.name.unwrap_or_default();
-                    locked(notes).seen.insert(name, Instant::now());
+                    locked(&notes).seen.insert(name, Instant::now());
                     version = ingress.metadata.resource_version.unwrap_or(version);
                 }
                 WatchEvent::Modified(ingress) | WatchEvent::Deleted(ingress) => {

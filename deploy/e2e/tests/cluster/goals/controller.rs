@@ -171,9 +171,14 @@ impl std::fmt::Display for Resident {
     }
 }
 
-/// What /readyz says.
+/// Whether /readyz says so.
 pub(crate) async fn is_ready() -> bool {
-    matches!(admin("/readyz").await, Ok(Answer { status: 200, .. }))
+    matches!(readyz().await, Ok(Answer { status: 200, .. }))
+}
+
+/// What /readyz says.
+pub(crate) async fn readyz() -> anyhow::Result<Answer> {
+    admin("/readyz").await
 }
 
 /// The value of a metric, summed over its labels.

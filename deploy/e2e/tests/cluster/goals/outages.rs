@@ -102,6 +102,12 @@ async fn empty_lists(
         interposer.set(Fault::None);
         tokio::time::sleep(length).await;
         ensure!(controller::is_ready().await, "not ready after an empty list");
+        // Nobody looks at the right moment: what the alarm goes by outlives the doubt.
+        let [doubts, doubted] =
+            ["ringress_watch_empty_list_doubted", "ringress_watch_empty_lists_doubted_total"]
+                .map(controller::metric);
+        let (doubts, doubted) = tokio::try_join!(doubts, doubted)?;
+        ensure!(doubts == 0.0 && doubted > 0.0, "doubted: {doubts}, so far: {doubted}");
         // It follows what happens from now on: a route that goes, goes.
         api::delete::<Ingress>(client, "meanwhile-0").await?;
         let mut asking = Client::to(controller.http);

@@ -20,7 +20,7 @@ use super::{OwnBox, Scene, inside};
 use crate::audit::{self, Death};
 use crate::client::Client;
 use crate::lease::{self, Held};
-use crate::load::{Failure, Load, Seen, load_during};
+use crate::load::{End, Failure, Load, PAUSE, Seen, load_during};
 use crate::release::{route, until_address};
 use crate::support::{PATIENCE, World};
 
@@ -138,8 +138,8 @@ async fn until_nobody_is_led_to(client: &kube::Client, pod: &str) -> anyhow::Res
 const RULES: Duration = Duration::from_secs(2);
 
 fn ensure_bounded(seen: &Seen, began: Instant, gone: Instant) -> anyhow::Result<()> {
-    let (refused, held): (Vec<&Failure>, Vec<&Failure>) =
-        seen.failures.iter().partition(|failure| failure.was_refused);
+    let ended = |end| seen.failures.iter().filter(|failure| failure.end == end).collect::<Vec<&Failure>>();
+    let [refused, held, answered] = [End::Refused, End::Lost, End::Answered].map(ended);
     println!(
         "the address of both: of {} requests {} failed on connections that the killed one held, {} found nobody before \
          its endpoint went after {:?}",
@@ -148,7 +148,10 @@ fn ensure_bounded(seen: &Seen, began: Instant, gone: Instant) -> anyhow::Result<
         refused.len(),
         gone.duration_since(began)
     );
+    ensure!(answered.is_empty(), "{} wrong answers: {answered:?}", answered.len());
     ensure!(held.len() <= CLIENTS, "{} connections of {CLIENTS} clients: {held:?}", held.len());
+    let refused_max = refused_max(gone + RULES - began);
+    ensure!(refused.len() <= refused_max, "{} found nobody, more than {refused_max}", refused.len());
     let window = began..gone + RULES;
     let beyond = seen.failures.iter().find(|failure| !window.contains(&failure.at));
     ensure!(
@@ -157,6 +160,13 @@ fn ensure_bounded(seen: &Seen, began: Instant, gone: Instant) -> anyhow::Result<
         beyond.map(|failure| failure.at - began)
     );
     Ok(())
+}
+
+/// Of the clients that take a new connection each time every other one is led to nobody; the rest keep the first connection that
+/// leads to somebody, for which one of them may have to try a few times.
+fn refused_max(open: Duration) -> usize {
+    let asked = open.as_millis() / PAUSE.as_millis();
+    CLIENTS / 4 * asked as usize / 2 + CLIENTS * 8
 }
 
 fn other_replica(ringress: &World, leader: &str) -> anyhow::Result<SocketAddr> {
@@ -202,6 +212,10 @@ pub(crate) fn from_the_cache() -> anyhow::Result<()> {
         for (plan, tls) in [(&with_key, true), (&plain, false)] {
             let controller = Controller::start(plan).await?;
             ensure!(controller::metric("ringress_cache_serving").await? == 1.0, "it does not say so");
+            let readyz = controller::readyz().await?;
+            let is_said =
+                readyz.body.lines().any(|line| line.starts_with("degraded: ") && line.contains("cache"));
+            ensure!(readyz.status == 200 && is_said, "{readyz:?}");
             let answer = Client::to(controller.http).get("plain.local").await?;
             ensure!(answer.status == 200, "{answer:?}");
             let asking = inner.clone();
@@ -212,7 +226,8 @@ pub(crate) fn from_the_cache() -> anyhow::Result<()> {
         let controller = Controller::start(&plain).await?;
         blocking(move || inner.fault("start", "kube-apiserver")).await?;
         until("the cache is replaced", || async {
-            Ok(controller::metric("ringress_cache_serving").await? == 0.0)
+            let is_served = controller::metric("ringress_cache_serving").await? == 1.0;
+            Ok(!is_served && !controller::readyz().await?.body.contains("degraded: "))
         })
         .await?;
         until("changes are heard", || async {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::api;
 use super::backend::{ADDRESS, Backend};
-use super::bounds::Misses;
+use super::bounds::{Bound, Misses, PROMISED};
 use super::controller::Controller;
 use super::propagation::{Propagations, Watcher};
 use super::{OwnBox, Scene, inside};
@@ -20,6 +20,8 @@ use crate::client::Client;
 
 const ROUTES: usize = 5_000;
 const CERTIFICATES: usize = 2_500;
+/// The host of the first route that a measurement adds.
+const FIRST_ADDED: &str = "p0.example.com";
 /// Services with an endpoint that comes and goes.
 const CHURNING: usize = 50;
 /// How long the controllers may take to make the endpoints of all.
@@ -31,7 +33,7 @@ const CALM_WITHIN: Duration = Duration::from_secs(60);
 const SECOND_UP_S_MAX: f64 = 15.0;
 const READY_S_MAX: f64 = 3.0;
 const RESIDENT_MIB_MAX: f64 = 80.0;
-const CHANGE_MS_MAX: f64 = 20.0;
+const CHANGE: [Bound; 1] = [Bound { name: "max", per_mille: 1000, ms: 20.0 }];
 const CHURN_PERCENT_MAX: f64 = 3.0;
 const CERTIFICATES_MIB_MAX: f64 = 60.0;
 
@@ -41,6 +43,7 @@ pub(crate) fn five_thousand() -> anyhow::Result<()> {
     let backend = Backend::start(&world, 9001)?;
     inside(&world, move || async move {
         let client = access.client().await?;
+        prepare(&client, &backend).await?;
         populate(&client, &backend).await?;
         let mut misses = Misses::default();
         for start in 1..=3 {
@@ -57,7 +60,9 @@ pub(crate) fn five_thousand() -> anyhow::Result<()> {
         let watcher = Watcher::start(controller.connection_per_shard().await?, &access)?;
         let more = added(&client, &watcher, 0..200).await?;
         println!("a route more: {more}");
-        misses.at_most("a route more, p99", more.served.quantile(990), CHANGE_MS_MAX, "ms");
+        let quiet = watcher.quiet(FIRST_ADDED)?;
+        println!("an answer while nothing changes: {quiet}");
+        misses.propagation("a route more", &CHANGE, &more, &quiet);
         let before = controller.processor_time()?;
         let churned = churn(&client, CHURN).await?;
         let used = controller.processor_time()? - before;
@@ -77,25 +82,36 @@ pub(crate) fn propagation_beside_churn() -> anyhow::Result<()> {
     let backend = Backend::start(&world, 9001)?;
     inside(&world, move || async move {
         let client = access.client().await?;
+        prepare(&client, &backend).await?;
+        let alone = Controller::start(&plan).await?;
+        let watcher = Watcher::start(alone.connection_per_shard().await?, &access)?;
+        let few = added(&client, &watcher, 0..300).await?;
+        println!("none beside them: {few}");
+        drop((watcher, alone));
         populate(&client, &backend).await?;
         let controller = Controller::start(&plan).await?;
         settle(&client).await?;
         calm().await?;
         let watcher = Watcher::start(controller.connection_per_shard().await?, &access)?;
-        let quiet = added(&client, &watcher, 0..300).await?;
-        println!("nothing else changes: {quiet}");
+        let quiet = watcher.quiet(FIRST_ADDED)?;
+        println!("an answer while nothing changes: {quiet}");
+        let still = added(&client, &watcher, 300..600).await?;
+        println!("{ROUTES} that do not change: {still}");
         let churning = async {
             churn(&client, Duration::MAX).await?;
             bail!("the churn ended")
         };
         let beside: Propagations = tokio::select! {
             churned = churning => churned,
-            beside = added(&client, &watcher, 300..900) => beside,
+            beside = added(&client, &watcher, 600..1_200) => beside,
         }?;
         println!("{ROUTES} churn: {beside}");
         let mut misses = Misses::default();
-        misses.propagation("nothing else changes", &quiet);
-        misses.propagation(&format!("{ROUTES} churn"), &beside);
+        misses.propagation("none beside them", &PROMISED, &few, &quiet);
+        for (what, found) in [("that do not change", &still), ("churn", &beside)] {
+            misses.propagation(&format!("{ROUTES} {what}"), &PROMISED, found, &quiet);
+            misses.growth(&format!("{ROUTES} {what}, beside none"), &few, found, &quiet);
+        }
         misses.none()
     })
 }
@@ -156,12 +172,16 @@ fn host(number: usize) -> String {
     format!("route-{number}.example.com")
 }
 
-/// Everything there is: the Service that routes of the measurement lead to, and slices that the measurement may change. Those
-/// are nobody else's: the controllers would undo each change of their own slices, which makes two of one.
+/// The class, and the Service that routes of the measurement lead to.
+async fn prepare(client: &kube::Client, backend: &Backend) -> anyhow::Result<()> {
+    api::create_class(client).await?;
+    api::create_service(client, "web", ADDRESS, &[backend.port]).await
+}
+
+/// Everything beside that, and slices that the measurement may change. Those are nobody else's: the controllers would undo each
+/// change of their own slices, which makes two of one.
 async fn populate(client: &kube::Client, backend: &Backend) -> anyhow::Result<()> {
     let began = Instant::now();
-    api::create_class(client).await?;
-    api::create_service(client, "web", ADDRESS, &[backend.port]).await?;
     let pods = (0..ROUTES).map(|number| Ok(api::fake_pod(&name(number))?.0));
     api::create_many::<Pod>(client, pods).await?;
     let services = (0..ROUTES).map(|number| Ok(api::fake_pod(&name(number))?.1));
