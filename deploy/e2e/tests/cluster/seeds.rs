@@ -165,8 +165,8 @@ fn answered(world: &World, name: &str) -> anyhow::Result<()> {
         })?;
     }
     shown(world, &address)?;
-    let unserved = UNSERVED.iter().filter(|(example, _)| *example == name);
-    unserved.map(|(_, ingress)| until_said(world, ingress, "UnsupportedAnnotation")).collect()
+    let mut unserved = UNSERVED.iter().filter(|(example, _)| *example == name);
+    unserved.try_for_each(|(_, ingress)| until_said(world, ingress, "UnsupportedAnnotation"))
 }
 
 /// Its first route answers no more, so that the next example is alone.
