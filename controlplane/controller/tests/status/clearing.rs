@@ -134,7 +134,7 @@ async fn without_a_namespace_it_is_that_of_the_context_and_what_others_wrote_is_
     assert_eq!(elsewhere.others, [(left, 1)].into());
     assert!(addresses(&server, "web").is_array(), "it is not theirs");
     let cleared = status::clear(&of_context("ringress")).await.unwrap();
-    assert_eq!(cleared, Cleared { ingresses: 1, leases: 1, ..nothing() });
+    assert_eq!(cleared, Cleared { ingresses: 1, ..nothing() });
     let after = status::clear(&of_context("edge")).await.unwrap();
     assert_eq!(after.others, [].into(), "whoever took them out shows none");
 }
