@@ -88,10 +88,15 @@ impl Ledger {
 
     /// What ours should show from now on.
     pub(super) fn want(&mut self, addresses: Vec<Address>) {
-        if self.addresses.as_deref() != Some(&addresses[..]) {
+        if !self.wants(&addresses) {
             self.addresses = Some(addresses.into());
             self.judge_all();
         }
+    }
+
+    /// Whether ours should show these.
+    pub(super) fn wants(&self, addresses: &[Address]) -> bool {
+        self.addresses.as_deref() == Some(addresses)
     }
 
     /// Whether it is known what ours should show.

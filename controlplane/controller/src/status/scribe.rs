@@ -214,14 +214,14 @@ impl Scribe {
     /// Shows where clients reach us. "Nowhere" takes the address out of every Ingress, and whoever reads them takes it out of the
     /// DNS: it must hold for a while before it is believed.
     fn found(&mut self, addresses: Vec<Address>) {
-        if !addresses.is_empty() {
-            self.nowhere_since = None;
-            return self.ledger.want(addresses);
+        if addresses.is_empty() && !self.ledger.wants(&addresses) {
+            let since = *self.nowhere_since.get_or_insert_with(Instant::now);
+            if since.elapsed() < self.confirm {
+                return;
+            }
         }
-        let since = *self.nowhere_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= self.confirm {
-            self.ledger.want(addresses);
-        }
+        self.nowhere_since = None;
+        self.ledger.want(addresses);
     }
 
     fn complain(&self, task: Task, Stuck { namespace, failure }: &Stuck) {

@@ -224,6 +224,9 @@ async fn that_clients_reach_us_nowhere_is_believed_when_it_lasts() {
     server.put("services", service(json!([])));
     eventually(async || addresses(&server, "web"), |found| found.is_null()).await;
     assert!(begun.elapsed() >= confirm, "{:?}", begun.elapsed());
+    let before = lists();
+    tokio::time::sleep(confirm + Duration::from_millis(500)).await;
+    assert_eq!(lists(), before, "what is believed is asked no more");
 }
 
 #[tokio::test]
