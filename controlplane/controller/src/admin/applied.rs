@@ -14,7 +14,7 @@ use ringress_shared::origin::ObjectRef;
 use ringress_translate::manifest::json;
 use ringress_translate::objects::Object;
 use ringress_translate::references::secrets_of;
-use ringress_translate::{ClassVerdict, Key, Level, Objects, Problem, Reason};
+use ringress_translate::{ClassVerdict, Key, Level, Objects, Outcome, Problem, Reason};
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, read, refused};
@@ -125,7 +125,10 @@ impl Applied {
             }
             _ => {}
         }
-        let (state, why) = judge(&about, class(view, &reference), generation, &shards);
+        let (mut state, mut why) = judge(&about, class(view, &reference), generation, &shards);
+        if let (Progress::Applied, Some(nothing)) = (state, takes_nothing(&key, view)) {
+            (state, why) = (Progress::Refused, format!("nothing of it is served: {nothing}"));
+        }
         let mut problems: Vec<Wrong> = about.into_iter().map(Wrong::from).collect();
         problems.extend(last_good_certificates(&key, view));
         Self { state, generation, shards, why, problems }
@@ -188,6 +191,16 @@ fn refuses(problem: &&&Problem) -> bool {
         Reason::NoClass | Reason::ClassNotFound | Reason::ClassNotOwned => true,
         _ => false,
     }
+}
+
+/// Why nothing of an object takes any request, whatever others have: it is of a sort that is not served.
+fn takes_nothing<'v>(key: &Key, view: &'v View) -> Option<&'v str> {
+    let mut claims = view.translation.claims.of(key).map(|claim| match &claim.outcome {
+        Outcome::Invalid(why) => Some(&**why),
+        _ => None,
+    });
+    let first = claims.next()??;
+    claims.all(|why| why.is_some()).then_some(first)
 }
 
 /// Whether the object is ours, as its claims have it; `None` where it claims nothing.

@@ -71,7 +71,7 @@ use watch::{News, Told, Watcher};
 use wire::Item;
 
 pub use cache::{CacheConfig, CacheKey, KeyError};
-pub use connect::{Access, AccessError, chain};
+pub use connect::{Access, AccessError, chain, context_missing};
 pub use plan::{Scope, escape};
 pub use reached::{Progress, Reached};
 pub use standing::{CacheReport, FromCache, Standing, WatchReport};

@@ -20,16 +20,23 @@ pub(super) struct Authors {
     owner: Owner,
     /// Whether somebody holds the Lease of another election.
     held: BTreeMap<String, bool>,
+    /// Whether what other elections wrote is nobody's to take out, however long they are over.
+    leaves_others: bool,
 }
 
 impl Authors {
     pub(super) fn new(client: Client, leases: String, owner: Owner) -> Self {
-        Self { client, leases, owner, held: BTreeMap::new() }
+        Self { client, leases, owner, held: BTreeMap::new(), leaves_others: false }
     }
 
     /// How our own writes are signed.
     pub(super) fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// Leaves alone what other elections wrote: replicas that run may go on with it.
+    pub(super) fn leave_other_elections(&mut self) {
+        self.leaves_others = true;
     }
 
     /// Elections may have ended since they were asked for.
@@ -45,6 +52,7 @@ impl Authors {
         match self.owner.author(signatures) {
             Author::Us => Ok(true),
             Author::Others => Ok(false),
+            Author::Election(_) if self.leaves_others => Ok(false),
             Author::Election(lease) => match self.held.get(lease) {
                 Some(held) => Ok(!held),
                 None => {

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::api::{self, List, Verb};
 use super::authors::Authors;
 use super::owner::{Owner, Signature, election};
-use super::replica::{LABEL, group_of, name_of};
+use super::replica::{LABEL, group_of, is_of_group, name_of};
 use crate::source::kube::Access;
 use crate::source::kube::call::Failure;
 use crate::source::kube::plan::escape;
@@ -100,19 +100,29 @@ pub async fn clear(clearing: &Clearing) -> Result<Cleared, ClearError> {
     let client = clearing.access.client().await?;
     let namespace = clearing.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let leases = api::leases(&namespace);
+    // Where they may not be listed, whoever insists takes out what is surely its own.
+    let running = match running(&client, &leases).await {
+        Err(Failure::Forbidden(_)) if clearing.is_forced => None,
+        running => Some(running.map_err(|why| failed("list leases", &why, 0))?),
+    };
     // Whoever serves other namespaces does not look at these.
     let goes_on = !clearing.served.is_empty();
     if !clearing.is_forced && !goes_on {
         let lease = api::read(&client, &format!("{leases}/{}", clearing.election_id)).await;
-        let lease = lease.map_err(|why| failed("get leases", &why, 0))?.unwrap_or(Value::Null);
-        if api::is_held(&lease) {
-            let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
-            let lease = clearing.election_id.clone();
-            return Err(ClearError::Held { namespace, lease, holder });
+        let lease = lease.map_err(|why| failed("get leases", &why, 0))?;
+        if let Some(held) =
+            lease.iter().filter(|lease| api::is_held(lease)).chain(running.iter().flatten()).next()
+        {
+            let holder = held["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
+            return Err(ClearError::Held { namespace, lease: name_of(held).to_owned(), holder });
         }
     }
     let owner = Owner::new(&namespace, &clearing.election_id);
     let mut authors = Authors::new(client.clone(), leases.clone(), owner);
+    let group = group_of(&clearing.election_id);
+    if running.is_none_or(|running| running.iter().any(|lease| !is_of_group(lease, &group))) {
+        authors.leave_other_elections();
+    }
     let mut cleared = Cleared { namespace, ..Cleared::default() };
     for path in if clearing.keeps_addresses { Vec::new() } else { paths(clearing) } {
         clear_in(&client, &mut authors, (&path, &clearing.served), &mut cleared).await?;
@@ -123,6 +133,14 @@ pub async fn clear(clearing: &Clearing) -> Result<Cleared, ClearError> {
     let removed = remove_leases(&client, &leases, &clearing.election_id).await;
     cleared.leases = removed.map_err(|why| failed("list and delete leases", &why, cleared.ingresses))?;
     Ok(cleared)
+}
+
+/// The Leases of replicas that run, of whichever election. What an election before theirs wrote stands in statuses as it was.
+async fn running(client: &Client, leases: &str) -> Result<Vec<Value>, Failure> {
+    let mut found =
+        api::list(client, &format!("{leases}?labelSelector={}", escape(LABEL))).await?.into_items();
+    found.retain(api::is_renewed);
+    Ok(found)
 }
 
 fn failed(what: &'static str, why: &Failure, cleared: usize) -> ClearError {

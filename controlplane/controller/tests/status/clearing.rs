@@ -191,6 +191,30 @@ async fn a_namespace_that_is_served_no_more_is_cleared_beside_a_ringress_that_ru
 }
 
 #[tokio::test]
+async fn what_a_ringress_that_runs_goes_on_to_show_is_not_taken_out_by_another_name() {
+    let server = cluster().await;
+    let before = run_with(&server, Flags { clear_on_shutdown: false, ..Flags::default() });
+    eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
+    before.end().await;
+    // The addresses are right as they stand, so they keep the name of the election before.
+    let _renamed =
+        run_with(&server, Flags { election_id: "b-leader", pod: "ringress-1", ..Flags::default() });
+    eventually(async || server.objects("leases").len(), |count| *count == 2).await;
+    for election_id in ["ringress-leader", "b-leader", "misspelt"] {
+        let clearing = Clearing { election_id: election_id.to_owned(), ..clearing(&server) };
+        let held = status::clear(&clearing).await.unwrap_err();
+        assert!(
+            matches!(&held, ClearError::Held { holder, .. } if holder.starts_with("ringress-1")),
+            "{held}"
+        );
+    }
+    let forced = Clearing { election_id: "misspelt".to_owned(), is_forced: true, ..clearing(&server) };
+    let cleared = status::clear(&forced).await.unwrap();
+    assert_eq!((cleared.ingresses, cleared.others.len()), (0, 1), "{cleared:?}");
+    assert!(addresses(&server, "web").is_array());
+}
+
+#[tokio::test]
 async fn leases_are_taken_away_alone_where_addresses_are_none_of_our_business() {
     let server = cluster().await;
     let running = run(&server);

@@ -36,7 +36,7 @@ async fn a_change_is_said_to_be_applied_once_every_shard_serves_it() {
 #[tokio::test]
 async fn what_takes_no_request_or_is_closed_is_not_said_to_be_live() {
     let server = cluster().await;
-    let _running = run(&server);
+    let running = run(&server);
     eventually(async || addresses(&server, "web"), |found| found.is_array()).await;
     for (name, annotation, expected) in [
         ("canary", "canary", "not served (ringress serves no canaries yet) as generation "),
@@ -49,6 +49,9 @@ async fn what_takes_no_request_or_is_closed_is_not_said_to_be_live() {
         let applied = async || events(&server, name).into_iter().find(|(reason, _)| reason == "Applied");
         let said = eventually(applied, Option::is_some).await.unwrap();
         assert!(said.1.starts_with(expected), "{said:?}");
+        let object = server.object("ingresses", "shop", name).unwrap();
+        let answer = post(running.admin, "/applied", &object.to_string()).await.json();
+        assert_eq!(answer["state"], "refused", "{answer}");
     }
 }
 

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use hyper::Request;
 use hyper::header::ACCEPT;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
-use ringress_controller::source::kube::{chain, escape};
+use ringress_controller::source::kube::{chain, context_missing, escape};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -213,6 +213,9 @@ struct Metadata {
 }
 
 async fn config(choice: &Choice) -> anyhow::Result<Config> {
+    if let Some(why) = context_missing(choice.kubeconfig.as_deref(), choice.context.as_deref()) {
+        bail!(why);
+    }
     let options = KubeConfigOptions { context: choice.context.clone(), ..KubeConfigOptions::default() };
     if let Some(path) = &choice.kubeconfig {
         let kubeconfig =

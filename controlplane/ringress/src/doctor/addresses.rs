@@ -37,7 +37,7 @@ fn status(facts: &Facts) -> Line {
         (all, some) if some < all => Line::warning(
             CHECK,
             format!("{some} of {all} Ingresses have no address: {}", without.join(", ")),
-            "it comes within seconds; kubectl describe ingress shows Events",
+            "it comes within seconds, or within a minute where somebody else took it out; /writes says what is refused",
         ),
         _ => Line::problem(
             CHECK,

@@ -172,7 +172,7 @@ impl Backend {
         match (self.status, &self.upstream) {
             (Some(503), _) => Some("what it leads to is missing or wrong".to_owned()),
             (None, Some(Upstream { service, endpoints })) if endpoints.is_empty() => {
-                Some(format!("Service {service} has no endpoints"))
+                Some(format!("no endpoint behind Service {service}"))
             }
             _ => None,
         }

@@ -7,7 +7,7 @@
 mod renewed;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +90,9 @@ impl Access {
     }
 
     async fn config(&self) -> Result<Config, AccessError> {
+        if let Some(why) = context_missing(self.kubeconfig.as_deref(), self.context.as_deref()) {
+            return Err(AccessError(why));
+        }
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         match &self.kubeconfig {
             Some(path) => {
@@ -108,6 +111,18 @@ impl Access {
             }
         }
     }
+}
+
+/// That a kubeconfig, which can be read, has no context of this name; `None` for the file: those of the usual places.
+pub fn context_missing(file: Option<&Path>, name: Option<&str>) -> Option<String> {
+    let name = name?;
+    let kubeconfig = file.map_or_else(Kubeconfig::read, Kubeconfig::read_from).ok()?;
+    let names: Vec<&str> = kubeconfig.contexts.iter().map(|context| &*context.name).collect();
+    let there_are = match names.is_empty() {
+        true => "it has none".to_owned(),
+        false => format!("there are: {}", names.join(", ")),
+    };
+    (!names.contains(&name)).then(|| format!("the kubeconfig has no context {name:?}; {there_are}"))
 }
 
 /// Where a kubeconfig stands that no flag names: the files of `KUBECONFIG`, else that of the user if there is one.
@@ -190,5 +205,21 @@ mod tests {
         let told = unusable(&[fine], &error);
         assert!(told.contains("fine cannot be used: ") && told.contains("context"), "{told}");
         assert_eq!(unusable(&[], &error), NOWHERE);
+    }
+
+    #[test]
+    fn a_context_that_is_not_there_is_named_with_those_that_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |contexts: &str, name: Option<&str>, expected: Option<&str>| {
+            let path = dir.path().join("config");
+            std::fs::write(&path, format!("{{apiVersion: v1, kind: Config, contexts: {contexts}}}")).unwrap();
+            assert_eq!(context_missing(Some(&path), name).as_deref(), expected, "{contexts} {name:?}");
+        };
+        let two = "[{name: dev}, {name: live}]";
+        check(two, None, None);
+        check(two, Some("live"), None);
+        check(two, Some("prod"), Some(r#"the kubeconfig has no context "prod"; there are: dev, live"#));
+        check("[]", Some("prod"), Some(r#"the kubeconfig has no context "prod"; it has none"#));
+        assert_eq!(context_missing(Some(&dir.path().join("missing")), Some("prod")), None, "said elsewhere");
     }
 }
