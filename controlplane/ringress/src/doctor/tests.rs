@@ -134,7 +134,7 @@ fn paths_that_answer_503_are_counted_and_named() {
     assert_eq!((&*dead[0].url, &*dead[0].why), ("b/", "auth-url"));
     check(
         State::Warning,
-        &["1 of 2 paths in 1 object", "shop/web c/ (Service cart", "ringress lint"],
+        &["1 of 2 paths in 1 object", "shop/web c/ (no endpoint behind Service cart", "ringress lint"],
         |facts| {
             says(facts).dead = vec![dead[1].clone()];
         },
