@@ -352,7 +352,8 @@ fn unwatched(world: &World) -> anyhow::Result<()> {
     let said = world.exec(&["sh", "-c", command])?;
     ensure!(addresses(&gone)?.is_null(), "{command}: {said}");
     ensure!(addresses(world)?.is_array(), "{command}: {said}");
-    ensure!(lease::held(world, &release.lease())?.is_some(), "nobody leads any more");
+    // The leader of before may give the Lease back at this moment.
+    world.until("somebody leads", || Ok(lease::held(world, &release.lease())?.is_some()))?;
     ensure!(!release.helm(&upgrade)?.contains("clear-status"), "nothing is left to clear");
     release.uninstall()
 }
