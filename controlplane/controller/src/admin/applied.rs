@@ -10,7 +10,6 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use ringress_shared::origin::ObjectRef;
 use ringress_translate::manifest::json;
 use ringress_translate::objects::Object;
 use ringress_translate::references::secrets_of;
@@ -125,7 +124,7 @@ impl Applied {
             }
             _ => {}
         }
-        let (mut state, mut why) = judge(&about, class(view, &reference), generation, &shards);
+        let (mut state, mut why) = judge(&about, class(&key, view), generation, &shards);
         if let (Progress::Applied, Some(nothing)) = (state, takes_nothing(&key, view)) {
             (state, why) = (Progress::Refused, format!("nothing of it is served: {nothing}"));
         }
@@ -204,10 +203,8 @@ fn takes_nothing<'v>(key: &Key, view: &'v View) -> Option<&'v str> {
 }
 
 /// Whether the object is ours, as its claims have it; `None` where it claims nothing.
-fn class<'v>(view: &'v View, object: &ObjectRef) -> Option<&'v ClassVerdict> {
-    let key = Key::of(object);
-    let claim = view.translation.claims.iter().find(|claim| Key::of(&claim.origin.object) == key)?;
-    Some(&claim.class)
+fn class<'v>(key: &Key, view: &'v View) -> Option<&'v ClassVerdict> {
+    view.translation.claims.of(key).next().map(|claim| &claim.class)
 }
 
 impl From<&Problem> for Wrong {
@@ -223,6 +220,8 @@ impl From<&Problem> for Wrong {
 
 #[cfg(test)]
 mod tests {
+    use ringress_shared::origin::ObjectRef;
+
     use super::*;
 
     fn problem(reason: Reason, level: Level) -> Problem {

@@ -7,7 +7,9 @@ use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::replica::LABEL;
 use crate::source::kube::call::{self, Failure};
+use crate::source::kube::plan::escape;
 
 /// One object; `None` where there is none.
 pub(super) async fn read(client: &Client, path: &str) -> Result<Option<Value>, Failure> {
@@ -88,6 +90,13 @@ pub(super) fn is_renewed(lease: &Value) -> bool {
     let renewed = lease["spec"]["renewTime"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let within = lease["spec"]["leaseDurationSeconds"].as_i64().unwrap_or(0) + SKEW_S;
     renewed.is_some_and(|renewed| Timestamp::now().as_second() - renewed.as_second() < within)
+}
+
+/// The Leases of replicas of a namespace that run, of whichever election.
+pub(super) async fn running(client: &Client, leases: &str) -> Result<Vec<Value>, Failure> {
+    let mut found = list(client, &format!("{leases}?labelSelector={}", escape(LABEL))).await?.into_items();
+    found.retain(is_renewed);
+    Ok(found)
 }
 
 /// Whether somebody holds a Lease, by the wall clock.

@@ -100,8 +100,9 @@ pub async fn clear(clearing: &Clearing) -> Result<Cleared, ClearError> {
     let client = clearing.access.client().await?;
     let namespace = clearing.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let leases = api::leases(&namespace);
-    // Where they may not be listed, whoever insists takes out what is surely its own.
-    let running = match running(&client, &leases).await {
+    // What an election before theirs wrote stands in statuses as it was. Where they may not be listed, whoever insists takes out
+    // what is surely its own.
+    let running = match api::running(&client, &leases).await {
         Err(Failure::Forbidden(_)) if clearing.is_forced => None,
         running => Some(running.map_err(|why| failed("list leases", &why, 0))?),
     };
@@ -133,14 +134,6 @@ pub async fn clear(clearing: &Clearing) -> Result<Cleared, ClearError> {
     let removed = remove_leases(&client, &leases, &clearing.election_id).await;
     cleared.leases = removed.map_err(|why| failed("list and delete leases", &why, cleared.ingresses))?;
     Ok(cleared)
-}
-
-/// The Leases of replicas that run, of whichever election. What an election before theirs wrote stands in statuses as it was.
-async fn running(client: &Client, leases: &str) -> Result<Vec<Value>, Failure> {
-    let mut found =
-        api::list(client, &format!("{leases}?labelSelector={}", escape(LABEL))).await?.into_items();
-    found.retain(api::is_renewed);
-    Ok(found)
 }
 
 fn failed(what: &'static str, why: &Failure, cleared: usize) -> ClearError {

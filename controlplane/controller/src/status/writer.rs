@@ -17,7 +17,7 @@ use super::holder::Holder;
 use super::lease::Role;
 use super::nodes::Nodes;
 use super::owner::Owner;
-use super::replica::{LABEL, Publishes, Replica, is_of_group, name_of, shown};
+use super::replica::{Publishes, Replica, is_of_group, name_of, shown};
 use super::scribe::{Place, Scribe};
 use super::speaker::Speaker;
 use super::troubles::{Part, Troubles};
@@ -25,7 +25,6 @@ use crate::acknowledge::GenerationReport;
 use crate::readiness::Readiness;
 use crate::source::kube::Progress;
 use crate::source::kube::call::Failure;
-use crate::source::kube::plan::escape;
 use crate::source::kube::watch::random;
 use crate::supervise::supervise_and_tell;
 
@@ -213,10 +212,9 @@ async fn keep_running<F: Future<Output = ()>>(part: Part, troubles: &Troubles, s
 /// The Leases of other replicas of our namespace, of any election, that were renewed lately. The clocks of nodes may differ: a
 /// replica that is taken for gone writes the addresses again.
 async fn others(who: &Identity, leases: &str) -> Result<Vec<Value>, Failure> {
-    let path = format!("{leases}?labelSelector={}", escape(LABEL));
-    let mut leases = api::list(&who.client, &path).await?.into_items();
-    leases.retain(|lease| name_of(lease) != who.replica.name && api::is_renewed(lease));
-    Ok(leases)
+    let mut running = api::running(&who.client, leases).await?;
+    running.retain(|lease| name_of(lease) != who.replica.name);
+    Ok(running)
 }
 
 fn own(text: &Option<String>) -> Option<String> {
